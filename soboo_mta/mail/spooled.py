@@ -1,0 +1,46 @@
+"""A message as the spool holds it: the content as it will leave, less identity."""
+
+from dataclasses import dataclass
+
+from soboo_mta.mail.address import Mailbox, ReversePath
+from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpooledMessage:
+    """One accepted message. `content` is CRLF-lined octets, header and body, ready to be
+    signed; `body_hash` the SHA-256 of its relaxed canonical body (RFC 6376 §3.7);
+    times are unix milliseconds."""
+
+    message_id: MessageId
+    tenant: TenantId
+    domain_id: DomainId
+    credential: CredentialId | None
+    reverse_path: ReversePath  # as submitted
+    author: Mailbox
+    recipients: tuple[Mailbox, ...]  # by position
+    header_message_id: str  # with its angle brackets
+    client: str  # who submitted: address, for the operator's eyes alone
+    eight_bit: bool
+    smtputf8: bool
+    body_hash: bytes
+    accepted_at: int
+    expires_at: int
+    content: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One recipient that this worker may try now. `attempts` were made before."""
+
+    message: SpooledMessage
+    position: int
+    attempts: int
+
+    @property
+    def recipient(self) -> Mailbox:
+        return self.message.recipients[self.position]

@@ -1,0 +1,203 @@
+"""The doors to the world as Protocols: time, DNS, the SMTP client; with their values.
+
+Each has two implementations: one in `net/` and a fake under `tests/fakes/`. Nothing here
+does input or output.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+from soboo_mta.mail.address import Mailbox, ReversePath
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.outcome import Outcome
+
+IpAddress = IPv4Address | IPv6Address
+
+
+class Clock(Protocol):
+    """Time: the wall clock for records, the monotonic one for leases and time-outs."""
+
+    def now(self) -> datetime:
+        """Return the present as an aware UTC datetime."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Return the present in milliseconds since 1970 (the store's unit)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+
+# ---- DNS
+
+
+class RecordType(StrEnum):
+    A = "A"
+    AAAA = "AAAA"
+    CNAME = "CNAME"
+    MX = "MX"
+    NS = "NS"
+    PTR = "PTR"
+    TXT = "TXT"
+
+
+@dataclass(frozen=True, slots=True)
+class MxRecord:
+    """`host` is the empty string for the null MX (RFC 7505)."""
+
+    preference: int
+    host: str
+
+
+Record = MxRecord | IpAddress | str
+"""MX → MxRecord; A/AAAA → address; CNAME/NS/PTR → name without final dot, lower case;
+TXT → its character-strings joined, decoded as latin-1 so that no octet is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Records of the type asked for, after following `chain` (the CNAMEs, in order)."""
+
+    records: tuple[Record, ...]
+    chain: tuple[DnsName, ...]
+    ttl: int  # seconds, the lowest of the chain and the records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoData:
+    """The name exists without this type. `chain` as in Found."""
+
+    chain: tuple[DnsName, ...]
+    ttl: int  # seconds, negative caching (RFC 2308 §5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoName:
+    """NXDOMAIN; with a `chain`, the target of its last CNAME does not exist."""
+
+    chain: tuple[DnsName, ...]
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """SERVFAIL, REFUSED, time-out, no server: says nothing about what exists."""
+
+    cause: str
+
+
+Answer = Found | NoData | NoName | Unanswered
+
+
+class Resolver(Protocol):
+    """Look-ups through the configured recursive resolvers, cached by TTL."""
+
+    async def lookup(
+        self, name: str, kind: RecordType, *, fresh: bool = False
+    ) -> Answer:
+        """Return the answer for `name`; never raises for what DNS can say.
+
+        `fresh` passes by our own cache (a re-check wants what is there now).
+        """
+        ...
+
+
+# ---- SMTP client
+
+
+class TlsPolicy(StrEnum):
+    NONE = "none"  # never STARTTLS
+    OPPORTUNISTIC = (
+        "opportunistic"  # STARTTLS where offered, unverified, clear otherwise
+    )
+    REQUIRED = "required"  # verified TLS or no delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopAddress:
+    """One host to connect to: `host` is its name (TLS SNI, logs), `address` the target."""
+
+    host: str
+    address: IpAddress
+    port: int
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One mail transaction. `octets` is final: CRLF line ends, signed, not dot-stuffed;
+    each piece begins a line. `may_finish` is asked immediately before the final dot is
+    written: False abandons the transaction (a lease that may have been lost)."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Mailbox, ...]
+    octets: Sequence[bytes]  # pieces, sent in order
+    eight_bit: bool
+    smtputf8: bool
+    may_finish: Callable[[], bool] = _always
+
+
+class Session(Protocol):
+    """A connection to a next hop that has said EHLO (and STARTTLS); used serially."""
+
+    @property
+    def tls(self) -> str:
+        """The TLS version and cipher, or "" in clear."""
+        ...
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another transaction may be tried."""
+        ...
+
+    async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
+        """Run one transaction; return one outcome per recipient, in their order.
+
+        Never raises for what a peer can do; a broken session is no longer usable.
+        """
+        ...
+
+    async def close(self) -> None:
+        """QUIT politely where the connection is whole, then close."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailure:
+    """No session: an outcome (Deferred or Failed, Scope HOST or SITE) for who waits."""
+
+    outcome: Outcome
+
+
+class Connector(Protocol):
+    """Opens sessions: TCP from `source_address`, banner, EHLO, STARTTLS by policy."""
+
+    async def connect(
+        self,
+        hop: HopAddress,
+        *,
+        ehlo: str,
+        source_address: IpAddress | None,
+        tls: TlsPolicy,
+    ) -> Session | ConnectFailure: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpTimeouts:
+    """RFC 5321 §4.5.3.2, client side."""
+
+    connect: timedelta = timedelta(seconds=30)  # and the TLS handshake
+    banner: timedelta = timedelta(minutes=5)
+    command: timedelta = timedelta(minutes=5)
+    data_start: timedelta = timedelta(minutes=2)
+    data_block: timedelta = timedelta(minutes=3)
+    data_done: timedelta = timedelta(minutes=10)
