@@ -1,0 +1,1 @@
+"""What makes mail leave under the customer's own name. Pure: values in, values out."""

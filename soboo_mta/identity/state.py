@@ -1,0 +1,261 @@
+"""The values of a sending domain: how it is set up, what was observed, what follows.
+
+`DomainState` is all that `depart` needs to know; the tenancy room loads it, the
+onboarding room computes its capabilities from DNS.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from soboo_mta.formats.keys import Algorithm as Algorithm
+from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.ports import IpAddress, RecordType
+
+
+class Mode(StrEnum):
+    """The five ways a customer's domain is set up."""
+
+    ZONE = "zone"
+    CNAME = "cname"
+    RELAY = "relay"
+    MAILBOX = "mailbox"
+    MANUAL = "manual"
+
+
+class OnBroken(StrEnum):
+    """What to do with mail while no aligned way out exists."""
+
+    HOLD = "hold"
+    REFUSE = "refuse"
+    SEND_UNALIGNED = "send_unaligned"  # off by default; recorded with each message
+
+
+class KeyState(StrEnum):
+    """NEXT is published ahead; ACTIVE signs; RETIRING is still published; REVOKED `p=`."""
+
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """One DKIM key of a domain under its selector; `p` is the base64 of the p= tag."""
+
+    key_id: KeyId
+    selector: DnsName
+    algorithm: Algorithm
+    state: KeyState
+    p: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSettings:
+    """What was configured for one sending domain of one tenant."""
+
+    domain_id: DomainId
+    tenant: TenantId
+    name: Domain
+    mode: Mode
+    token: str  # unguessable label, per (tenant, domain), never reissued
+    bounce_label: str  # "bounce": bounce.customer.com
+    selectors: tuple[DnsName, ...]  # ("sb1", "sb2", "sb3"[, "sb4" for Ed25519])
+    on_broken: OnBroken
+    sign_with_operator: bool  # one more signature, d= the operator's domain
+    assume_verified: bool  # test harnesses alone; see settings
+    keys: tuple[PublicKey, ...]
+
+    @property
+    def bounce_domain(self) -> Domain:
+        return Domain(f"{self.bounce_label}.{self.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where mail leaves from. `address` is bound locally; `public_address` is what the
+    receiver sees and SPF must name (the same unless behind NAT)."""
+
+    name: str
+    address: IpAddress | None
+    public_address: IpAddress
+    ehlo_name: Domain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The operator's own domain, and the names in it that customers' CNAMEs lead to."""
+
+    domain: Domain
+    bounce_domain: Domain  # bounce.<domain>: rung two of the ladder
+    mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
+    sources: tuple[Source, ...]
+    keys: tuple[PublicKey, ...]  # of the operator's own d=
+
+
+# ---- records
+
+
+class Purpose(StrEnum):
+    """What a required record is for."""
+
+    BOUNCE = "bounce"
+    SELECTOR = "selector"
+    OWNERSHIP = "ownership"
+    SPF = "spf"
+    DMARC = "dmarc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequiredRecord:
+    """One record the customer (or the operator) publishes. `value` is presentation form
+    without quotes: a CNAME's or MX's target ends in a dot; `selector` for SELECTOR."""
+
+    owner: DnsName
+    kind: RecordType
+    value: str
+    purpose: Purpose
+    selector: DnsName | None = None
+    is_required: bool = True  # False: recommended, does not gate sending
+    note: str = ""
+
+
+class RecordStatus(StrEnum):
+    GOOD = "good"
+    MISSING = "missing"  # authoritative: no such name or no such type
+    WRONG = "wrong"  # authoritative: something else is there
+    UNKNOWN = "unknown"  # no answer: says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordCheck:
+    """What one look at one required record found, in words a DNS admin can act on."""
+
+    record: RequiredRecord
+    status: RecordStatus
+    found: str  # what DNS says now, "" where nothing
+    cause: str  # one sentence: what is wrong; "" when good
+    mend: str  # one sentence: what to do; "" when good
+    ttl: int  # seconds until a look can differ
+    checked_at: int  # unix ms
+    good_at: int | None  # unix ms of the last look that was GOOD
+
+
+# ---- DMARC and capabilities
+
+
+class Alignment(StrEnum):
+    RELAXED = "r"
+    STRICT = "s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DmarcView:
+    """One discovery algorithm's view of a From domain (RFC 9989 walk, or PSL).
+
+    `organizational` maps each name that could authenticate (From, bounce domain, d=) to
+    its Organizational Domain under this algorithm. `has_record` False: not applicable.
+    """
+
+    has_record: bool
+    policy: str  # none | quarantine | reject; "none" where no record
+    dkim: Alignment
+    spf: Alignment
+    organizational: tuple[tuple[Domain, Domain], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What DNS was last seen to say about one sending domain; stored as JSON.
+
+    `usable` are the selectors whose observed TXT equals our public key, each with the
+    key it leads to (cname: by our CNAME). `spf_bounce` and `spf_author` name the sources for
+    which SPF of the bounce domain and of the From domain is pass.
+    """
+
+    usable: tuple[KeyId, ...]
+    bounce_ready: bool  # the bounce host leads to us and its MX are ours
+    spf_bounce: tuple[str, ...]
+    spf_author: tuple[str, ...]
+    walk: DmarcView
+    suffix_list: DmarcView
+    observed_at: int  # unix ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainState:
+    """All that decides how a message of this domain departs.
+
+    `was_verified`: ownership was proved for this tenant at least once. `facts` None:
+    never looked at.
+    """
+
+    settings: DomainSettings
+    was_verified: bool
+    facts: Facts | None
+
+
+# ---- plans
+
+
+class Verdict(StrEnum):
+    """Predicted DMARC result under both algorithms."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    NOT_APPLICABLE = (
+        "not_applicable"  # the walk finds no record; d= is identical to From
+    )
+    FAIL = "fail"  # only ever with on_broken = send_unaligned
+
+
+@dataclass(frozen=True, slots=True)
+class SignaturePlan:
+    """One signature to make: d=, s=, with which key."""
+
+    domain: Domain
+    selector: DnsName
+    key_id: KeyId
+    algorithm: Algorithm
+
+
+class Rung(StrEnum):
+    """Which step of the ladder a plan stands on."""
+
+    FULL = "full"  # own bounce domain, own signature
+    OPERATOR_BOUNCE = "operator-bounce"  # own signature, the operator's bounce domain
+    SPF_ONLY = "spf-only"  # no usable key; SPF aligns by itself
+    UNALIGNED = "unaligned"  # by the domain's own setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How one message departs. `bounce_domain` None: `author` is the reverse-path and
+    bounces go to the customer (`bounce_blind`)."""
+
+    rung: Rung
+    bounce_domain: Domain | None
+    signatures: tuple[SignaturePlan, ...]
+    ehlo_name: Domain
+    verdict: Verdict
+
+    @property
+    def bounce_blind(self) -> bool:
+        return self.bounce_domain is None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep it and tell someone; `explanation` names the record to mend."""
+
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Fail it now, by the domain's own setting."""
+
+    explanation: str
+
+
+Departure = Plan | Hold | Refuse
