@@ -1,0 +1,1 @@
+"""Looks at what customers published, and keeps looking."""

@@ -1,0 +1,189 @@
+"""One look at everything a sending domain needs in DNS, and the facts that follow.
+
+Asks for each required record and judges the answer. An authoritative answer that shows a
+record missing or wrong counts at once; no answer (SERVFAIL, time-out) keeps what was
+last known good for at most 72 hours. Decides nothing about sending: `depart` does.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from soboo_mta.identity.dmarc import Suffixes, unknown_view
+from soboo_mta.identity.records import required_records
+from soboo_mta.identity.state import (
+    DomainSettings,
+    Facts,
+    KeyState,
+    Operator,
+    RecordCheck,
+    RecordStatus,
+    RequiredRecord,
+)
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import KeyId
+from soboo_mta.onboarding.facts import Memory, facts_of
+from soboo_mta.onboarding.judge import Finding, is_served
+from soboo_mta.onboarding.look import Fresh, Look, returns_finding
+from soboo_mta.ports import Clock, RecordType, Resolver, Unanswered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """When to look again, and how long silence keeps what was good."""
+
+    shortest: timedelta = timedelta(seconds=30)
+    """No domain is looked at more often while all is well."""
+    longest: timedelta = timedelta(hours=1)
+    """Every domain is looked at as often, whatever its TTLs."""
+    while_broken: timedelta = timedelta(seconds=30)
+    """Between looks while a required record is not good."""
+    last_known_good: timedelta = timedelta(hours=72)
+    """How long a record without an answer keeps its last good one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one look found. `owned`: this look saw a proof bound to this tenant."""
+
+    checks: tuple[RecordCheck, ...]
+    facts: Facts
+    owned: bool
+    next_check_at: int  # unix ms
+
+    @property
+    def all_good(self) -> bool:
+        """Whether every required record is good."""
+        return all(
+            check.status is RecordStatus.GOOD
+            for check in self.checks
+            if check.record.is_required
+        )
+
+
+class DomainCheck:
+    """Looks at domains through `resolver`, past our own cache."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        operator: Operator,
+        suffixes: Suffixes,
+        clock: Clock,
+        options: CheckOptions,
+    ) -> None:
+        self._resolver = resolver
+        self._operator = operator
+        self._suffixes = suffixes
+        self._clock = clock
+        self._options = options
+
+    async def check(
+        self,
+        settings: DomainSettings,
+        previous: Facts | None,
+        previous_checks: Iterable[RecordCheck],
+    ) -> CheckResult:
+        """Look at every required record of one domain once.
+
+        `previous` and `previous_checks` are the last look's. Never raises for what DNS
+        can say. Several domains may be looked at at the same time.
+        """
+        records = {
+            (record.owner, record.kind): record
+            for record in reversed(required_records(settings, self._operator))
+        }
+        asked = tuple(reversed(records.values()))
+        look = Look(
+            resolver=self._resolver,
+            settings=settings,
+            operator=self._operator,
+            suffixes=self._suffixes,
+        )
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(look.finding(record)) for record in asked]
+        now = self._clock.unix_ms()
+        before = {_place(check.record): check.good_at for check in previous_checks}
+        seen = [
+            (_record_check(record, finding, before, now), finding)
+            for record, finding in zip(asked, [t.result() for t in tasks], strict=True)
+        ]
+        checks = tuple(check for check, _ in seen)
+        memory = Memory(previous, now, self._options.last_known_good)
+        return CheckResult(
+            checks=checks,
+            facts=facts_of(settings, seen, memory),
+            owned=any(finding.proves for _, finding in seen),
+            next_check_at=now + self._interval_ms(checks),
+        )
+
+    async def check_operator(self, previous: Facts | None) -> Facts:
+        """Look at the operator's own keys, bounce domain and SPF.
+
+        The views are left unknown: the operator's d= and bounce domain are no From
+        domain. Without an answer the previous facts stay, `observed_at` with them, for
+        at most 72 hours.
+        """
+        operator, now = self._operator, self._clock.unix_ms()
+        resolver = Fresh(self._resolver)
+        bounce = await returns_finding(operator.bounce_domain, operator, resolver)
+        usable: list[KeyId] = []
+        silent = bounce.status is RecordStatus.UNKNOWN
+        for key in operator.keys:
+            owner = f"{key.selector}._domainkey.{operator.domain}"
+            answer = await resolver.lookup(owner, RecordType.TXT)
+            silent = silent or isinstance(answer, Unanswered)
+            if key.state is not KeyState.REVOKED and is_served(answer, key):
+                usable.append(key.key_id)
+        if silent and previous is not None:
+            kept_ms = self._options.last_known_good / timedelta(milliseconds=1)
+            if now - previous.observed_at <= kept_ms:
+                return previous
+        return Facts(
+            usable=tuple(usable),
+            bounce_ready=bool(bounce.bounce),
+            spf_bounce=bounce.spf or (),
+            spf_author=(),
+            walk=unknown_view(),
+            suffix_list=unknown_view(),
+            observed_at=now,
+        )
+
+    def _interval_ms(self, checks: tuple[RecordCheck, ...]) -> int:
+        required = [check for check in checks if check.record.is_required]
+        if any(check.status is not RecordStatus.GOOD for check in required):
+            return int(self._options.while_broken / timedelta(milliseconds=1))
+        seconds = min((check.ttl for check in required), default=0)
+        bounded = min(
+            max(timedelta(seconds=seconds), self._options.shortest),
+            self._options.longest,
+        )
+        return int(bounded / timedelta(milliseconds=1))
+
+
+_Place = tuple[DnsName, RecordType, str]
+
+
+def _place(record: RequiredRecord) -> _Place:
+    return record.owner, record.kind, record.value
+
+
+def _record_check(
+    record: RequiredRecord,
+    finding: Finding,
+    before: Mapping[_Place, int | None],
+    now: int,
+) -> RecordCheck:
+    is_good = finding.status is RecordStatus.GOOD
+    return RecordCheck(
+        record=record,
+        status=finding.status,
+        found=finding.found,
+        cause=finding.cause,
+        mend=finding.mend,
+        ttl=finding.ttl,
+        checked_at=now,
+        good_at=now if is_good else before.get(_place(record)),
+    )

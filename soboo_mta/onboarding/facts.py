@@ -1,0 +1,108 @@
+"""From the findings of one look to the facts that departures rest on.
+
+Pure. A finding without an answer keeps what the last look knew, for a bounded time; every
+other finding counts as it is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from soboo_mta.identity.dmarc import unknown_view
+from soboo_mta.identity.state import (
+    DomainSettings,
+    Facts,
+    KeyState,
+    Purpose,
+    RecordCheck,
+    RecordStatus,
+)
+from soboo_mta.mail.ids import KeyId
+from soboo_mta.onboarding.judge import Finding
+from soboo_mta.ports import RecordType
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the last look knew, for what this one got no answer to."""
+
+    previous: Facts | None
+    now: int  # unix ms
+    keep: timedelta
+
+    def for_record(self, check: RecordCheck) -> Facts | None:
+        """The previous facts, where `check` got no answer and was good lately."""
+        if check.status is not RecordStatus.UNKNOWN or check.good_at is None:
+            return None
+        if self.now - check.good_at > self.keep / timedelta(milliseconds=1):
+            return None
+        return self.previous
+
+
+def facts_of(
+    settings: DomainSettings,
+    seen: Iterable[tuple[RecordCheck, Finding]],
+    memory: Memory,
+) -> Facts:
+    """Return the facts that follow from one look at every required record."""
+    usable: set[KeyId] = set()
+    bounce_ready = False
+    spf_bounce: tuple[str, ...] = ()
+    spf_author: tuple[str, ...] = ()
+    walk = suffix_list = unknown_view()
+    for check, finding in seen:
+        kept = memory.for_record(check)
+        usable.update(finding.usable)
+        if kept:
+            usable.update(_kept_keys(settings, check, kept))
+        if _tells_of_bounces(check):
+            bounce_ready = _or_kept(
+                finding.bounce, kept.bounce_ready if kept else None, bounce_ready
+            )
+            spf_bounce = _or_kept(
+                finding.spf, kept.spf_bounce if kept else None, spf_bounce
+            )
+        elif check.record.purpose is Purpose.SPF:
+            spf_author = _or_kept(
+                finding.spf, kept.spf_author if kept else None, spf_author
+            )
+        elif check.record.purpose is Purpose.DMARC:
+            walk = _or_kept(finding.walk, kept.walk if kept else None, walk)
+            suffix_list = _or_kept(
+                finding.suffix_list, kept.suffix_list if kept else None, suffix_list
+            )
+    return Facts(
+        usable=tuple(key.key_id for key in settings.keys if key.key_id in usable),
+        bounce_ready=bounce_ready,
+        spf_bounce=spf_bounce,
+        spf_author=spf_author,
+        walk=walk,
+        suffix_list=suffix_list,
+        observed_at=memory.now,
+    )
+
+
+def _tells_of_bounces(check: RecordCheck) -> bool:
+    return check.record.purpose is Purpose.BOUNCE or check.record.kind is RecordType.NS
+
+
+def _or_kept(seen: _Value | None, kept: _Value | None, otherwise: _Value) -> _Value:
+    if seen is not None:
+        return seen
+    return otherwise if kept is None else kept
+
+
+def _kept_keys(
+    settings: DomainSettings, check: RecordCheck, kept: Facts
+) -> Iterable[KeyId]:
+    """The keys that `check` tells of and that were usable; a delegation tells of all."""
+    return (
+        key.key_id
+        for key in settings.keys
+        if (key.selector == check.record.selector or check.record.kind is RecordType.NS)
+        and key.state is not KeyState.REVOKED
+        and key.key_id in kept.usable
+    )

@@ -1,0 +1,232 @@
+"""What DNS answers say about bounce hosts, SPF, delegations and DMARC of a domain.
+
+Pure, as `judge.py`, which judges keys and names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at
+from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
+from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.onboarding.judge import (
+    MAX_SHOWN,
+    Finding,
+    is_served,
+    shown,
+    texts,
+    unknown,
+)
+from soboo_mta.onboarding.spf import SpfResults
+from soboo_mta.ports import Answer, Found, MxRecord, Unanswered
+
+
+def returns(
+    domain: Domain, answer: Answer, spf: SpfResults, hosts: tuple[Domain, ...]
+) -> Finding:
+    """The finding for a bounce domain: MX are ours alone, SPF names our sources."""
+    if isinstance(answer, Unanswered):
+        return unknown(answer)
+    found = _mx_hosts(answer)
+    passing = spf.passing if spf.is_known else None
+    if not found or not found <= set(hosts):
+        wanted = ", ".join(f"{host}." for host in hosts)
+        return Finding(
+            status=RecordStatus.WRONG,
+            found=f"MX {shown(answer)}" if found else "",
+            cause=f"the MX of {domain} are not the operator's",
+            mend=f"the operator publishes MX {wanted} where {domain} leads",
+            ttl=answer.ttl,
+            bounce=False,
+            spf=passing,
+        )
+    if not spf.is_known:
+        return Finding(
+            status=RecordStatus.UNKNOWN,
+            cause=f"SPF of {domain} got no answer: {spf.others}",
+            mend="nothing yet: we ask again",
+            ttl=answer.ttl,
+            bounce=True,
+        )
+    if not spf.passing:
+        return Finding(
+            status=RecordStatus.WRONG,
+            found=f"MX {shown(answer)}",
+            cause=f"SPF of {domain} names no source of ours: {spf.others}",
+            mend=f"the operator publishes SPF for its sources where {domain} leads",
+            ttl=answer.ttl,
+            bounce=True,
+            spf=(),
+        )
+    return Finding(
+        status=RecordStatus.GOOD,
+        found=f"MX {shown(answer)}",
+        ttl=answer.ttl,
+        bounce=True,
+        spf=spf.passing,
+    )
+
+
+def proven(finding: Finding, found: str) -> Finding:
+    """`finding` of a name that leads to us by `found`: this shows whose it is."""
+    return replace(finding, proves=True, found=f"{found} {finding.found}".rstrip())
+
+
+def author_spf(
+    name: Domain, answer: Answer, spf: SpfResults, include: DnsName
+) -> Finding:
+    """The finding for SPF of the From domain itself (RFC 7208)."""
+    if isinstance(answer, Unanswered):
+        return unknown(answer)
+    records = [t for t in texts(answer) if t == "v=spf1" or t.startswith("v=spf1 ")]
+    if not spf.is_known:
+        return Finding(
+            status=RecordStatus.UNKNOWN,
+            found=", ".join(records)[:MAX_SHOWN],
+            cause=f"SPF of {name} got no answer: {spf.others}",
+            mend="nothing yet: we ask again",
+            ttl=answer.ttl,
+        )
+    if not spf.others:
+        return Finding(
+            status=RecordStatus.GOOD,
+            found=", ".join(records)[:MAX_SHOWN],
+            ttl=answer.ttl,
+            spf=spf.passing,
+        )
+    status, cause, mend = _spf_fault(name, records, spf, include)
+    return Finding(
+        status=status,
+        found=", ".join(records)[:MAX_SHOWN],
+        cause=cause,
+        mend=mend,
+        ttl=answer.ttl,
+        spf=spf.passing,
+    )
+
+
+def _spf_fault(
+    name: Domain, records: list[str], spf: SpfResults, include: DnsName
+) -> tuple[RecordStatus, str, str]:
+    if not records:
+        return (
+            RecordStatus.MISSING,
+            f"{name} has no SPF record",
+            f'publish {name} TXT "v=spf1 include:{include} ~all"',
+        )
+    if len(records) > 1:
+        return (
+            RecordStatus.WRONG,
+            f"{name} has {len(records)} SPF records, which is an error (RFC 7208 §4.5)",
+            f"join them to one that holds include:{include}",
+        )
+    return (
+        RecordStatus.WRONG,
+        f"SPF of {name} does not pass for all our sources: {spf.others}",
+        f"put include:{include} into the record, before its all",
+    )
+
+
+def _mx_hosts(answer: Answer) -> set[str]:
+    if not isinstance(answer, Found):
+        return set()
+    return {r.host for r in answer.records if isinstance(r, MxRecord)}
+
+
+# ---- a delegated zone
+
+
+def delegation(name: Domain, answer: Answer, wanted: tuple[DnsName, ...]) -> Finding:
+    """The finding for the NS records that delegate the zone to us."""
+    if isinstance(answer, Unanswered):
+        return unknown(answer)
+    found = set(texts(answer))
+    hosts = ", ".join(f"{host}." for host in wanted)
+    if found == set(wanted):
+        return Finding(
+            status=RecordStatus.GOOD, found=f"NS {hosts}", ttl=answer.ttl, proves=True
+        )
+    return Finding(
+        status=RecordStatus.WRONG if found else RecordStatus.MISSING,
+        found=f"NS {shown(answer)}" if found else "",
+        cause=f"{name} is not delegated to us alone",
+        mend=f"in the parent zone, delegate {name} to NS {hosts} and to no other",
+        ttl=answer.ttl,
+    )
+
+
+def zone_served(
+    finding: Finding, served: Finding, keys: Mapping[PublicKey, Answer]
+) -> Finding:
+    """The delegation's finding with what the zone behind it serves."""
+    usable = tuple(k.key_id for k, answer in keys.items() if is_served(answer, k))
+    silent = served.status is RecordStatus.UNKNOWN or any(
+        isinstance(answer, Unanswered) for answer in keys.values()
+    )
+    return replace(
+        finding,
+        status=RecordStatus.UNKNOWN if silent else finding.status,
+        cause="the zone's servers gave no answer" if silent else finding.cause,
+        usable=usable,
+        bounce=served.bounce,
+        spf=served.spf,
+    )
+
+
+# ---- DMARC
+
+
+def dmarc(
+    author: Domain,
+    found: Texts,
+    *,
+    walk: DmarcView,
+    suffix_list: DmarcView,
+    ttl: int,
+) -> Finding:
+    """The finding for DMARC; `found` holds the TXT of every name of both walks."""
+    own = tuple(
+        text
+        for text in found.get(DnsName(f"_dmarc.{author}"), ())
+        if text.startswith("v=DMARC1")
+    )
+    applied = next(
+        (
+            f"{name} {text}"
+            for name in names_to_ask(author)
+            for text in found.get(name, ())
+            if record_at(found[name]) and text.startswith("v=DMARC1")
+        ),
+        "",
+    )
+    if own and record_at(own) is None:
+        several = len(own) > 1
+        return Finding(
+            status=RecordStatus.WRONG,
+            found=", ".join(own)[:MAX_SHOWN],
+            cause=(
+                f"{len(own)} DMARC records are there, which counts as none"
+                if several
+                else "the DMARC record has no valid p= (RFC 9989 §4.7)"
+            ),
+            mend="keep one" if several else "write p=none, p=quarantine or p=reject",
+            walk=walk,
+            suffix_list=suffix_list,
+            ttl=ttl,
+        )
+    if walk.has_record:
+        return Finding(
+            status=RecordStatus.GOOD,
+            found=applied[:MAX_SHOWN],
+            walk=walk,
+            suffix_list=suffix_list,
+            ttl=ttl,
+        )
+    return Finding(
+        status=RecordStatus.MISSING,
+        cause=f"no DMARC record applies to {author}: large receivers ask for one",
+        mend=f'publish _dmarc.{author} TXT "v=DMARC1; p=none"',
+        walk=walk,
+        suffix_list=suffix_list,
+        ttl=ttl,
+    )
