@@ -1,0 +1,231 @@
+"""How a message is accepted, from who is it to the `250`. The steps, in their order:
+
+1. `login` or `trusted`: which credential speaks, for which tenant.
+2. `mail`: the credential is still good, the size is bearable.
+3. `data`: the octets are lines → one From, one mailbox → its domain is the tenant's, and
+   verified → the tenant is not suspended → the same for Sender and Resent fields → quota.
+4. The header is rewritten and the body hashed, once.
+5. The message is committed, claimed for this worker while transfer has room for it.
+6. `on_accepted` hands it to transfer, in memory. Only then is the answer 250.
+
+Commit and hand-over are one shielded task: a client that leaves does not cut them apart.
+A refusal is raised as Reject; whatever else is raised, the listener answers 451. Owns no
+socket. RFC 5321 §4.1.1.4 and §6.1 (what 250 promises), RFC 6409.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from soboo_mta.formats.canonical import body_hash
+from soboo_mta.formats.header import HeaderBlock
+from soboo_mta.identity.state import DomainState, Operator
+from soboo_mta.mail.address import Mailbox, ReversePath
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import Reject
+from soboo_mta.mail.ids import CredentialId, MessageId, MessageIds, TenantId
+from soboo_mta.mail.reply import Reply
+from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.ports import Clock, IpAddress
+from soboo_mta.store.unit import StoreError, StoreFull
+from soboo_mta.submission import policy, replies
+from soboo_mta.submission.doors import Directory, Log, Quota, Spool
+from soboo_mta.submission.framing import check_framing
+from soboo_mta.submission.options import AcceptanceOptions
+from soboo_mta.submission.rewrite import rewrite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who speaks on a connection. `tenant` None: for whichever owns the From domain;
+    `credential` None: a trusted network."""
+
+    tenant: TenantId | None
+    credential: CredentialId | None
+    client: IpAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What MAIL and RCPT said. `recipients` are distinct, in the order of RCPT;
+    `protocol` is the word for Received (RFC 3848)."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Mailbox, ...]
+    smtputf8: bool
+    protocol: str
+
+
+class Acceptance:
+    """Decides about each message and keeps it. One a process; safe for many sessions."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        spool: Spool,
+        quota: Quota,
+        ids: MessageIds,
+        clock: Clock,
+        log: Log,
+        operator: Operator,
+        options: AcceptanceOptions,
+        on_accepted: Callable[[SpooledMessage, tuple[int, ...]], None],
+        room_for: Callable[[int], bool],
+    ) -> None:
+        self.options = options
+        self.log = log
+        self._directory = directory
+        self._spool = spool
+        self._quota = quota
+        self._ids = ids
+        self._clock = clock
+        self._operator = operator
+        self._on_accepted = on_accepted
+        self._room_for = room_for
+        self._lifetime_ms = int(options.lifetime.total_seconds() * 1_000)
+        self._commits: set[asyncio.Task[None]] = set()
+
+    # ---- who is it
+
+    def trusted(self, client: IpAddress) -> Login | None:
+        """Return the login of a client in a trusted network, None for all others."""
+        if any(client in network for network in self.options.trusted_networks):
+            return Login(tenant=None, credential=None, client=client)
+        return None
+
+    async def login(
+        self, user_name: str, secret: str, client: IpAddress
+    ) -> Login | None:
+        """Return who that is; None for an unknown name and a wrong secret alike."""
+        found = await self._directory.authenticate(user_name, secret, client)
+        if found is None:
+            self.log.login_failed(client=str(client), user_name=user_name)
+            return None
+        return Login(tenant=found.tenant, credential=found.credential_id, client=client)
+
+    async def mail(self, login: Login, size: int) -> None:
+        """Admit one more transaction; raise Reject for a revoked credential or a size
+        over the limit (RFC 1870 §6.1)."""
+        if login.credential is not None and not (
+            await self._directory.still_valid(login.credential)
+        ):
+            raise Reject(replies.REVOKED)
+        if size > self.options.max_message_octets:
+            raise Reject(replies.too_large(self.options.max_message_octets))
+
+    # ---- the message
+
+    async def data(self, login: Login, envelope: Envelope, octets: bytes) -> Reply:
+        """Keep the message and return 250, or raise Reject and keep nothing.
+
+        `octets` are what stood between DATA and the final dot, dots unstuffed.
+        """
+        content = check_framing(octets, mend_line_ends=self.options.mend_line_ends)
+        header = policy.read_header(content)
+        author = policy.read_author(header, smtputf8=envelope.smtputf8)
+        policy.check_hops(header, self.options.max_hops)
+        state = await self._authorise(login, author)
+        tenant = state.settings.tenant
+        for field, domain in policy.other_names(
+            header, author, smtputf8=envelope.smtputf8
+        ):
+            await self._authorise_name(field, domain, tenant)
+        if not await self._quota.take(tenant, len(envelope.recipients)):
+            raise Reject(replies.QUOTA)
+        prepare = partial(
+            self._prepare, self._ids.next(), login, envelope, header, author, state
+        )
+        if len(content) > self.options.thread_over_octets:
+            message = await asyncio.to_thread(prepare)
+        else:
+            message = prepare()
+        await self._keep(message)
+        return replies.accepted(message.message_id)
+
+    async def drain(self) -> None:
+        """Wait until every commit under way has ended, well or badly."""
+        while self._commits:
+            await asyncio.wait(self._commits)
+
+    async def _authorise(self, login: Login, author: Mailbox) -> DomainState:
+        state = policy.authorised(
+            await self._directory.sending_domain(author.domain, tenant=login.tenant),
+            author.domain,
+            self._operator,
+        )
+        tenant = await self._directory.tenant(state.settings.tenant)
+        if tenant is None or tenant.suspended:
+            raise Reject(replies.SUSPENDED)
+        return state
+
+    async def _authorise_name(
+        self, field: str, domain: Domain, tenant: TenantId
+    ) -> None:
+        state = await self._directory.sending_domain(domain, tenant=tenant)
+        if state is None or not policy.may_send(state):
+            raise Reject(replies.not_yours(field, domain))
+
+    def _prepare(
+        self,
+        message_id: MessageId,
+        login: Login,
+        envelope: Envelope,
+        header: HeaderBlock,
+        author: Mailbox,
+        state: DomainState,
+    ) -> SpooledMessage:
+        now = self._clock.unix_ms()
+        rewritten = rewrite(
+            header,
+            message_id=message_id,
+            author_domain=author.domain,
+            host_name=self.options.host_name,
+            protocol=envelope.protocol,
+            now=self._clock.now(),
+        )
+        return SpooledMessage(
+            message_id=message_id,
+            tenant=state.settings.tenant,
+            domain_id=state.settings.domain_id,
+            credential=login.credential,
+            reverse_path=envelope.reverse_path,
+            author=author,
+            recipients=envelope.recipients,
+            header_message_id=rewritten.header_message_id,
+            client=str(login.client),
+            eight_bit=not rewritten.content.isascii(),
+            smtputf8=envelope.smtputf8
+            and policy.needs_smtputf8(header, author, envelope.recipients),
+            body_hash=body_hash(header.body),
+            accepted_at=now,
+            expires_at=now + self._lifetime_ms,
+            content=rewritten.content,
+        )
+
+    async def _keep(self, message: SpooledMessage) -> None:
+        """Commit and hand over, in a task that outlives the client."""
+        task = asyncio.get_running_loop().create_task(self._commit(message))
+        self._commits.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.shield(task)
+        except StoreFull as error:
+            raise Reject(replies.FULL) from error
+        except StoreError as error:
+            raise Reject(replies.INTERNAL) from error
+
+    async def _commit(self, message: SpooledMessage) -> None:
+        is_claimed = await self._spool.accept(
+            message, claim=self._room_for(message.size)
+        )
+        self.log.accepted(message)
+        if is_claimed:
+            self._on_accepted(message, tuple(range(len(message.recipients))))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._commits.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # told here: the client that would hear may be gone
+            self.log.internal_error(stage="commit", error=error)

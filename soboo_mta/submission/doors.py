@@ -1,0 +1,83 @@
+"""What acceptance asks of other rooms: who may send, how much, and where mail is kept.
+
+Met by `tenancy.Directory`, its quota and `spool.Spool`, and by fakes in tests.
+"""
+
+from typing import Protocol
+
+from soboo_mta.identity.state import DomainState
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import CredentialId, TenantId
+from soboo_mta.mail.reply import Reply
+from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.ports import IpAddress
+
+
+class Credential(Protocol):
+    """One way to log in; `tenant` None is the operator's."""
+
+    @property
+    def credential_id(self) -> CredentialId: ...
+
+    @property
+    def tenant(self) -> TenantId | None: ...
+
+
+class Tenant(Protocol):
+    """One customer of the operator."""
+
+    @property
+    def suspended(self) -> bool: ...
+
+
+class Directory(Protocol):
+    """Who may send for which domain; cached, at most 250 ms behind the store."""
+
+    async def authenticate(
+        self, user_name: str, secret: str, client: IpAddress
+    ) -> Credential | None:
+        """Return the credential; None, after the same time, whatever was wrong."""
+        ...
+
+    async def still_valid(self, credential_id: CredentialId) -> bool: ...
+
+    async def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
+
+    async def sending_domain(
+        self, author_domain: Domain, *, tenant: TenantId | None
+    ) -> DomainState | None:
+        """Return the tenant's domain of exactly that name; for None its one owner's."""
+        ...
+
+
+class Quota(Protocol):
+    """What a tenant may send in an hour and a day."""
+
+    async def take(self, tenant: TenantId, recipients: int) -> bool:
+        """Take `recipients` from the quota; False, and nothing taken, where over."""
+        ...
+
+
+class Spool(Protocol):
+    """Where accepted mail is kept."""
+
+    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+        """Commit, synced, and return whether it is claimed for this worker; raises
+        StoreError when nothing was kept."""
+        ...
+
+
+class Log(Protocol):
+    """The facts of submission, one method each; never a secret or a body."""
+
+    def accepted(self, message: SpooledMessage) -> None: ...
+
+    def refused(self, reply: Reply, *, client: str, tenant: TenantId | None) -> None:
+        """A command of a submission was refused."""
+        ...
+
+    def login_failed(self, *, client: str, user_name: str) -> None: ...
+
+    def internal_error(self, *, stage: str, error: BaseException) -> None:
+        """An error of ours, with its trace; the client was told nothing of it."""
+        ...

@@ -1,0 +1,105 @@
+"""Who wrote the message and may they: decisions on the raw octets of the header. Pure.
+
+RFC 5322 §3.6.2: exactly one From, here with exactly one mailbox. Sender and the Resent
+fields speak in somebody's name too (RFC 6409 §8.1), so their domains must be the same
+tenant's. Reply-To may be anybody's.
+"""
+
+from collections.abc import Iterable
+
+from soboo_mta.formats.author import parse_author
+from soboo_mta.formats.header import Field, HeaderBlock
+from soboo_mta.identity.records import required_records
+from soboo_mta.identity.state import DomainState, Operator, Purpose
+from soboo_mta.mail.address import Mailbox
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError, Reject
+from soboo_mta.submission import replies
+
+_IN_SOMEBODYS_NAME = {
+    b"sender": "Sender",
+    b"resent-from": "Resent-From",
+    b"resent-sender": "Resent-Sender",
+}
+
+
+def read_header(content: bytes) -> HeaderBlock:
+    """Return the header of `content`; raise Reject when any parser might differ."""
+    try:
+        return HeaderBlock.parse(content)
+    except FormatError as error:
+        raise Reject(replies.bad_header(str(error))) from error
+
+
+def read_author(header: HeaderBlock, *, smtputf8: bool) -> Mailbox:
+    """Return the one mailbox of the one From field, or raise Reject."""
+    fields = header.named(b"from")
+    if not fields:
+        raise Reject(replies.NO_FROM)
+    if len(fields) > 1:
+        raise Reject(replies.SEVERAL_FROM)
+    return _mailbox(header, fields[0], "From", smtputf8=smtputf8)
+
+
+def other_names(
+    header: HeaderBlock, author: Mailbox, *, smtputf8: bool
+) -> tuple[tuple[str, Domain], ...]:
+    """Return (field name, domain) of each further domain the message speaks for."""
+    found = []
+    for field in header.fields:
+        label = _IN_SOMEBODYS_NAME.get(field.name)
+        if label:
+            one = _mailbox(header, field, label, smtputf8=smtputf8)
+            if one.domain != author.domain:
+                found.append((label, one.domain))
+    return tuple(found)
+
+
+def check_hops(header: HeaderBlock, limit: int) -> None:
+    """Raise Reject when the message went through over `limit` hosts: RFC 5321 §6.3."""
+    if sum([field.name == b"received" for field in header.fields]) > limit:
+        raise Reject(replies.LOOP)
+
+
+def authorised(
+    state: DomainState | None, domain: Domain, operator: Operator
+) -> DomainState:
+    """Return `state` when its domain may send; raise Reject with what to publish.
+
+    A domain that was verified and broke since may: departure holds its mail.
+    """
+    if state is None:
+        raise Reject(replies.not_yours("From", domain))
+    if not may_send(state):
+        wanted = (
+            record
+            for record in required_records(state.settings, operator)
+            if record.is_required and record.purpose is not Purpose.DMARC
+        )
+        raise Reject(replies.not_verified(domain, wanted))
+    return state
+
+
+def may_send(state: DomainState) -> bool:
+    """Whether ownership was ever proved, or the test harness vouches for it."""
+    return state.was_verified or state.settings.assume_verified
+
+
+def needs_smtputf8(
+    header: HeaderBlock, author: Mailbox, recipients: Iterable[Mailbox]
+) -> bool:
+    """Whether the next hop must offer SMTPUTF8 (RFC 6531 §3.2)."""
+    if not header.content.isascii() and not (
+        header.content[: header.body_start].isascii()
+    ):
+        return True
+    return not (author.is_ascii and all(one.is_ascii for one in recipients))
+
+
+def _mailbox(
+    header: HeaderBlock, field: Field, label: str, *, smtputf8: bool
+) -> Mailbox:
+    try:
+        return parse_author(header.value(field), smtputf8=smtputf8)
+    except FormatError as error:
+        raise Reject(replies.bad_author(label, str(error))) from error
