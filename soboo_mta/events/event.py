@@ -1,0 +1,69 @@
+"""Events that are not attempts: what changed, by whom, about what."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sqlalchemy import insert
+
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import MessageId, TenantId
+from soboo_mta.store.schema import event
+from soboo_mta.store.unit import Statement
+
+
+class EventKind(StrEnum):
+    """What an event says; each is a fact that has happened."""
+
+    MESSAGE_ACCEPTED = "message-accepted"
+    MESSAGE_CORRUPT = "message-corrupt"  # could not be read back; set aside
+    MESSAGE_HELD = "message-held"  # by the operator's hand
+    MESSAGE_RELEASED = "message-released"
+    MESSAGE_CANCELLED = "message-cancelled"
+    GATE_CLOSED = "gate-closed"  # a domain's or tenant's mail waits
+    GATE_OPENED = "gate-opened"
+    DOMAIN_ADDED = "domain-added"
+    DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
+    DOMAIN_BROKEN = "domain-broken"  # what DNS says no longer lets it send
+    DOMAIN_MENDED = "domain-mended"
+    DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
+    DOMAIN_RELEASED = "domain-released"  # given up by its tenant
+    KEY_CREATED = "key-created"
+    KEY_ACTIVATED = "key-activated"
+    KEY_REVOKED = "key-revoked"
+    TENANT_ADDED = "tenant-added"
+    TENANT_SUSPENDED = "tenant-suspended"
+    TENANT_RESUMED = "tenant-resumed"
+    CREDENTIAL_ADDED = "credential-added"
+    CREDENTIAL_REVOKED = "credential-revoked"
+    WORKER_LOST = "worker-lost"  # its lease ran out; its claims were taken over
+
+
+def recorded(
+    kind: EventKind,
+    *,
+    at: int,
+    actor: str,
+    tenant: TenantId | None = None,
+    domain: DnsName | None = None,
+    message_id: MessageId | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> Statement:
+    """Return the statement that records an event at `at` (unix ms).
+
+    `actor` is who or what did it ("cli", "monitor"). `detail` is JSON-ready and holds no
+    secret and no message content.
+    """
+    row = {
+        "at": at,
+        "kind": kind.value,
+        "tenant_id": None if tenant is None else str(tenant),
+        "domain": None if domain is None else str(domain),
+        "message_id": None if message_id is None else int(message_id),
+        "actor": actor,
+        "detail": json.dumps(detail or {}, sort_keys=True),
+    }
+    return Statement(_INSERT, (row,))
+
+
+_INSERT = insert(event)

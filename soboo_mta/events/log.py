@@ -1,0 +1,126 @@
+"""Facts as JSON lines, one method each; never credentials, bodies or link targets."""
+
+from typing import Protocol
+
+import structlog
+
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import DomainId, MessageId, TenantId
+from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome
+from soboo_mta.mail.reply import Reply
+from soboo_mta.mail.spooled import SpooledMessage
+
+
+class Sink(Protocol):
+    """Where lines go: structlog's logger, or a list in tests."""
+
+    def info(self, event: str, **facts: object) -> object: ...
+
+    def warning(self, event: str, **facts: object) -> object: ...
+
+    def error(self, event: str, **facts: object) -> object: ...
+
+
+class EventLog:
+    """The mail log. Line ends and control characters in facts are JSON-escaped."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink: Sink = sink or structlog.get_logger("soboo_mta")
+
+    def accepted(self, message: SpooledMessage) -> None:
+        """250 was answered: the message is ours."""
+        self._sink.info(
+            "accepted",
+            message=str(message.message_id),
+            tenant=message.tenant,
+            author=str(message.author),
+            recipients=len(message.recipients),
+            size=message.size,
+            client=message.client,
+        )
+
+    def refused(self, reply: Reply, *, client: str, tenant: TenantId | None) -> None:
+        """A message of a submission was refused."""
+        self._sink.info("refused", reply=str(reply), client=client, tenant=tenant)
+
+    def settled(
+        self,
+        message: SpooledMessage,
+        position: int,
+        outcome: Outcome,
+        *,
+        host: str,
+        next_attempt: int | None = None,
+    ) -> None:
+        """An attempt ended and its settlement is committed."""
+        facts: dict[str, object] = {
+            "message": str(message.message_id),
+            "tenant": message.tenant,
+            "recipient": str(message.recipients[position]),
+            "host": host,
+        }
+        match outcome:
+            case Delivered(reply=reply):
+                self._sink.info("delivered", **facts, reply=str(reply))
+            case Deferred(reply=reply, reason=reason):
+                self._sink.info(
+                    "deferred",
+                    **facts,
+                    reply=str(reply),
+                    reason=reason.value,
+                    next_attempt=next_attempt,
+                )
+            case Failed(reply=reply, reason=reason):
+                self._sink.info(
+                    "failed", **facts, reply=str(reply), reason=reason.value
+                )
+            case Held(reason=reason, explanation=explanation):
+                self._sink.warning(
+                    "held", **facts, reason=reason.value, explanation=explanation
+                )
+
+    def released(self, message_id: MessageId, *, actor: str) -> None:
+        """A held message was made due again."""
+        self._sink.info("released", message=str(message_id), actor=actor)
+
+    def gate_closed(self, scope: str, subject: str, explanation: str) -> None:
+        """A domain's or tenant's mail waits from now on."""
+        self._sink.warning(
+            "gate_closed", scope=scope, subject=subject, explanation=explanation
+        )
+
+    def gate_opened(self, scope: str, subject: str) -> None:
+        """What waited behind the gate is due."""
+        self._sink.info("gate_opened", scope=scope, subject=subject)
+
+    def key_changed(self, domain: DnsName, selector: DnsName, state: str) -> None:
+        """A DKIM key took another state."""
+        self._sink.info("key_changed", domain=domain, selector=selector, state=state)
+
+    def domain_changed(
+        self, domain: DnsName, domain_id: DomainId, change: str, explanation: str
+    ) -> None:
+        """What a sending domain may do has changed: verified, broken, mended."""
+        self._sink.info(
+            "domain_changed",
+            domain=domain,
+            domain_id=domain_id,
+            change=change,
+            explanation=explanation,
+        )
+
+    def lease_lost(self, number: int, epoch: int) -> None:
+        """This worker was silent too long; what it had claimed is taken over."""
+        self._sink.warning("lease_lost", worker=number, epoch=epoch)
+
+    def store_trouble(self, cause: str) -> None:
+        """The store did not do what was asked; clients are told to try again."""
+        self._sink.warning("store_trouble", cause=cause)
+
+    def login_failed(self, *, client: str, user_name: str) -> None:
+        """A wrong password or an unknown name: which of them is not said."""
+        self._sink.warning("login_failed", client=client, user_name=user_name)
+
+    def internal_error(self, *, stage: str, error: BaseException) -> None:
+        """An error of ours; the client was told nothing of it."""
+        self._sink.error("internal_error", stage=stage, exc_info=error)

@@ -1,0 +1,268 @@
+"""What is due, and taking it under a lease: fair over tenants, blind to closed gates.
+
+Each sending domain is a lane of the queue's index; tenants share the batch evenly and their
+lanes share the tenant's part. Rows of dead leases return to due first.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient, worker
+
+_ORPHANS_AT_ONCE = 500  # rows: one claim does not become a long transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One sending domain with mail due, and whose it is."""
+
+    tenant: str
+    domain_id: int
+
+
+def due_lanes(connection: Connection, now: int) -> list[Lane]:
+    """Return the lanes with something due and no closed gate."""
+    rows = connection.execute(_LANES, {"now": now})
+    return [Lane(row.tenant_id, row.domain_id) for row in rows]
+
+
+def orphans_exist(connection: Connection) -> bool:
+    """Whether a buried lease still has claims."""
+    return connection.execute(_ORPHANS.limit(1)).first() is not None
+
+
+def take_over(connection: Connection, now: int) -> int:
+    """Make claims of buried leases due again; return how many (bounded per call)."""
+    found = connection.execute(
+        _ORPHANS.limit(_ORPHANS_AT_ONCE).with_for_update(of=recipient, skip_locked=True)
+    ).all()
+    if found:
+        connection.execute(
+            _REQUEUE,
+            [{"this": row.message_id, "at": row.position, "now": now} for row in found],
+        )
+    return len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One recipient row that was claimed; `size` in octets of its message."""
+
+    message_id: int
+    position: int
+    attempts: int
+    tenant: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The bounds of one claim."""
+
+    recipients: int
+    octets: int  # of content; the first message may be over it
+    without: Collection[str]  # destination domains to leave alone
+
+
+def take_due(
+    connection: Connection,
+    lanes: Sequence[Lane],
+    wanted: Wanted,
+    *,
+    now: int,
+    holder: tuple[int, int],
+) -> list[Selected]:
+    """Claim rows of `lanes` for `holder` (worker number, epoch); return the rows.
+
+    In a write transaction. `lanes` are in the order of turns.
+    """
+    chosen = _within(wanted.octets, _chosen(connection, lanes, wanted, now))
+    if chosen:
+        number, epoch = holder
+        rows = [{**_key(row), "number": number, "under": epoch} for row in chosen]
+        connection.execute(_CLAIM, rows)
+    return chosen
+
+
+def _chosen(
+    connection: Connection, lanes: Sequence[Lane], wanted: Wanted, now: int
+) -> list[Selected]:
+    """Fill the batch in rounds: what one tenant does not use goes to the others."""
+    left = wanted.recipients
+    open_lanes = _by_tenant(lanes)
+    taken: dict[int, list[Selected]] = {}
+    while left > 0 and open_lanes:
+        share = max(1, left // len(open_lanes))
+        for tenant in list(open_lanes):
+            part = min(share, left)
+            if part <= 0:
+                break
+            got = _from_tenant(connection, open_lanes[tenant], part, taken, wanted, now)
+            left -= got
+            if got < part:
+                del open_lanes[tenant]
+    return _interleaved(taken.values())
+
+
+def _from_tenant(
+    connection: Connection,
+    lanes: list[int],
+    part: int,
+    taken: dict[int, list[Selected]],
+    wanted: Wanted,
+    now: int,
+) -> int:
+    """Take up to `part` rows of one tenant, evenly over its lanes; drop empty lanes."""
+    got = 0
+    while got < part and lanes:
+        each = max(1, (part - got) // len(lanes))
+        for lane in list(lanes):
+            if got >= part:
+                break
+            have = taken.setdefault(lane, [])
+            rows = _of_lane(
+                connection, lane, len(have), min(each, part - got), wanted, now
+            )
+            have.extend(rows)
+            got += len(rows)
+            if len(rows) < min(each, part - got + len(rows)):
+                lanes.remove(lane)
+    return got
+
+
+def _of_lane(
+    connection: Connection, lane: int, skip: int, limit: int, wanted: Wanted, now: int
+) -> list[Selected]:
+    query = _OF_LANE.limit(limit).offset(skip)
+    if wanted.without:
+        query = query.where(recipient.c.domain.not_in(wanted.without))
+    rows = connection.execute(query, {"lane": lane, "now": now})
+    return [Selected(*row) for row in rows]
+
+
+def _by_tenant(lanes: Iterable[Lane]) -> dict[str, list[int]]:
+    tenants: dict[str, list[int]] = {}
+    for lane in lanes:
+        tenants.setdefault(lane.tenant, []).append(lane.domain_id)
+    return tenants
+
+
+def _interleaved(lanes: Iterable[list[Selected]]) -> list[Selected]:
+    columns = [list(rows) for rows in lanes]
+    longest = max(map(len, columns), default=0)
+    return [
+        rows[turn] for turn in range(longest) for rows in columns if turn < len(rows)
+    ]
+
+
+def _within(octets: int, rows: list[Selected]) -> list[Selected]:
+    """Cut `rows` where their messages together pass `octets`; keep one at least."""
+    seen: set[int] = set()
+    total = 0
+    for index, row in enumerate(rows):
+        if row.message_id not in seen:
+            seen.add(row.message_id)
+            total += row.size
+            if total > octets and index > 0:
+                return rows[:index]
+    return rows
+
+
+def _key(row: Selected) -> dict[str, int]:
+    return {"this": row.message_id, "at": row.position}
+
+
+def _lanes() -> Any:
+    """A loose index scan: one seek a lane however many rows wait in it."""
+    first = select(func.min(recipient.c.domain_id).label("domain_id")).where(WAITING)
+    lane = first.cte("lane", recursive=True)
+    following = (
+        select(func.min(recipient.c.domain_id))
+        .where(WAITING, recipient.c.domain_id > lane.c.domain_id)
+        .scalar_subquery()
+    )
+    lane = lane.union_all(select(following).where(lane.c.domain_id.is_not(None)))
+    inside = and_(WAITING, recipient.c.domain_id == lane.c.domain_id)
+    tenant = select(recipient.c.tenant_id).where(inside).limit(1).scalar_subquery()
+    due_at = select(func.min(recipient.c.due_at)).where(inside).scalar_subquery()
+    known = select(
+        lane.c.domain_id, tenant.label("tenant_id"), due_at.label("due_at")
+    ).subquery("known")
+    closed = or_(
+        and_(gate.c.scope == "domain", gate.c.subject == cast(known.c.domain_id, Text)),
+        and_(gate.c.scope == "tenant", gate.c.subject == known.c.tenant_id),
+    )
+    return select(known.c.domain_id, known.c.tenant_id).where(
+        known.c.due_at <= bindparam("now"), ~exists().where(closed)
+    )
+
+
+_LANES = _lanes()
+_OF_LANE = (
+    select(
+        recipient.c.message_id,
+        recipient.c.position,
+        recipient.c.attempts,
+        recipient.c.tenant_id,
+        func.coalesce(message.c.size, 0),
+    )
+    .join(message, message.c.id == recipient.c.message_id, isouter=True)
+    .where(
+        WAITING,
+        recipient.c.domain_id == bindparam("lane"),
+        recipient.c.due_at <= bindparam("now"),
+    )
+    .order_by(recipient.c.due_at)
+    .with_for_update(of=recipient, skip_locked=True)
+)
+_ORPHANS = (
+    select(recipient.c.message_id, recipient.c.position)
+    .select_from(worker)
+    .join(
+        recipient,
+        and_(
+            recipient.c.worker == worker.c.number,
+            recipient.c.epoch < worker.c.epoch,  # burial and registration raise it
+        ),
+    )
+    .where(ACTIVE)
+)
+_THIS = and_(
+    recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
+)
+_REQUEUE = (
+    update(recipient)
+    .where(_THIS, ACTIVE)
+    .values(
+        state=str(RecipientState.QUEUED),
+        reason=str(Reason.INTERRUPTED),
+        due_at=bindparam("now"),
+        worker=None,
+        epoch=None,
+    )
+)
+_CLAIM = (
+    update(recipient)
+    .where(_THIS)
+    .values(
+        state=str(RecipientState.ACTIVE),
+        worker=bindparam("number"),
+        epoch=bindparam("under"),
+    )
+)

@@ -1,0 +1,186 @@
+"""How a message lies in the store: its rows, its pieces, and reading it back verified.
+
+What does not read back octet for octet is a value, `Corrupt`, never a crash.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+
+from soboo_mta.mail.address import parse_mailbox, parse_reverse_path
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.store.schema import message, piece, recipient
+from soboo_mta.store.unit import Statement
+
+PIECE_OCTETS = 262_144  # larger content is staged in pieces of so many octets
+_GIL_OCTETS = 5_120
+INSERT_MESSAGE = insert(message)
+INSERT_RECIPIENT = insert(recipient)
+INSERT_PIECE = insert(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt:
+    """A message that cannot be read back as it was accepted."""
+
+    message_id: MessageId
+    cause: str
+
+
+def accepting(
+    spooled: SpooledMessage,
+    *,
+    pieces: int,
+    holder: tuple[int, int] | None,
+    state: RecipientState,
+) -> list[Statement]:
+    """Return the unit that accepts `spooled`; `holder` (worker, epoch) claims it."""
+    number, epoch = holder or (None, None)
+    message_id, tenant = int(spooled.message_id), str(spooled.tenant)
+    row = {
+        "id": message_id,
+        "tenant_id": tenant,
+        "domain_id": spooled.domain_id,
+        "credential_id": spooled.credential,
+        "reverse_path": str(spooled.reverse_path),
+        "author": str(spooled.author),
+        "header_message_id": spooled.header_message_id,
+        "client": spooled.client,
+        "eight_bit": spooled.eight_bit,
+        "smtputf8": spooled.smtputf8,
+        "size": len(spooled.content),
+        "pieces": pieces,
+        "recipients": len(spooled.recipients),
+        "accepted_at": spooled.accepted_at,
+        "expires_at": spooled.expires_at,
+        "body_hash": spooled.body_hash,
+        "checksum": checksum(spooled.content),
+        "content": None if pieces else spooled.content,
+    }
+    recipients = tuple(
+        {
+            "message_id": message_id,
+            "position": position,
+            "address": str(mailbox),
+            "domain": str(mailbox.domain),
+            "tenant_id": tenant,
+            "domain_id": spooled.domain_id,
+            "state": state.value,
+            "reason": Reason.ACCEPTED.value,
+            "due_at": spooled.accepted_at,
+            "attempts": 0,
+            "worker": number,
+            "epoch": epoch,
+            "last_reply": "",
+        }
+        for position, mailbox in enumerate(spooled.recipients)
+    )
+    return [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
+
+
+def checksum(content: bytes) -> int:
+    """Return the CRC-32 of `content`."""
+    if len(content) > PIECE_OCTETS:
+        return zlib.crc32(content)
+    # For more octets at once zlib lets go of the interpreter, and getting it back from
+    # the writer's thread costs ten times the sum.
+    value = 0
+    for start in range(0, len(content), _GIL_OCTETS):
+        value = zlib.crc32(content[start : start + _GIL_OCTETS], value)
+    return value
+
+
+def pieces_of(content: bytes) -> Iterator[bytes]:
+    """Cut `content` into pieces, in order."""
+    for start in range(0, len(content), PIECE_OCTETS):
+        yield content[start : start + PIECE_OCTETS]
+
+
+def staged(message_id: MessageId, number: int, octets: bytes, at: int) -> Statement:
+    """Return the statement that stages one piece."""
+    row = {
+        "message_id": int(message_id),
+        "number": number,
+        "staged_at": at,
+        "octets": octets,
+    }
+    return Statement(INSERT_PIECE, (row,))
+
+
+def load(
+    connection: Connection, message_ids: Sequence[int]
+) -> dict[int, SpooledMessage | Corrupt]:
+    """Read whole messages back; every id has an entry."""
+    loaded: dict[int, SpooledMessage | Corrupt] = {}
+    for number in message_ids:
+        row = connection.execute(_ONE_MESSAGE, {"this": number}).one_or_none()
+        if row is None:
+            loaded[number] = Corrupt(MessageId(number), "its message row is missing")
+        else:
+            loaded[number] = _whole(connection, row)
+    return loaded
+
+
+def _whole(connection: Connection, row: Row[Any]) -> SpooledMessage | Corrupt:
+    content = _octets(connection, row)
+    if content is None or len(content) != row.size:
+        return Corrupt(MessageId(row.id), "its content is missing or cut")
+    if checksum(content) != row.checksum:
+        return Corrupt(MessageId(row.id), "its content differs from what was accepted")
+    addresses = connection.scalars(_ADDRESSES, {"this": row.id}).all()
+    if len(addresses) != row.recipients:
+        return Corrupt(MessageId(row.id), "its recipient rows are incomplete")
+    try:
+        return _value(row._mapping, addresses, content)
+    except FormatError as error:
+        return Corrupt(MessageId(row.id), f"its row is broken: {error}")
+
+
+def _octets(connection: Connection, row: Row[Any]) -> bytes | None:
+    if not row.pieces:
+        return bytes(row.content) if row.content is not None else None
+    pieces = connection.scalars(_PIECES, {"this": row.id}).all()
+    return b"".join(pieces) if len(pieces) == row.pieces else None
+
+
+def _value(
+    row: Mapping[Any, Any], addresses: Sequence[str], content: bytes
+) -> SpooledMessage:
+    credential = row["credential_id"]
+    return SpooledMessage(
+        message_id=MessageId(row["id"]),
+        tenant=TenantId(row["tenant_id"]),
+        domain_id=DomainId(row["domain_id"]),
+        credential=None if credential is None else CredentialId(credential),
+        reverse_path=parse_reverse_path(row["reverse_path"]),
+        author=parse_mailbox(row["author"]),
+        recipients=tuple(parse_mailbox(address) for address in addresses),
+        header_message_id=row["header_message_id"],
+        client=row["client"],
+        eight_bit=bool(row["eight_bit"]),
+        smtputf8=bool(row["smtputf8"]),
+        body_hash=bytes(row["body_hash"]),
+        accepted_at=row["accepted_at"],
+        expires_at=row["expires_at"],
+        content=content,
+    )
+
+
+_ONE_MESSAGE = select(message).where(message.c.id == bindparam("this"))
+_ADDRESSES = (
+    select(recipient.c.address)
+    .where(recipient.c.message_id == bindparam("this"))
+    .order_by(recipient.c.position)
+)
+_PIECES = (
+    select(piece.c.octets)
+    .where(piece.c.message_id == bindparam("this"))
+    .order_by(piece.c.number)
+)

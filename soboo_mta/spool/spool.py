@@ -1,0 +1,256 @@
+"""The spool: accept, claim, settle, hold and sweep, all through the one writer.
+
+A recipient is tried by whoever holds its claim, and a claim is (worker, epoch) of a lease.
+Settlements name it, so that one made after the lease was lost does nothing: Fenced.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from soboo_mta.mail.ids import MessageId
+from soboo_mta.mail.outcome import Held, Outcome, Reason
+from soboo_mta.mail.spooled import Claimed, SpooledMessage
+from soboo_mta.ports import Clock
+from soboo_mta.spool.claim import (
+    Lane,
+    Selected,
+    Wanted,
+    due_lanes,
+    orphans_exist,
+    take_due,
+    take_over,
+)
+from soboo_mta.spool.content import (
+    PIECE_OCTETS,
+    Corrupt,
+    accepting,
+    load,
+    pieces_of,
+    staged,
+)
+from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.spool.settle import closing, giving_back, held_until, opening, settling
+from soboo_mta.spool.sweep import set_aside, sweep_once
+from soboo_mta.spool.view import Gate, gates
+from soboo_mta.store.unit import Fenced, Statement
+from soboo_mta.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolOptions:
+    """What the spool keeps, and how much one claim may take into memory."""
+
+    keep: timedelta = timedelta(days=30)
+    """Envelopes, attempts and events of settled messages are kept for so long."""
+    staged_for: timedelta = timedelta(hours=1)
+    """Pieces without a message are of a broken submission after so long."""
+    claim_octets: int = 16 * 1024 * 1024
+    """Content that one claim may read into memory (a larger message goes alone)."""
+
+
+class Spool:
+    """This worker's door to the queue. Every method may raise StoreError."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        lease: WorkerLease,
+        clock: Clock,
+        options: SpoolOptions | None = None,
+    ) -> None:
+        self._writer = writer
+        self._lease = lease
+        self._clock = clock
+        self._options = options or SpoolOptions()
+        self._last_tenant = ""
+
+    # ---- in
+
+    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+        """Return once `message` is committed and synced: 250 may be answered.
+
+        With `claim` its recipients are this worker's to try at once, where the lease is
+        held: the answer says so. Else they are due for any worker. Cancelling the caller
+        does not undo a commit under way: shield it together with what follows.
+        """
+        claim = claim and self._lease.may_start_attempt
+        pieces = 0
+        if message.size > PIECE_OCTETS:
+            for octets in pieces_of(message.content):
+                at = self._clock.unix_ms()
+                piece = staged(message.message_id, pieces, octets, at)
+                await self._writer.commit([piece])
+                pieces += 1
+            claim = claim and self._lease.may_start_attempt
+        state = RecipientState.ACTIVE if claim else RecipientState.QUEUED
+        unit = accepting(
+            message,
+            pieces=pieces,
+            holder=self._holder if claim else None,
+            state=state,
+        )
+        await self._writer.commit(unit)
+        return claim
+
+    # ---- out
+
+    async def claim_due(
+        self, limit: int, *, without: Collection[str] = ()
+    ) -> tuple[Claimed, ...]:
+        """Claim up to `limit` recipients that are due, fairly over tenants.
+
+        Leaves closed gates and the destination domains of `without` alone; takes over
+        what dead workers had claimed. Empty where the lease is not held. A message that
+        cannot be read back is set aside (held, with an event) and not returned.
+        """
+        if limit <= 0 or not self._lease.may_start_attempt:
+            return ()
+        now = self._clock.unix_ms()
+        lanes = await self._due(now)
+        if not lanes:
+            return ()
+        wanted = Wanted(
+            recipients=limit,
+            octets=self._options.claim_octets,
+            without=frozenset(without),
+        )
+        holder = self._holder
+
+        def take(connection: Connection) -> list[Selected]:
+            if not self._lease.is_alive(connection, *holder):
+                return []
+            return take_due(connection, lanes, wanted, now=now, holder=holder)
+
+        chosen = await self._writer.transact(take)
+        return await self._loaded(chosen, holder)
+
+    def settlement(
+        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+    ) -> list[Statement]:
+        """Return the unit that settles `claimed` after `outcome` at `at` (unix ms).
+
+        Commit it with the attempt's statement; Fenced means that the claim was lost and
+        nothing happened. `due_at` is the next attempt of a Deferred. A Held that a gate
+        keeps is due once the gate is open; another Held waits for its release.
+        Failed with Reason.LIFETIME is EXPIRED.
+        """
+        if due_at is None:
+            due_at = held_until(outcome, at) if isinstance(outcome, Held) else at
+        return settling(claimed, outcome, holder=self._holder, at=at, due_at=due_at)
+
+    def given_back(
+        self, claimed: Claimed, *, reason: Reason, due_at: int
+    ) -> list[Statement]:
+        """Return the unit that makes `claimed` due again, untried (no attempt counts)."""
+        return giving_back(claimed, holder=self._holder, reason=reason, due_at=due_at)
+
+    # ---- gates
+
+    def gate_closed(
+        self, scope: str, subject: str, reason: Reason, explanation: str
+    ) -> Statement:
+        """Return the statement that closes a gate: with the settlement that found why.
+
+        `scope` is "domain" (subject: the sending domain's id) or "tenant" (its id).
+        """
+        return closing(
+            scope,
+            subject,
+            reason=reason,
+            explanation=explanation,
+            since=self._clock.unix_ms(),
+        )
+
+    async def close_gate(
+        self, scope: str, subject: str, reason: Reason, explanation: str
+    ) -> None:
+        """Hold all mail of a domain or tenant that no worker has claimed: one row."""
+        await self._writer.commit(
+            [self.gate_closed(scope, subject, reason, explanation)]
+        )
+
+    async def open_gate(self, scope: str, subject: str) -> None:
+        """Let what waited behind the gate be due; nothing where it is open."""
+        await self._writer.commit([opening(scope, subject)])
+
+    async def gates(self) -> tuple[Gate, ...]:
+        """Return the closed gates, the oldest first."""
+        return await self._writer.read(gates)
+
+    async def sweep(self) -> int:
+        """As `sweep_for`, for this worker's own writer."""
+        return await sweep_for(self._writer, self._options, now=self._clock.unix_ms())
+
+    # ----
+
+    @property
+    def _holder(self) -> tuple[int, int]:
+        return self._lease.number, self._lease.epoch
+
+    async def _due(self, now: int) -> list[Lane]:
+        """Return the lanes that have mail due, next tenant's turn first."""
+        await self._take_over(now)
+        lanes = await self._writer.read(lambda connection: due_lanes(connection, now))
+        lanes.sort(key=lambda lane: (lane.tenant <= self._last_tenant, lane.tenant))
+        return lanes
+
+    async def _take_over(self, now: int) -> None:
+        """Make due what dead workers had claimed."""
+        if await self._writer.read(self._lease.has_dead):
+            await self._writer.transact(self._lease.bury_dead)
+        while await self._writer.read(orphans_exist):
+            await self._writer.transact(lambda connection: take_over(connection, now))
+
+    async def _loaded(
+        self, chosen: Sequence[Selected], holder: tuple[int, int]
+    ) -> tuple[Claimed, ...]:
+        if not chosen:
+            return ()
+        self._last_tenant = chosen[-1].tenant
+        ids = list(dict.fromkeys(row.message_id for row in chosen))
+        found = await self._writer.read(lambda connection: load(connection, ids))
+        claimed: list[Claimed] = []
+        for row in chosen:
+            message = found[row.message_id]
+            if isinstance(message, SpooledMessage):
+                claimed.append(
+                    Claimed(
+                        message=message, position=row.position, attempts=row.attempts
+                    )
+                )
+        for corrupt in found.values():
+            if isinstance(corrupt, Corrupt):
+                await self._set_aside(corrupt, holder)
+        return tuple(claimed)
+
+    async def _set_aside(self, corrupt: Corrupt, holder: tuple[int, int]) -> None:
+        now = self._clock.unix_ms()
+        await self._writer.commit(set_aside(corrupt, holder=holder, at=now))
+
+
+async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
+    """Delete what was kept long enough, in small transactions; return the rows."""
+    settled_before, staged_before = (
+        now - _ms(options.keep),
+        now - _ms(options.staged_for),
+    )
+    total = 0
+    while gone := await writer.transact(
+        lambda connection: sweep_once(
+            connection, settled_before=settled_before, staged_before=staged_before
+        )
+    ):
+        total += gone
+    return total
+
+
+def _ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+__all__ = ["Fenced", "MessageId", "Spool", "SpoolOptions"]

@@ -1,0 +1,150 @@
+"""What the spool lets go: old envelopes, forgotten pieces; and what it sets aside.
+
+Each call is one small transaction, so that no accepting commit waits long behind it.
+"""
+
+import json
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.spool.content import Corrupt
+from soboo_mta.spool.lifecycle import RecipientState, move
+from soboo_mta.spool.settle import NEVER
+from soboo_mta.store.schema import ACTIVE, attempt, event, message, piece, recipient
+from soboo_mta.store.unit import Statement
+
+CORRUPT_EVENT = "message-corrupt"  # events.event.EventKind.MESSAGE_CORRUPT
+_MESSAGES_AT_ONCE = 200
+_PIECES_AT_ONCE = 4  # 1 MB
+_ROWS_AT_ONCE = 500
+
+
+def sweep_once(
+    connection: Connection, *, settled_before: int, staged_before: int
+) -> int:
+    """Delete one transaction's worth of what is over; return the rows, 0 when done.
+
+    Messages settled before `settled_before` with all that is known of them, events as
+    old, pieces of settled messages, pieces staged before `staged_before` that no
+    message took (unix ms).
+    """
+    return (
+        _sweep_pieces(connection, staged_before)
+        or _sweep_messages(connection, settled_before)
+        or _sweep_events(connection, settled_before)
+    )
+
+
+def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Statement]:
+    """Return the unit that holds the claimed rows of a message that cannot be read."""
+    number, epoch = holder
+    held = {
+        "this": int(corrupt.message_id),
+        "number": number,
+        "under": epoch,
+        "state": move(RecipientState.ACTIVE, RecipientState.HELD).value,
+        "reason": Reason.INTERNAL.value,
+        "due_at": NEVER,
+        "last_reply": corrupt.cause,
+    }
+    told = {
+        "at": at,
+        "kind": CORRUPT_EVENT,
+        "tenant_id": None,
+        "domain": None,
+        "message_id": int(corrupt.message_id),
+        "actor": "spool",
+        "detail": json.dumps({"cause": corrupt.cause}),
+    }
+    return [Statement(_SET_ASIDE, (held,)), Statement(_TELL, (told,))]
+
+
+def _sweep_pieces(connection: Connection, staged_before: int) -> int:
+    rows = connection.execute(_LOST_PIECES, {"before": staged_before}).all()
+    for row in rows:
+        connection.execute(_DROP_PIECE, {"this": row.message_id, "at": row.number})
+    return len(rows)
+
+
+def _sweep_messages(connection: Connection, before: int) -> int:
+    ids: list[int] = []
+    recipients = 0
+    for row in connection.execute(_OLD_MESSAGES, {"before": before}):
+        recipients += row.recipients
+        if ids and recipients > _ROWS_AT_ONCE:
+            break
+        ids.append(row.id)
+    if not ids:
+        return 0
+    for table in (attempt, event):  # a recipient may have many attempts: in pieces too
+        of_these = select(table.c.id).where(table.c.message_id.in_(ids))
+        gone = _delete_by_id(connection, table, of_these.limit(_ROWS_AT_ONCE))
+        if gone:
+            return gone
+    connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
+    return connection.execute(delete(message).where(message.c.id.in_(ids))).rowcount
+
+
+def _sweep_events(connection: Connection, before: int) -> int:
+    old = select(event.c.id).where(event.c.at < before, event.c.message_id.is_(None))
+    return _delete_by_id(connection, event, old.limit(_ROWS_AT_ONCE))
+
+
+def _delete_by_id(connection: Connection, table: Table, query: Select[int]) -> int:
+    ids = connection.scalars(query).all()
+    if not ids:
+        return 0
+    return connection.execute(delete(table).where(table.c.id.in_(ids))).rowcount
+
+
+_OLD_MESSAGES = (
+    select(message.c.id, message.c.recipients)
+    .where(message.c.settled_at < bindparam("before"))
+    .order_by(message.c.settled_at)
+    .limit(_MESSAGES_AT_ONCE)
+)
+_LOST_PIECES = (
+    select(piece.c.message_id, piece.c.number)
+    .join(message, message.c.id == piece.c.message_id, isouter=True)
+    .where(
+        or_(
+            and_(message.c.id.is_(None), piece.c.staged_at < bindparam("before")),
+            message.c.settled_at.is_not(None),
+        )
+    )
+    .limit(_PIECES_AT_ONCE)
+)
+_DROP_PIECE = delete(piece).where(
+    piece.c.message_id == bindparam("this"), piece.c.number == bindparam("at")
+)
+_SET_ASIDE = (
+    update(recipient)
+    .where(
+        recipient.c.message_id == bindparam("this"),
+        ACTIVE,
+        recipient.c.worker == bindparam("number"),
+        recipient.c.epoch == bindparam("under"),
+    )
+    .values(
+        state=bindparam("state"),
+        reason=bindparam("reason"),
+        due_at=bindparam("due_at"),
+        last_reply=bindparam("last_reply"),
+        worker=text("NULL"),
+        epoch=text("NULL"),
+    )
+)
+_TELL = insert(event)

@@ -1,0 +1,1 @@
+"""Engine, schema, migrations and the group-commit writer: all SQL runs through here."""

@@ -1,0 +1,54 @@
+"""Brings a store to this release's schema: numbered, forward-only Alembic revisions.
+
+Needs no ini file; runs under the writers' lock, in one transaction. Alembic itself is
+loaded only where there is something to do: most starts find the schema as it should be.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from soboo_mta.store.writer import read_now, write_now
+
+HEAD = "0001"
+"""The revision this release works with; a test holds it to the newest file."""
+_LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest revision; nothing where it is there already.
+
+    All or nothing. Raises StoreError.
+    """
+    if not is_current(engine):
+        write_now(engine, _upgrade)
+
+
+def current(engine: Engine) -> str | None:
+    """Return the revision the store is at; None for an empty one."""
+    return read_now(engine, _revision)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the store has this release's schema."""
+    return current(engine) == HEAD
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # 0.3 s that most starts don't need
+    from alembic.config import Config
+
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)

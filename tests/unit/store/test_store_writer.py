@@ -1,0 +1,263 @@
+"""The writer on both stores: whole units, only the guilty fail, order, bounds, shutdown."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.execute import explained, is_guilty, merged
+from soboo_mta.store.schema import event, plan
+from soboo_mta.store.unit import (
+    Fenced,
+    Statement,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from soboo_mta.store.writer import Writer, WriterOptions, read_now, write_now
+
+ADD = insert(plan)
+CHANGE = (
+    update(plan)
+    .where(plan.c.id == bindparam("this"))
+    .values(detail=bindparam("detail"))
+)
+
+
+def add(number: int, detail: str = "{}") -> Statement:
+    return Statement(ADD, ({"id": number, "detail": detail},))
+
+
+def change(number: int, detail: str) -> Statement:
+    return Statement(CHANGE, ({"this": number, "detail": detail},), expected=1)
+
+
+def details(connection: Connection) -> dict[int, str]:
+    rows = connection.execute(select(plan.c.id, plan.c.detail))
+    return {row.id: row.detail for row in rows}
+
+
+async def test_unit_is_there_once_commit_returns(
+    writer: Writer, engine: Engine
+) -> None:
+    await writer.commit([add(1), change(1, "new")])
+    assert read_now(engine, details) == {1: "new"}
+
+
+async def test_fenced_unit_leaves_nothing_and_takes_no_other_down(
+    writer: Writer, engine: Engine
+) -> None:
+    units = [[add(n), change(n if n != 3 else 99, "x")] for n in range(8)]
+    results = await asyncio.gather(
+        *(writer.commit(unit) for unit in units), return_exceptions=True
+    )
+    assert [type(result) for result in results].index(Fenced) == 3
+    assert sum(result is None for result in results) == 7
+    assert sorted(read_now(engine, details)) == [0, 1, 2, 4, 5, 6, 7]
+
+
+async def test_broken_constraint_fails_its_own_unit_alone(
+    writer: Writer, engine: Engine
+) -> None:
+    await writer.commit([add(1, "first")])
+    results = await asyncio.gather(
+        *(writer.commit([add(n)]) for n in (0, 1, 2)), return_exceptions=True
+    )
+    assert [result is None for result in results] == [True, False, True]
+    assert isinstance(results[1], StoreError)
+    assert read_now(engine, details)[1] == "first"
+
+
+async def test_cancelled_caller_does_not_cancel_the_commit(
+    writer: Writer, engine: Engine
+) -> None:
+    task = asyncio.ensure_future(writer.commit([add(1)]))
+    await asyncio.sleep(0)  # handed in
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await writer.transact(lambda _connection: None)  # what was before it is done
+    assert read_now(engine, details) == {1: "{}"}
+
+
+async def test_transaction_that_raises_is_rolled_back(
+    writer: Writer, engine: Engine
+) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute(ADD, {"id": 1, "detail": ""})
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        await writer.transact(broken)
+    assert read_now(engine, details) == {}
+
+
+async def test_writer_goes_on_after_an_error_of_ours(
+    writer: Writer, engine: Engine
+) -> None:
+    with pytest.raises(StoreError):
+        await writer.commit([Statement(ADD, ({"no_such_column": 1},))])
+    await writer.commit([add(1)])
+    assert read_now(engine, details) == {1: "{}"}
+
+
+async def test_close_commits_what_is_queued_and_refuses_what_comes_later(
+    engine: Engine,
+) -> None:
+    writer = Writer(engine, options=WriterOptions(queued_units=3))
+    await writer.start()
+    tasks = [asyncio.ensure_future(writer.commit([add(n)])) for n in range(3)]
+    await asyncio.sleep(0)
+    await writer.close()
+    await asyncio.gather(*tasks)
+    assert len(read_now(engine, details)) == 3
+    with pytest.raises(StoreUnavailable):
+        await writer.commit([add(9)])
+
+
+async def test_full_queue_makes_callers_wait_and_loses_nothing(engine: Engine) -> None:
+    writer = Writer(engine, options=WriterOptions(queued_units=2, group_rows=3))
+    await writer.start()
+    await asyncio.gather(*(writer.commit([add(n)]) for n in range(50)))
+    await writer.close()
+    assert len(read_now(engine, details)) == 50
+
+
+async def test_two_writers_on_one_store_lose_nothing(engine: Engine) -> None:
+    other_engine = open_engine(engine.url.render_as_string(hide_password=False))
+    writers = Writer(engine), Writer(other_engine)
+    for writer in writers:
+        await writer.start()
+    await asyncio.gather(
+        *(writers[n % 2].commit([add(n)]) for n in range(200)),
+    )
+    for writer in writers:
+        await writer.close()
+    other_engine.dispose()
+    assert len(read_now(engine, details)) == 200
+
+
+async def test_cli_writes_beside_a_running_writer(
+    writer: Writer, engine: Engine
+) -> None:
+    def insert_one(connection: Connection) -> None:
+        connection.execute(ADD, {"id": 1, "detail": "cli"})
+
+    await asyncio.gather(
+        asyncio.to_thread(write_now, engine, insert_one),
+        *(writer.commit([add(n)]) for n in range(2, 20)),
+    )
+    assert len(read_now(engine, details)) == 19
+
+
+def test_statements_of_several_units_are_merged_in_each_units_order() -> None:
+    one = [add(1), change(1, "a"), add(2)]
+    two = [change(1, "b"), add(3)]
+    batches = merged([one, two])
+    assert [(batch.clause, len(batch.rows)) for batch in batches] == [
+        (ADD, 1),
+        (CHANGE, 2),
+        (ADD, 2),
+    ]
+    assert batches[1].expected == 2
+
+
+async def test_in_list_of_a_clause_is_expanded(writer: Writer, engine: Engine) -> None:
+    await writer.commit([add(1), add(2), add(3)])
+    clause = update(plan).where(plan.c.id.in_([1, 3])).values(detail="both")
+    await writer.commit([Statement(clause, ({},), expected=2)])
+    assert sorted(read_now(engine, details).values()) == ["both", "both", "{}"]
+
+
+def _sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("as injected")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "guilty"),
+    [
+        (13, StoreFull, True),  # SQLITE_FULL: smaller units may fit
+        (10, StoreUnavailable, False),  # SQLITE_IOERR
+        (1034, StoreUnavailable, False),  # SQLITE_IOERR_FSYNC
+        (5, StoreUnavailable, False),  # SQLITE_BUSY
+        (8, StoreUnavailable, False),  # SQLITE_READONLY
+        (11, StoreUnavailable, False),  # SQLITE_CORRUPT
+        (1555, StoreError, True),  # SQLITE_CONSTRAINT_PRIMARYKEY
+    ],
+)
+def test_driver_errors_mean_what_clients_are_told(
+    code: int, kind: type[StoreError], guilty: bool
+) -> None:
+    error = _sqlite_error(code)
+    assert type(explained(error)) is kind
+    assert is_guilty(error) is guilty
+
+
+def test_page_limit_reached_is_store_full_and_recovers(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+
+    def pages(connection: Connection, limit: int) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
+
+    async def fill() -> None:
+        writer = Writer(engine)
+        await writer.start()
+        await writer.transact(lambda connection: pages(connection, 60))
+        with pytest.raises(StoreFull):
+            await writer.commit([add(1, "x" * 1_000_000)])
+        await writer.commit([add(2, "small")])
+        await writer.close()
+
+    asyncio.run(fill())
+    assert read_now(engine, details) == {2: "small"}
+    engine.dispose()
+
+
+def test_sqlite_syncs_each_commit(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    engine.dispose()
+
+
+def test_store_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    open_engine(f"sqlite:///{tmp_path / 'new.db'}").dispose()
+    assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", ""])
+def test_other_stores_are_refused(url: str) -> None:
+    with pytest.raises(StoreError):
+        open_engine(url)
+
+
+def test_unreachable_store_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        open_engine(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}")
+    with pytest.raises(StoreUnavailable):
+        open_engine("postgresql://nobody@127.0.0.1:1/none")
+
+
+@pytest.mark.parametrize("name", ["synchronous_commit", "fsync"])
+def test_postgresql_that_would_lose_commits_is_refused(
+    postgresql_server: str, name: str
+) -> None:
+    url = f"{postgresql_server}&options=-c%20{name}%3Doff"
+    if name == "fsync":
+        pytest.importorskip("psycopg")
+        with pytest.raises((StoreError, StoreUnavailable)):
+            open_engine(url)  # the server lets no session turn it off
+    else:
+        with pytest.raises(StoreError, match="synchronous_commit"):
+            open_engine(url)
+
+
+async def test_events_of_a_transaction_are_counted_on_a_reader(writer: Writer) -> None:
+    count = select(func.count()).select_from(event)
+    assert await writer.read(lambda connection: connection.scalar(count)) == 0
