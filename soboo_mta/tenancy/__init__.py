@@ -1,0 +1,1 @@
+"""Who may send: tenants, credentials, sending domains with their keys, quotas."""

@@ -1,0 +1,369 @@
+"""Tenants and credentials in the store, and the generation that tells workers of change.
+
+Functions over one connection, for the writer's thread, a reader or the CLI; the caller
+owns the transaction. Whatever changes who may send raises the generation in that same
+transaction, first of all: its row lock puts concurrent changes in order.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import CredentialId, TenantId
+from soboo_mta.ports import IpAddress
+from soboo_mta.store import schema
+from soboo_mta.store.unit import Statement
+from soboo_mta.tenancy.secrets import MasterKey, generate_secret
+
+IpNetwork = IPv4Network | IPv6Network
+_TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
+_tenant = schema.tenant.c
+_credential = schema.credential.c
+_generation = schema.identity_generation.c
+
+
+class TenancyError(Exception):
+    """What was asked cannot be done; the text says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One customer of the operator. Quotas are recipients; None: no limit."""
+
+    tenant_id: TenantId
+    name: str
+    suspended: bool
+    weight: int
+    hourly_quota: int | None
+    daily_quota: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """One way to log in. `tenant` None: the operator's, which sends for whichever
+    tenant owns the From domain. `networks` empty: from anywhere. Times are unix ms."""
+
+    credential_id: CredentialId
+    tenant: TenantId | None
+    user_name: str
+    networks: tuple[IpNetwork, ...]
+    label: str
+    created_at: int
+    revoked_at: int | None
+    last_used_at: int | None
+
+    def admits(self, client: IpAddress) -> bool:
+        """Whether this credential may be used from `client`."""
+        return not self.networks or any(client in net for net in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential with its secret, which exists nowhere else: show it once."""
+
+    credential: Credential
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewCredential({self.credential!r}, ********)"
+
+
+# ---- the generation
+
+
+def generation(connection: Connection) -> int:
+    """Return the identity generation."""
+    return int(connection.execute(select(_generation.generation)).scalar_one())
+
+
+def bump_generation(connection: Connection) -> int:
+    """Raise the identity generation by one and return it."""
+    raised = connection.execute(
+        update(schema.identity_generation)
+        .values(generation=_generation.generation + 1)
+        .returning(_generation.generation)
+    )
+    return int(raised.scalar_one())
+
+
+# ---- tenants
+
+
+def parse_tenant_id(text: str) -> TenantId:
+    """Return `text` as a tenant's id: lower-case letters, digits, hyphens, up to 63."""
+    if not _TENANT_ID.fullmatch(text):
+        raise FormatError(
+            f"{text[:60]!r} is not a tenant id: use lower-case letters, digits and "
+            "inner hyphens, at most 63"
+        )
+    return TenantId(text)
+
+
+def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
+    """Store a new tenant; TenancyError when the id is taken."""
+    bump_generation(connection)
+    if find_tenant(connection, tenant.tenant_id):
+        raise TenancyError(f"tenant {tenant.tenant_id} exists already")
+    values = _tenant_values(tenant) | {"id": tenant.tenant_id, "created_at": now}
+    connection.execute(insert(schema.tenant).values(values))
+
+
+def change_tenant(connection: Connection, tenant: Tenant) -> None:
+    """Store the tenant's name, weight, quotas and suspension as given."""
+    bump_generation(connection)
+    changed = connection.execute(
+        update(schema.tenant)
+        .where(_tenant.id == tenant.tenant_id)
+        .values(_tenant_values(tenant))
+    )
+    if changed.rowcount == 0:
+        raise _no_tenant(connection, tenant.tenant_id)
+
+
+def find_tenant(connection: Connection, tenant_id: TenantId) -> Tenant | None:
+    """Return the tenant of that id, or None."""
+    row = connection.execute(
+        select(schema.tenant).where(_tenant.id == tenant_id)
+    ).one_or_none()
+    return _to_tenant(row) if row else None
+
+
+def the_tenant(connection: Connection, tenant_id: TenantId) -> Tenant:
+    """As `find_tenant`; TenancyError names the tenants there are."""
+    tenant = find_tenant(connection, tenant_id)
+    if tenant is None:
+        raise _no_tenant(connection, tenant_id)
+    return tenant
+
+
+def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
+    """Return all tenants by id."""
+    rows = connection.execute(select(schema.tenant).order_by(_tenant.id))
+    return tuple(_to_tenant(row) for row in rows)
+
+
+# ---- credentials
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
+    """Return CIDR networks in order; FormatError names the one that is none."""
+    networks: list[IpNetwork] = []
+    for text in texts:
+        try:
+            networks.append(ip_network(text.strip()))
+        except ValueError as error:
+            raise FormatError(
+                f"{text[:60]!r} is not a network: write 192.0.2.0/24 or 2001:db8::/32 "
+                f"({error})"
+            ) from error
+    return tuple(networks)
+
+
+def parse_user_name(text: str) -> str:
+    """Return `text` as a user name for AUTH: letters, digits and `._@+-`, up to 128."""
+    if not is_user_name(text):
+        raise FormatError(
+            f"{text[:60]!r} is not a user name: use letters, digits and ._@+-, "
+            "at most 128, beginning with a letter or digit"
+        )
+    return text
+
+
+def is_user_name(text: str) -> bool:
+    """Whether a credential can have `text` as its user name."""
+    return _USER_NAME.fullmatch(text) is not None
+
+
+def add_credential(
+    connection: Connection,
+    master: MasterKey,
+    *,
+    tenant: TenantId | None,
+    user_name: str,
+    networks: tuple[IpNetwork, ...] = (),
+    label: str = "",
+    now: int,
+) -> NewCredential:
+    """Store a new credential and return it with its secret, the only time it is known."""
+    bump_generation(connection)
+    if tenant is not None:
+        the_tenant(connection, tenant)
+    if find_credential(connection, user_name):
+        raise TenancyError(
+            f"the user name {user_name} is taken (a revoked one stays taken): choose "
+            f"another, or `soboo-mta credential renew {user_name}` for a new secret"
+        )
+    secret = generate_secret()
+    values = {
+        "tenant_id": tenant,
+        "user_name": parse_user_name(user_name),
+        "secret_hash": master.credential_hash(user_name, secret),
+        "networks": _networks_json(networks),
+        "label": label,
+        "created_at": now,
+    }
+    connection.execute(insert(schema.credential).values(values))
+    return NewCredential(the_credential(connection, user_name), secret)
+
+
+def renew_secret(
+    connection: Connection, master: MasterKey, user_name: str, *, now: int
+) -> NewCredential:
+    """Give a user name a new secret. The old one is dead: no login, and sessions opened
+    with it end at their next MAIL. Its row stays, revoked, as `name~id`."""
+    credential = the_credential(connection, user_name)
+    if credential.revoked_at is None:
+        revoke_credential(connection, user_name, now=now)
+    connection.execute(
+        update(schema.credential)
+        .where(_credential.id == credential.credential_id)
+        .values(user_name=f"{user_name}~{credential.credential_id}")
+    )
+    return add_credential(
+        connection,
+        master,
+        tenant=credential.tenant,
+        user_name=user_name,
+        networks=credential.networks,
+        label=credential.label,
+        now=now,
+    )
+
+
+def change_credential(
+    connection: Connection,
+    user_name: str,
+    *,
+    networks: tuple[IpNetwork, ...],
+    label: str,
+) -> None:
+    """Store the networks and the label of a credential as given."""
+    bump_generation(connection)
+    credential = the_credential(connection, user_name)
+    connection.execute(
+        update(schema.credential)
+        .where(_credential.id == credential.credential_id)
+        .values(networks=_networks_json(networks), label=label)
+    )
+
+
+def revoke_credential(connection: Connection, user_name: str, *, now: int) -> None:
+    """End a credential: no new login, and open sessions end at their next MAIL."""
+    bump_generation(connection)
+    credential = the_credential(connection, user_name)
+    if credential.revoked_at is not None:
+        raise TenancyError(f"credential {user_name} is revoked already")
+    connection.execute(
+        update(schema.credential)
+        .where(_credential.id == credential.credential_id)
+        .values(revoked_at=now)
+    )
+
+
+def find_credential(connection: Connection, user_name: str) -> Credential | None:
+    """Return the credential of that user name, revoked or not, or None."""
+    row = connection.execute(
+        select(schema.credential).where(_credential.user_name == user_name)
+    ).one_or_none()
+    return _to_credential(row) if row else None
+
+
+def find_login(
+    connection: Connection, user_name: str
+) -> tuple[Credential, bytes] | None:
+    """Return the credential of that user name with the keyed hash of its secret."""
+    row = connection.execute(
+        select(schema.credential).where(_credential.user_name == user_name)
+    ).one_or_none()
+    return (_to_credential(row), row._mapping["secret_hash"]) if row else None
+
+
+def is_live(connection: Connection, credential_id: CredentialId) -> bool | None:
+    """Return True for a credential that is not revoked, None for any other."""
+    live = (_credential.id == credential_id, _credential.revoked_at.is_(None))
+    found = connection.execute(select(_credential.id).where(*live)).first()
+    return True if found else None
+
+
+def the_credential(connection: Connection, user_name: str) -> Credential:
+    """As `find_credential`; TenancyError when there is none."""
+    credential = find_credential(connection, user_name)
+    if credential is None:
+        raise TenancyError(
+            f"there is no credential {user_name}: see `soboo-mta credential list`"
+        )
+    return credential
+
+
+def list_credentials(
+    connection: Connection, *, tenant: TenantId | None = None
+) -> tuple[Credential, ...]:
+    """Return all credentials, or those of one tenant, by user name."""
+    query = select(schema.credential).order_by(_credential.user_name)
+    if tenant is not None:
+        query = query.where(_credential.tenant_id == tenant)
+    return tuple(_to_credential(row) for row in connection.execute(query))
+
+
+_USED = (
+    update(schema.credential)
+    .where(_credential.id == bindparam("used_id"))
+    .values(last_used_at=bindparam("used_at"))
+)
+
+
+def used(uses: Iterable[tuple[CredentialId, int]]) -> Statement:
+    """A statement that stores when credentials were last used (unix ms)."""
+    return Statement(_USED, tuple({"used_id": one, "used_at": at} for one, at in uses))
+
+
+def _to_credential(row: Row[tuple[object, ...]]) -> Credential:
+    one = row._mapping
+    return Credential(
+        credential_id=CredentialId(one["id"]),
+        tenant=TenantId(one["tenant_id"]) if one["tenant_id"] is not None else None,
+        user_name=one["user_name"],
+        networks=parse_networks(json.loads(one["networks"])),
+        label=one["label"],
+        created_at=one["created_at"],
+        revoked_at=one["revoked_at"],
+        last_used_at=one["last_used_at"],
+    )
+
+
+def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
+    one = row._mapping
+    return Tenant(
+        tenant_id=TenantId(one["id"]),
+        name=one["name"],
+        suspended=one["suspended"],
+        weight=one["weight"],
+        hourly_quota=one["hourly_quota"],
+        daily_quota=one["daily_quota"],
+    )
+
+
+def _tenant_values(tenant: Tenant) -> dict[str, object]:
+    return {
+        "name": tenant.name,
+        "suspended": tenant.suspended,
+        "weight": tenant.weight,
+        "hourly_quota": tenant.hourly_quota,
+        "daily_quota": tenant.daily_quota,
+    }
+
+
+def _networks_json(networks: tuple[IpNetwork, ...]) -> str:
+    return json.dumps([str(net) for net in networks])
+
+
+def _no_tenant(connection: Connection, tenant_id: TenantId) -> TenancyError:
+    count = connection.execute(select(func.count()).select_from(schema.tenant)).scalar()
+    hint = "see `soboo-mta tenant list`" if count else "add one with `tenant add`"
+    return TenancyError(f"there is no tenant {tenant_id}: {hint}")

@@ -1,0 +1,256 @@
+"""Who may send, from memory: what sessions and departures ask, several times a message.
+
+A worker's view of the store, bounded and never older than the generation it names:
+`refresh` is polled, and a generation that rose empties every cache before it is shown.
+Nothing found is trusted for over a minute, whatever happens to the polling.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from soboo_mta.formats.keys import SigningKey
+from soboo_mta.identity.state import DomainState
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import CredentialId, DomainId, KeyId, TenantId
+from soboo_mta.ports import Clock, IpAddress
+from soboo_mta.store.unit import StoreError
+from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.accounts import (
+    Credential,
+    Tenant,
+    find_login,
+    find_tenant,
+    generation,
+    is_live,
+    is_user_name,
+    used,
+)
+from soboo_mta.tenancy.domains import domain_state, owner_state, tenant_state
+from soboo_mta.tenancy.secrets import MasterKey, is_equal
+from soboo_mta.tenancy.slots import open_signing_key
+
+K = TypeVar("K")
+V = TypeVar("V")
+_MAX_USES: Final = 1_000  # rows in one transaction
+_NOBODY: Final = bytes(32)  # compared with where there is no such user
+
+
+class KeyGone(StoreError):
+    """The private half of a key was destroyed: look at the domain's state again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryOptions:
+    """Bounds of what is kept in memory."""
+
+    entries: int = 20_000
+    """Entries of each cache; the oldest gives way."""
+    missing_entries: int = 5_000
+    """Names of each cache known not to exist: asked for by whoever guesses."""
+    max_age: timedelta = timedelta(seconds=60)
+    """After this nothing in memory is used any more."""
+    use_recorded_every: timedelta = timedelta(minutes=1)
+    """How often the last use of credentials is stored."""
+
+
+class Directory:
+    """The cached view. Call `refresh` once before use, then at most 250 ms apart.
+
+    Look-ups raise StoreError where the store does not answer and memory does not know.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        master: MasterKey,
+        clock: Clock,
+        options: DirectoryOptions | None = None,
+    ) -> None:
+        self._writer = writer
+        self._master = master
+        self._clock = clock
+        self._options = options or DirectoryOptions()
+        self._generation = 0
+        self._era = 0  # counts what emptied the caches
+        self._fresh_until = float("-inf")
+        self._uses: dict[CredentialId, int] = {}
+        self._uses_due = float("-inf")
+        make = partial(_Cache, self._options)
+        self._logins: _Cache[str, tuple[Credential, bytes]] = make(find_login)
+        self._live: _Cache[CredentialId, bool] = make(is_live)
+        self._tenants: _Cache[TenantId, Tenant] = make(find_tenant)
+        self._by_name: _Cache[tuple[Domain, TenantId | None], DomainState] = make(
+            _by_name
+        )
+        self._by_id: _Cache[DomainId, DomainState] = make(domain_state)
+        self._keys: _Cache[KeyId, SigningKey] = make(self._open_key)
+
+    @property
+    def generation(self) -> int:
+        """What is answered from now on is at least this new."""
+        return self._generation
+
+    async def refresh(self) -> None:
+        """Follow the store's generation; store now and then who logged in."""
+        found = await self._writer.read(generation)
+        if found != self._generation:
+            self._drop()
+            self._generation = found
+        if self._uses and self._clock.monotonic() >= self._uses_due:
+            await self._store_uses()
+
+    async def authenticate(
+        self, user_name: str, secret: str, client: IpAddress
+    ) -> Credential | None:
+        """Return the credential; None for whatever is wrong, after the same work.
+
+        A right secret is answered from memory. A wrong one and an unknown name both cost
+        one look into the store, so that time tells nobody which names exist.
+        """
+        given = self._master.credential_hash(user_name, secret)
+        known = self._kept(self._logins, user_name)
+        if known is None or not is_equal(known[1], given):
+            known = await self._login(user_name)
+        credential, right = known or (None, _NOBODY)
+        if not is_equal(right, given) or credential is None:
+            return None
+        if credential.revoked_at is not None or not credential.admits(client):
+            return None
+        self._uses[credential.credential_id] = self._clock.unix_ms()
+        return credential
+
+    async def still_valid(self, credential_id: CredentialId) -> bool:
+        """Whether the credential is not revoked: asked at each MAIL."""
+        return await self._look(self._live, credential_id) is not None
+
+    async def tenant(self, tenant_id: TenantId) -> Tenant | None:
+        """Return the tenant, suspended or not."""
+        return await self._look(self._tenants, tenant_id)
+
+    async def sending_domain(
+        self, author_domain: Domain, *, tenant: TenantId | None
+    ) -> DomainState | None:
+        """Return the state of exactly that name: for None its one owner's, for a tenant
+        the tenant's own, which may be unverified."""
+        return await self._look(self._by_name, (author_domain, tenant))
+
+    async def domain_by_id(self, domain_id: DomainId) -> DomainState | None:
+        """Return the domain's state; None when it was released."""
+        return await self._look(self._by_id, domain_id)
+
+    async def signing_key(self, key_id: KeyId) -> SigningKey:
+        """Return the key ready to sign; raise KeyGone when it was destroyed.
+
+        Raises SecretError when the master key does not open it.
+        """
+        found = await self._look(self._keys, key_id)
+        if found is None:
+            raise KeyGone(f"the private half of key {key_id} was destroyed")
+        return found
+
+    # ---- caches
+
+    def _kept(self, cache: "_Cache[K, V]", key: K) -> V | None:
+        if self._clock.monotonic() >= self._fresh_until:
+            self._drop()
+        return cache.found.get(key)
+
+    async def _look(self, cache: "_Cache[K, V]", key: K) -> V | None:
+        found = self._kept(cache, key)
+        if found is not None or key in cache.missing:
+            return found
+        async with cache.loading:  # one look for all who wait for the same
+            found = self._kept(cache, key)
+            if found is not None or key in cache.missing:
+                return found
+            return await self._load(cache, key)
+
+    async def _load(self, cache: "_Cache[K, V]", key: K) -> V | None:
+        while True:
+            era = self._era
+            value = await self._writer.read(lambda at: cache.load(at, key))
+            if era == self._era:  # else it may be older than the generation shown
+                cache.keep(key, value)
+                return value
+
+    async def _login(self, user_name: str) -> tuple[Credential, bytes] | None:
+        # Never kept when missing: each guess costs the same.
+        era = self._era
+        name = user_name if is_user_name(user_name) else ""
+        found = await self._writer.read(lambda at: find_login(at, name))
+        if found is not None and era == self._era:
+            self._logins.keep(name, found)
+        return found
+
+    def _drop(self) -> None:
+        self._era += 1
+        self._fresh_until = (
+            self._clock.monotonic() + self._options.max_age.total_seconds()
+        )
+        for cache in (self._logins, self._live, self._tenants):
+            cache.clear()
+        for more in (self._by_name, self._by_id, self._keys):
+            more.clear()
+
+    async def _store_uses(self) -> None:
+        # In one order everywhere: two workers must not wait for each other's rows.
+        some = sorted(self._uses.items())[:_MAX_USES]
+        for credential_id, at in some:
+            if self._uses[credential_id] == at:
+                del self._uses[credential_id]
+        every = self._options.use_recorded_every.total_seconds()
+        self._uses_due = self._clock.monotonic() + every
+        await self._writer.commit([used(some)])
+
+    def _open_key(self, connection: Connection, key_id: KeyId) -> SigningKey | None:
+        return open_signing_key(connection, self._master, key_id)
+
+
+def _by_name(
+    connection: Connection, key: tuple[Domain, TenantId | None]
+) -> DomainState | None:
+    name, tenant = key
+    if tenant is None:
+        return owner_state(connection, name)
+    return tenant_state(connection, name, tenant)
+
+
+class _Cache(Generic[K, V]):
+    """What was found and what was not, each bounded apart: guesses push nobody out."""
+
+    __slots__ = ("_bounds", "found", "load", "loading", "missing")
+
+    def __init__(
+        self,
+        options: DirectoryOptions,
+        load: Callable[[Connection, K], V | None],
+    ) -> None:
+        self._bounds = options
+        self.load = load
+        self.loading = asyncio.Lock()
+        self.found: dict[K, V] = {}
+        self.missing: dict[K, None] = {}
+
+    def keep(self, key: K, value: V | None) -> None:
+        if value is None:
+            _make_room(self.missing, self._bounds.missing_entries)
+            self.missing[key] = None
+        else:
+            _make_room(self.found, self._bounds.entries)
+            self.found[key] = value
+
+    def clear(self) -> None:
+        self.found.clear()
+        self.missing.clear()
+
+
+def _make_room(entries: dict[K, V], bound: int) -> None:
+    if len(entries) >= bound:
+        del entries[next(iter(entries))]

@@ -1,0 +1,51 @@
+"""Sending domains: their rows, and what was seen of them in DNS."""
+
+from soboo_mta.tenancy.domains.checks import (
+    check_soon,
+    checks_of,
+    domains_due,
+    store_check,
+)
+from soboo_mta.tenancy.domains.rows import (
+    DEFAULT_BOUNCE_LABEL,
+    DEFAULT_SELECTORS,
+    ED25519_SELECTOR,
+    DomainView,
+    NewDomain,
+    add_selector,
+    change_domain,
+    current_keys,
+    domain_state,
+    insert_domain,
+    list_domains,
+    owner_state,
+    release_domain,
+    tenant_state,
+    the_domain,
+    to_public_key,
+    views,
+)
+
+__all__ = [
+    "DEFAULT_BOUNCE_LABEL",
+    "DEFAULT_SELECTORS",
+    "ED25519_SELECTOR",
+    "DomainView",
+    "NewDomain",
+    "add_selector",
+    "change_domain",
+    "check_soon",
+    "checks_of",
+    "current_keys",
+    "domain_state",
+    "domains_due",
+    "insert_domain",
+    "list_domains",
+    "owner_state",
+    "release_domain",
+    "store_check",
+    "tenant_state",
+    "the_domain",
+    "to_public_key",
+    "views",
+]

@@ -1,0 +1,347 @@
+"""Sending domains in the store: what was configured, with which keys, and who owns it.
+
+Functions over one connection; the caller owns the transaction. A name may be set up by
+several tenants, but one alone owns it. A released domain keeps its row, and its token is
+never used again, so that a CNAME left behind leads nowhere.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from soboo_mta.identity.facts_json import facts_from_json
+from soboo_mta.identity.state import (
+    Algorithm,
+    DomainSettings,
+    DomainState,
+    KeyState,
+    Mode,
+    OnBroken,
+    PublicKey,
+)
+from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.store import schema
+from soboo_mta.tenancy.accounts import TenancyError, bump_generation, the_tenant
+from soboo_mta.tenancy.secrets import generate_token
+
+DEFAULT_BOUNCE_LABEL = "bounce"
+DEFAULT_SELECTORS = (DnsName("sb1"), DnsName("sb2"), DnsName("sb3"))
+ED25519_SELECTOR = DnsName("sb4")  # receivers that can't verify Ed25519 see RSA first
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_domain = schema.sending_domain.c
+_key = schema.dkim_key.c
+_check = schema.record_check.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDomain:
+    """What is needed to set up a sending domain. The labels are fixed from then on."""
+
+    tenant: TenantId
+    name: Domain
+    mode: Mode = Mode.CNAME
+    bounce_label: str = DEFAULT_BOUNCE_LABEL
+    selectors: tuple[DnsName, ...] = DEFAULT_SELECTORS
+    ed25519: bool = False
+    on_broken: OnBroken = OnBroken.HOLD
+    sign_with_operator: bool = False
+    assume_verified: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise FormatError for labels that DNS or the key slots do not allow."""
+        for label in (self.bounce_label, *self.selectors):
+            if not all(_LABEL.fullmatch(part) for part in label.split(".")):
+                raise FormatError(f"{label[:60]!r} is not a DNS label: use a-z, 0-9, -")
+        if len(set(self.selectors)) != len(self.selectors):
+            raise FormatError("a selector stands twice: each key needs its own")
+        if self.mode is Mode.CNAME and len(self.selectors) < len(DEFAULT_SELECTORS):
+            raise FormatError(
+                "mode cname needs three selectors: one signs, one is ready, one is free"
+            )
+        if self.ed25519 and ED25519_SELECTOR in self.selectors:
+            raise FormatError(f"the selector {ED25519_SELECTOR} is kept for Ed25519")
+
+    @property
+    def all_selectors(self) -> tuple[DnsName, ...]:
+        """The RSA selectors, then the one for Ed25519 where wanted."""
+        return (*self.selectors, ED25519_SELECTOR) if self.ed25519 else self.selectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainView:
+    """A sending domain with its dates (unix ms), for lists and for the monitor."""
+
+    state: DomainState
+    verified_at: int | None
+    next_check_at: int
+
+    @property
+    def settings(self) -> DomainSettings:
+        return self.state.settings
+
+
+# ---- look
+
+
+def domain_state(connection: Connection, domain_id: DomainId) -> DomainState | None:
+    """Return the domain's state; None when there is none or it was released."""
+    found = views(connection, _domain.id == domain_id)
+    return found[0].state if found else None
+
+
+def owner_state(connection: Connection, name: Domain) -> DomainState | None:
+    """Return the state of the one domain whose tenant owns `name`, or None.
+
+    Exactly that name: a subdomain needs its own proof. A domain assumed verified counts
+    where nobody proved it.
+    """
+    proved = or_(_domain.verified_at.is_not(None), _domain.assume_verified.is_(True))
+    found = views(connection, and_(_domain.name == name, proved))
+    by_proof = sorted(found, key=lambda view: view.verified_at or 1 << 63)
+    return by_proof[0].state if by_proof else None
+
+
+def tenant_state(
+    connection: Connection, name: Domain, tenant: TenantId
+) -> DomainState | None:
+    """Return the state of `name` as this tenant set it up, verified or not, or None.
+
+    Never verified while another tenant owns the name.
+    """
+    found = views(connection, and_(_domain.name == name, _domain.tenant_id == tenant))
+    if not found:
+        return None
+    state = found[0].state
+    owner = owner_state(connection, name)
+    if owner is not None and owner.settings.tenant != tenant:
+        return replace(state, was_verified=False)
+    return state
+
+
+def list_domains(
+    connection: Connection,
+    *,
+    tenant: TenantId | None = None,
+    name: Domain | None = None,
+) -> tuple[DomainView, ...]:
+    """Return the domains that were not released, by name, all or some."""
+    conditions: list[ColumnElement[bool]] = []
+    if tenant is not None:
+        conditions.append(_domain.tenant_id == tenant)
+    if name is not None:
+        conditions.append(_domain.name == name)
+    return views(connection, *conditions)
+
+
+def the_domain(
+    connection: Connection, name: Domain, *, tenant: TenantId | None = None
+) -> DomainView:
+    """Return the one domain of that name; TenancyError for none or several tenants'."""
+    found = list_domains(connection, tenant=tenant, name=name)
+    if not found:
+        whose = f" of tenant {tenant}" if tenant else ""
+        raise TenancyError(
+            f"there is no sending domain {name}{whose}: see `soboo-mta domain list`"
+        )
+    if len(found) > 1:
+        tenants = ", ".join(view.settings.tenant for view in found)
+        raise TenancyError(f"{name} is set up by {tenants}: say which with --tenant")
+    return found[0]
+
+
+# ---- change
+
+
+def insert_domain(connection: Connection, new: NewDomain, *, now: int) -> DomainId:
+    """Store a new domain with a fresh token and no keys yet; due for a check at once.
+
+    TenancyError when the tenant has it already. One that was released comes back as a
+    new one: nothing of its token, its keys or its proof returns.
+    """
+    bump_generation(connection)
+    the_tenant(connection, new.tenant)
+    same = and_(_domain.tenant_id == new.tenant, _domain.name == new.name)
+    if connection.execute(select(_domain.id).where(same)).first():
+        raise TenancyError(f"tenant {new.tenant} has {new.name} already")
+    connection.execute(insert(schema.sending_domain).values(_new_values(new, now)))
+    return DomainId(connection.execute(select(_domain.id).where(same)).scalar_one())
+
+
+def change_domain(
+    connection: Connection,
+    domain_id: DomainId,
+    *,
+    on_broken: OnBroken,
+    sign_with_operator: bool,
+    assume_verified: bool,
+) -> None:
+    """Store what may change during a domain's life; the rest is fixed."""
+    bump_generation(connection)
+    connection.execute(
+        update(schema.sending_domain)
+        .where(_domain.id == domain_id)
+        .values(
+            on_broken=on_broken.value,
+            sign_with_operator=sign_with_operator,
+            assume_verified=assume_verified,
+        )
+    )
+
+
+def add_selector(
+    connection: Connection, settings: DomainSettings, selector: DnsName
+) -> None:
+    """Add one more selector to a domain, for a key that was made elsewhere."""
+    if not all(_LABEL.fullmatch(part) for part in selector.split(".")):
+        raise FormatError(f"{selector[:60]!r} is not a selector: use a-z, 0-9, -")
+    selectors = (*settings.selectors, selector)
+    connection.execute(
+        update(schema.sending_domain)
+        .where(_domain.id == settings.domain_id)
+        .values(selectors=json.dumps(selectors))
+    )
+
+
+def release_domain(
+    connection: Connection, settings: DomainSettings, *, now: int
+) -> None:
+    """Give a domain up: nothing of it departs, its private keys are destroyed, and what
+    was published for its token is withdrawn for good. Its row stays, as `name~id`."""
+    bump_generation(connection)
+    domain_id = settings.domain_id
+    connection.execute(
+        update(schema.sending_domain)
+        .where(_domain.id == domain_id)
+        .values(
+            name=f"{settings.name}~{domain_id}",
+            released_at=now,
+            verified_at=None,
+            facts=None,
+            facts_at=None,
+        )
+    )
+    connection.execute(
+        update(schema.dkim_key)
+        .where(_key.domain_id == domain_id)
+        .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
+    )
+    connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+
+
+# ---- rows and values
+
+
+def views(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> tuple[DomainView, ...]:
+    """Return the domains for which `conditions` hold, by name; never released ones."""
+    rows = connection.execute(
+        select(schema.sending_domain)
+        .where(_domain.released_at.is_(None), *conditions)
+        .order_by(_domain.name, _domain.tenant_id)
+    ).all()
+    keys = _keys_of(connection, [row._mapping["id"] for row in rows])
+    return tuple(_to_view(row, keys[row._mapping["id"]]) for row in rows)
+
+
+_KEYS_A_QUERY = 500  # bound parameters are limited (SQLite: 32,766)
+
+
+def _keys_of(
+    connection: Connection, domain_ids: list[int]
+) -> defaultdict[int, list[PublicKey]]:
+    found: defaultdict[int, list[PublicKey]] = defaultdict(list)
+    for start in range(0, len(domain_ids), _KEYS_A_QUERY):
+        some = domain_ids[start : start + _KEYS_A_QUERY]
+        rows = connection.execute(
+            select(schema.dkim_key).where(_key.domain_id.in_(some)).order_by(_key.id)
+        )
+        for row in rows:
+            found[row._mapping["domain_id"]].append(to_public_key(row))
+    return found
+
+
+def to_public_key(row: Row[tuple[object, ...]]) -> PublicKey:
+    """Return the public half of the key that a row of its table holds."""
+    one = row._mapping
+    return PublicKey(
+        key_id=KeyId(one["id"]),
+        selector=DnsName(one["selector"]),
+        algorithm=Algorithm(one["algorithm"]),
+        state=KeyState(one["state"]),
+        p=one["public_key"],
+    )
+
+
+def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
+    """Return the keys in order of their making, less revoked ones with a successor in
+    their slot: what is published, and no more."""
+    latest = {key.selector: key.key_id for key in keys}
+    return tuple(
+        key
+        for key in keys
+        if key.state is not KeyState.REVOKED or latest[key.selector] == key.key_id
+    )
+
+
+def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
+    one = row._mapping
+    settings = DomainSettings(
+        domain_id=DomainId(one["id"]),
+        tenant=TenantId(one["tenant_id"]),
+        name=Domain(one["name"]),
+        mode=Mode(one["mode"]),
+        token=one["token"],
+        bounce_label=one["bounce_label"],
+        selectors=tuple(DnsName(label) for label in json.loads(one["selectors"])),
+        on_broken=OnBroken(one["on_broken"]),
+        sign_with_operator=one["sign_with_operator"],
+        assume_verified=one["assume_verified"],
+        keys=current_keys(keys),
+    )
+    state = DomainState(
+        settings=settings,
+        was_verified=one["verified_at"] is not None or one["assume_verified"],
+        facts=facts_from_json(one["facts"]) if one["facts"] is not None else None,
+    )
+    return DomainView(
+        state=state,
+        verified_at=one["verified_at"],
+        next_check_at=one["next_check_at"],
+    )
+
+
+def _new_values(new: NewDomain, now: int) -> dict[str, object]:
+    return {
+        "tenant_id": new.tenant,
+        "name": str(new.name),
+        "mode": new.mode.value,
+        "token": generate_token(),
+        "bounce_label": new.bounce_label,
+        "selectors": json.dumps(new.all_selectors),
+        "on_broken": new.on_broken.value,
+        "sign_with_operator": new.sign_with_operator,
+        "assume_verified": new.assume_verified,
+        "verified_at": None,
+        "released_at": None,
+        "facts": None,
+        "facts_at": None,
+        "next_check_at": 0,
+        "created_at": now,
+    }

@@ -1,0 +1,170 @@
+"""The rows of DKIM keys: private halves sealed and opened, and which slot is free.
+
+A slot is a selector; it holds one key that is not revoked. Functions over one connection;
+which key moves when is decided in `keys`.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from soboo_mta.formats import keys as key_format
+from soboo_mta.formats.keys import KeyPair, SigningKey
+from soboo_mta.identity.state import Algorithm, KeyState, PublicKey
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import DomainId, KeyId
+from soboo_mta.store import schema
+from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.domains import (
+    DEFAULT_SELECTORS,
+    ED25519_SELECTOR,
+    DomainView,
+    current_keys,
+    to_public_key,
+    views,
+)
+from soboo_mta.tenancy.secrets import MasterKey
+
+DRAIN_MS = 7 * 24 * 3600 * 1000
+"""How long a retired key stays published: signatures made with it carry x= a week on."""
+_key = schema.dkim_key.c
+_domain = schema.sending_domain.c
+
+
+def move_keys(
+    connection: Connection, keys: tuple[PublicKey, ...], **values: object
+) -> None:
+    """Set columns of several keys."""
+    ids = [key.key_id for key in keys]
+    connection.execute(update(schema.dkim_key).where(_key.id.in_(ids)).values(**values))
+
+
+def revoke_key(connection: Connection, key_id: KeyId, now: int) -> None:
+    """Mark a key revoked and destroy its private half."""
+    connection.execute(
+        update(schema.dkim_key)
+        .where(_key.id == key_id)
+        .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
+    )
+
+
+def insert_key(
+    connection: Connection,
+    master: MasterKey,
+    domain_id: DomainId | None,
+    selector: DnsName,
+    pair: KeyPair,
+    state: KeyState,
+    now: int,
+) -> None:
+    """Store a key with its private half sealed."""
+    values = {
+        "domain_id": domain_id,
+        "selector": str(selector),
+        "algorithm": pair.algorithm.value,
+        "state": state.value,
+        "public_key": pair.p,
+        "private_key": master.seal(pair.private, context=_context(domain_id, pair.p)),
+        "created_at": now,
+        "activated_at": now if state is KeyState.ACTIVE else None,
+    }
+    connection.execute(insert(schema.dkim_key).values(values))
+
+
+def keys_of(
+    connection: Connection, domain_id: DomainId | None
+) -> tuple[PublicKey, ...]:
+    """Return the current keys of a domain (None: the operator's), oldest first."""
+    rows = connection.execute(
+        select(schema.dkim_key).where(_owned_by(domain_id)).order_by(_key.id)
+    )
+    return current_keys([to_public_key(row) for row in rows])
+
+
+def _owned_by(domain_id: DomainId | None) -> ColumnElement[bool]:
+    return (
+        _key.domain_id.is_(None) if domain_id is None else _key.domain_id == domain_id
+    )
+
+
+def the_view(connection: Connection, domain_id: DomainId) -> DomainView:
+    """Return a domain that was not released; else raise TenancyError."""
+    found = views(connection, _domain.id == domain_id)
+    if not found:
+        raise TenancyError("the domain was released: add it again with `domain add`")
+    return found[0]
+
+
+def open_signing_key(
+    connection: Connection, master: MasterKey, key_id: KeyId
+) -> SigningKey | None:
+    """Return the key ready to sign; None when it is unknown or its private half is
+    destroyed. Raises SecretError when the master key does not open it."""
+    row = connection.execute(
+        select(_key.domain_id, _key.public_key, _key.algorithm, _key.private_key).where(
+            _key.id == key_id
+        )
+    ).one_or_none()
+    if row is None or row.private_key is None:
+        return None
+    private = master.unseal(
+        row.private_key, context=_context(row.domain_id, row.public_key)
+    )
+    return key_format.load_signing_key(private, key_format.Algorithm(row.algorithm))
+
+
+def _context(domain_id: int | None, p: str) -> str:
+    owner = "operator" if domain_id is None else f"domain {domain_id}"
+    return f"private key of {owner} for p={p}"
+
+
+def free_slot(
+    connection: Connection, domain_id: DomainId | None, algorithm: Algorithm, now: int
+) -> DnsName | None:
+    """Return the slot for a new key, its old key revoked; None when all are needed.
+
+    One never used comes first, then the longest revoked, so that an empty p= is seen as
+    long as can be; a key retired for over a week gives its slot up.
+    """
+    rows = connection.execute(
+        select(_key.id, _key.selector, _key.state, _key.activated_at, _key.revoked_at)
+        .where(_owned_by(domain_id))
+        .order_by(_key.id)
+    ).all()
+    latest = {row.selector: row for row in rows}
+    activations = [row.activated_at for row in rows if row.activated_at is not None]
+    freed: dict[DnsName, int] = {}
+    for slot in _slots(connection, domain_id, algorithm):
+        row = latest.get(slot)
+        if row is None:
+            freed[slot] = 0
+        elif row.state == KeyState.REVOKED:
+            freed[slot] = row.revoked_at
+        elif (
+            row.state == KeyState.RETIRING
+            and _retired_at(row.activated_at, activations) <= now - DRAIN_MS
+        ):
+            freed[slot] = now - 1  # before a slot revoked in this very moment
+    if not freed:
+        return None
+    slot = min(freed, key=lambda one: freed[one])
+    if slot in latest and latest[slot].state == KeyState.RETIRING:
+        revoke_key(connection, KeyId(latest[slot].id), now)
+    return slot
+
+
+def _retired_at(activated_at: int | None, activations: Sequence[int]) -> int:
+    """A key retires when a later one is activated in its place."""
+    later = [at for at in activations if at > (activated_at or 0)]
+    return min(later, default=1 << 63)
+
+
+def _slots(
+    connection: Connection, domain_id: DomainId | None, algorithm: Algorithm
+) -> tuple[DnsName, ...]:
+    if domain_id is None:
+        selectors: tuple[DnsName, ...] = (*DEFAULT_SELECTORS, ED25519_SELECTOR)
+    else:
+        selectors = the_view(connection, domain_id).settings.selectors
+    is_ed25519 = algorithm is Algorithm.ED25519
+    return tuple(one for one in selectors if (one == ED25519_SELECTOR) == is_ed25519)
