@@ -1,0 +1,256 @@
+"""Settings that are right one by one and wrong together: what refuses, what warns.
+
+Pure. A refusal keeps the relay from starting; a warning is printed by `check-config`
+and at each start.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from soboo_mta.ports import TlsPolicy
+from soboo_mta.settings.model import Settings
+from soboo_mta.settings.sections import Listener, ListenerTls
+from soboo_mta.settings.values import IpNetwork
+
+_Check = Callable[[Settings], Iterator[str]]
+WIDEST_PUBLIC = {4: 16, 6: 32}  # prefix lengths; a wider trusted network is a mistake
+_SMTP_PORT = 25
+_DNS_PORT = 53
+_GIVE_UP = timedelta(days=4)  # RFC 5321 §4.5.4.1: give up after 4 to 5 days at least
+
+
+def refusals(settings: Settings) -> tuple[str, ...]:
+    """Return why the relay must not start with these settings; nothing when it may."""
+    return tuple(line for check in _REFUSALS for line in check(settings))
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """Return what is allowed and yet worth knowing."""
+    return tuple(line for check in _WARNINGS for line in check(settings))
+
+
+# ---- refusals
+
+
+def _master_key(settings: Settings) -> Iterator[str]:
+    secrets = settings.secrets
+    given = (secrets.master_key_file, secrets.master_key_env)
+    if sum(one is not None for one in given) != 1:
+        yield (
+            "[secrets] needs exactly one of master_key_file and master_key_env:"
+            " private keys and credentials are sealed under it"
+        )
+
+
+def _store(settings: Settings) -> Iterator[str]:
+    url = settings.store.url
+    schemes = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
+    if url and not url.startswith(schemes):
+        yield "[store] url must begin with sqlite:/// or postgresql://"
+    if url == "sqlite:///" or ":memory:" in url:
+        yield "[store] url must name a file: mail in memory is lost mail"
+
+
+def _certificate(settings: Settings) -> Iterator[str]:
+    tls = settings.tls
+    if (tls.certificate_file is None) != (tls.private_key_file is None):
+        yield "[tls] certificate_file and private_key_file go together: set both"
+    if tls.certificate_file is None and any(_speaks_tls(settings)):
+        yield (
+            "[[listeners]] with tls = starttls or implicit need [tls] certificate_file"
+            " and private_key_file"
+        )
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    seen: set[tuple[object, int]] = set()
+    for listener in settings.listeners:
+        if (listener.address, listener.port) in seen:
+            yield f"[[listeners]] {_name(listener)} stands twice"
+        seen.add((listener.address, listener.port))
+        if _is_in_clear(listener) and not settings.submission.trusted_networks:
+            yield (
+                f"[[listeners]] {_name(listener)} is in clear and off loopback, where"
+                " AUTH is never allowed: set tls, or name [submission] trusted_networks"
+            )
+
+
+def _trusted_networks(settings: Settings) -> Iterator[str]:
+    for network in settings.submission.trusted_networks:
+        if (
+            not _is_inside(network)
+            and network.prefixlen < WIDEST_PUBLIC[network.version]
+        ):
+            yield (
+                f"[submission] trusted_networks: {network} would make an open relay;"
+                f" public networks down to /{WIDEST_PUBLIC[network.version]} are taken"
+            )
+
+
+def _sizes(settings: Settings) -> Iterator[str]:
+    submission = settings.submission
+    if submission.max_buffered_size < submission.max_message_size:
+        yield (
+            "[submission] max_buffered_size is below max_message_size: no message of"
+            " that size could be taken"
+        )
+
+
+def _sources(settings: Settings) -> Iterator[str]:
+    names: set[str] = set()
+    for source in settings.sources:
+        if source.name in names:
+            yield f"[[sources]] {source.name} stands twice"
+        names.add(source.name)
+        local, public = source.address, source.public_address
+        if local is not None and local.version != public.version:
+            yield (
+                f"[[sources]] {source.name}: address is IPv{local.version} and"
+                f" public_address IPv{public.version}: use two sources"
+            )
+
+
+def _routes(settings: Settings) -> Iterator[str]:
+    seen: set[str] = set()
+    for route in settings.routes:
+        if route.domain in seen:
+            yield f"[[routes]] {route.domain} stands twice"
+        seen.add(route.domain)
+        for listener in settings.listeners:
+            for hop in route.hops:
+                if hop.port == listener.port and hop.host == listener.address:
+                    yield (
+                        f"[[routes]] {route.domain} ends on {_name(listener)}, which is"
+                        " our own listener: mail would loop"
+                    )
+
+
+def _retry(settings: Settings) -> Iterator[str]:
+    if settings.retry.lifetime <= settings.retry.steps[0]:
+        yield "[retry] lifetime ends before the first of the steps: nothing is retried"
+
+
+def _lookups(settings: Settings) -> Iterator[str]:
+    if settings.dns.lifetime < settings.dns.timeout:
+        yield "[dns] lifetime is for a whole look-up: it can't be below timeout"
+    if settings.delivery.longest_ttl < settings.delivery.shortest_ttl:
+        yield "[delivery] longest_ttl is below shortest_ttl"
+
+
+# ---- warnings
+
+
+def _private(settings: Settings) -> Iterator[str]:
+    if settings.delivery.private_destinations:
+        yield (
+            "[delivery] private_destinations is on: MX records of strangers may lead"
+            " into this host's own networks; right for a lab, wrong for the internet"
+        )
+
+
+def _harness(settings: Settings) -> Iterator[str]:
+    if settings.allows_assume_verified:
+        yield (
+            "every route ends on loopback or on test sinks: nothing leaves for the"
+            " internet, and domains may be assume_verified"
+        )
+
+
+def _ports(settings: Settings) -> Iterator[str]:
+    if settings.delivery.port != _SMTP_PORT:
+        yield f"[delivery] port is {settings.delivery.port}: MX hosts listen on 25"
+    if settings.dns.authoritative_port != _DNS_PORT:
+        yield (
+            f"[dns] authoritative_port is {settings.dns.authoritative_port}: zones'"
+            " own servers listen on 53"
+        )
+
+
+def _public_addresses(settings: Settings) -> Iterator[str]:
+    for source in settings.sources:
+        if not source.public_address.is_global:
+            yield (
+                f"[[sources]] {source.name}: public_address {source.public_address} is"
+                " not a public one; receivers will see another, and SPF will fail"
+            )
+
+
+def _clear_text(settings: Settings) -> Iterator[str]:
+    for listener in settings.listeners:
+        if _is_in_clear(listener):
+            yield (
+                f"[[listeners]] {_name(listener)} is in clear and off loopback: mail of"
+                " trusted networks can be read on the way"
+            )
+
+
+def _trust(settings: Settings) -> Iterator[str]:
+    for network in settings.submission.trusted_networks:
+        if not _is_inside(network):
+            yield (
+                f"[submission] trusted_networks: {network} is public; whoever sits"
+                " there sends for every tenant without a password"
+            )
+
+
+def _short_life(settings: Settings) -> Iterator[str]:
+    if settings.retry.lifetime < _GIVE_UP:
+        yield (
+            "[retry] lifetime is under 4 days: a destination that is away over a long"
+            " week-end loses mail (RFC 5321 §4.5.4.1)"
+        )
+
+
+def _weak_tls(settings: Settings) -> Iterator[str]:
+    if settings.delivery.tls is TlsPolicy.NONE:
+        yield "[delivery] tls is none: all mail to MX hosts leaves in clear"
+
+
+# ---- shared
+
+
+def _speaks_tls(settings: Settings) -> Iterator[bool]:
+    for listener in settings.listeners:
+        yield listener.tls is not ListenerTls.NONE
+
+
+def _is_in_clear(listener: Listener) -> bool:
+    return listener.tls is ListenerTls.NONE and not listener.address.is_loopback
+
+
+def _is_inside(network: IpNetwork) -> bool:
+    """Whether all of it is private or loopback (`is_private` holds for the whole)."""
+    return network.is_private or network.is_loopback or network.is_link_local
+
+
+def _name(listener: Listener) -> str:
+    address = str(listener.address)
+    return (
+        f"[{address}]:{listener.port}"
+        if ":" in address
+        else f"{address}:{listener.port}"
+    )
+
+
+_REFUSALS: tuple[_Check, ...] = (
+    _master_key,
+    _store,
+    _certificate,
+    _listeners,
+    _trusted_networks,
+    _sizes,
+    _sources,
+    _routes,
+    _retry,
+    _lookups,
+)
+_WARNINGS: tuple[_Check, ...] = (
+    _private,
+    _harness,
+    _ports,
+    _public_addresses,
+    _clear_text,
+    _trust,
+    _short_life,
+    _weak_tls,
+)

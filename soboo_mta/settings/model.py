@@ -1,0 +1,157 @@
+"""The settings as one value, and what follows from several of them together.
+
+A variable `SOBOO_SECTION__KEY` of the environment stands above the file. Building this
+reads no file; `load` does.
+"""
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from soboo_mta.identity.state import Operator, PublicKey, Source
+from soboo_mta.mail.domain import Domain
+from soboo_mta.settings.sections import (
+    Delivery,
+    Dns,
+    Listener,
+    Log,
+    Onboarding,
+    OperatorSection,
+    Retention,
+    Retry,
+    RouteSection,
+    Secrets,
+    Server,
+    Signing,
+    SourceSection,
+    Store,
+    Submission,
+    Tls,
+)
+from soboo_mta.store.engine import default_url
+from soboo_mta.tenancy.secrets import MasterKey, SecretError
+from soboo_mta.transfer.route import EVERYTHING, NextHop
+
+_NOT_A_HARNESS = (
+    "assume_verified is for test harnesses: it is accepted only while a route for the"
+    " domain * exists and every route ends on loopback or on an address in [delivery]"
+    " test_sinks; here {}. Verify the domain by its DNS records instead"
+)
+
+
+class Settings(BaseSettings):
+    """All that an operator sets. Paths are absolute once loaded."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SOBOO_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    server: Server = Server()
+    store: Store = Store()
+    secrets: Secrets
+    listeners: Annotated[tuple[Listener, ...], Field(min_length=1)]
+    tls: Tls = Tls()
+    submission: Submission = Submission()
+    operator: OperatorSection
+    sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
+    dns: Dns = Dns()
+    delivery: Delivery = Delivery()
+    routes: tuple[RouteSection, ...] = ()
+    retry: Retry = Retry()
+    signing: Signing = Signing()
+    onboarding: Onboarding = Onboarding()
+    retention: Retention = Retention()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment above the file, and nothing else."""
+        return env_settings, init_settings
+
+    @property
+    def store_url(self) -> str:
+        """The URL set, or the embedded store in the data directory."""
+        return self.store.url or default_url(self.server.data_directory)
+
+    @property
+    def worker_count(self) -> int:
+        """Processes that relay; 0: all of it in one process."""
+        if self.server.workers == "auto":
+            return len(os.sched_getaffinity(0))
+        return self.server.workers
+
+    @property
+    def host_name(self) -> Domain:
+        """Our name in the banner and in Received fields."""
+        return self.server.host_name or self.sources[0].ehlo_name
+
+    @property
+    def allows_assume_verified(self) -> bool:
+        """Whether a domain may be taken as verified without looking: test harnesses."""
+        return not self.assume_verified_refusal
+
+    @property
+    def assume_verified_refusal(self) -> str:
+        """Why `assume_verified` is not accepted on any domain; "" where it is."""
+        if not any(route.domain == EVERYTHING for route in self.routes):
+            return _NOT_A_HARNESS.format("there is no route for the domain *")
+        for route in self.routes:
+            if route.is_mx:
+                return _NOT_A_HARNESS.format(f"the route {route.domain} is by MX")
+            for hop in route.hops:
+                if not self._is_sink(hop):
+                    cause = f"the route {route.domain} ends on {hop}"
+                    return _NOT_A_HARNESS.format(cause)
+        return ""
+
+    def _is_sink(self, hop: NextHop) -> bool:
+        if isinstance(hop.host, str):
+            return False  # what a name leads to can change
+        return hop.host.is_loopback or hop.host in self.delivery.test_sinks
+
+    def identity(self, keys: tuple[PublicKey, ...] = ()) -> Operator:
+        """Return the operator as the identity room sees it, with its own d= `keys`."""
+        return Operator(
+            domain=self.operator.domain,
+            bounce_domain=self.operator.bounce_domain,
+            mx_hosts=self.operator.hosts,
+            sources=tuple(
+                Source(
+                    name=source.name,
+                    address=source.address,
+                    public_address=source.public_address,
+                    ehlo_name=source.ehlo_name,
+                )
+                for source in self.sources
+            ),
+            keys=keys,
+        )
+
+    def master_key(self) -> MasterKey:
+        """Return the master key; raises SecretError that says what to do."""
+        if self.secrets.master_key_file is not None:
+            return MasterKey.from_file(self.secrets.master_key_file)
+        name = self.secrets.master_key_env or ""
+        text = os.environ.get(name)
+        if text is None:
+            raise SecretError(
+                f"the variable {name} of the environment, which"
+                " [secrets] master_key_env names, is not set"
+            )
+        return MasterKey.from_text(text)

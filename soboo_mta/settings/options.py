@@ -1,0 +1,208 @@
+"""From the settings to each room's own options: one function for each of them.
+
+What a room bounds and an operator need not choose keeps the room's default.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from soboo_mta.net.resolver import ResolverOptions
+from soboo_mta.net.smtp_client import ClientOptions
+from soboo_mta.onboarding.check import CheckOptions
+from soboo_mta.onboarding.monitor import MonitorOptions
+from soboo_mta.ports import IpAddress, SmtpTimeouts
+from soboo_mta.settings.model import Settings
+from soboo_mta.spool.spool import SpoolOptions
+from soboo_mta.store.writer import WriterOptions
+from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
+from soboo_mta.tenancy.directory import DirectoryOptions
+from soboo_mta.transfer.departure import DepartureOptions
+from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.ready import ReadyOptions
+from soboo_mta.transfer.route import Mx, ResolveOptions, Route, RouteTo
+from soboo_mta.transfer.schedule import RetrySchedule
+
+
+def writer_options(settings: Settings) -> WriterOptions:
+    store = settings.store
+    return WriterOptions(queued_units=store.queued_units, readers=store.readers)
+
+
+def spool_options(settings: Settings) -> SpoolOptions:
+    return SpoolOptions(keep=settings.retention.keep)
+
+
+def acceptance_options(settings: Settings) -> AcceptanceOptions:
+    submission = settings.submission
+    return AcceptanceOptions(
+        host_name=settings.host_name,
+        trusted_networks=submission.trusted_networks,
+        max_message_octets=submission.max_message_size,
+        max_recipients=submission.max_recipients,
+        max_hops=submission.max_hops,
+        mend_line_ends=submission.mend_line_ends,
+        lifetime=settings.retry.lifetime,
+        thread_over_octets=submission.thread_over_size,
+    )
+
+
+def listener_options(settings: Settings) -> ListenerOptions:
+    submission = settings.submission
+    return ListenerOptions(
+        max_connections=submission.max_connections,
+        max_connections_per_address=submission.max_connections_per_address,
+        max_errors=submission.max_errors,
+        max_idle_commands=submission.max_idle_commands,
+        max_failed_logins=submission.max_failed_logins,
+        max_failed_logins_per_address=submission.max_failed_logins_per_address,
+        max_failed_logins_per_user=submission.max_failed_logins_per_user,
+        failed_login_window=submission.failed_login_window,
+        failed_login_delay=submission.failed_login_delay,
+        clear_login_on_loopback=submission.clear_login_on_loopback,
+        handshake_timeout=submission.handshake_timeout,
+        login_timeout=submission.login_timeout,
+        command_timeout=submission.command_timeout,
+        data_block_timeout=submission.data_block_timeout,
+        data_grace=submission.data_grace,
+        min_data_rate=submission.min_data_rate,
+        max_buffered_octets=submission.max_buffered_size,
+    )
+
+
+def resolver_options(settings: Settings) -> ResolverOptions:
+    dns = settings.dns
+    return ResolverOptions(
+        servers=dns.resolvers,
+        timeout=dns.timeout,
+        lifetime=dns.lifetime,
+        entries=dns.cache_entries,
+        max_ttl=dns.max_ttl,
+        unanswered_ttl=dns.unanswered_ttl,
+        authoritative_port=dns.authoritative_port,
+    )
+
+
+def authoritative_options(settings: Settings) -> ResolverOptions:
+    """Options for asking zones' own servers: no resolver stands in for them."""
+    return replace(resolver_options(settings), servers=())
+
+
+def check_options(settings: Settings) -> CheckOptions:
+    onboarding = settings.onboarding
+    return CheckOptions(
+        shortest=onboarding.shortest,
+        longest=onboarding.longest,
+        while_broken=onboarding.while_broken,
+        last_known_good=onboarding.last_known_good,
+    )
+
+
+def monitor_options(settings: Settings) -> MonitorOptions:
+    return MonitorOptions(at_once=settings.onboarding.at_once)
+
+
+def directory_options(settings: Settings) -> DirectoryOptions:
+    return DirectoryOptions(entries=settings.store.cached_entries)
+
+
+def routes(settings: Settings) -> tuple[Route, ...]:
+    """Return the routing table in the transfer room's words."""
+    return tuple(
+        Route(
+            pattern=route.domain,
+            to=Mx() if route.is_mx else RouteTo(hops=route.hops, tls=route.tls),
+        )
+        for route in settings.routes
+    )
+
+
+def resolve_options(settings: Settings) -> ResolveOptions:
+    delivery = settings.delivery
+    return ResolveOptions(
+        port=delivery.port,
+        routes=routes(settings),
+        private_destinations=delivery.private_destinations,
+        own_names=frozenset((settings.host_name, *settings.operator.hosts)),
+        own_listeners=frozenset(_own_listeners(settings)),
+        tls=delivery.tls,
+        shortest_ttl=delivery.shortest_ttl,
+        longest_ttl=delivery.longest_ttl,
+        cached_domains=delivery.cached_domains,
+    )
+
+
+def _own_listeners(settings: Settings) -> Iterator[tuple[IpAddress, int]]:
+    """Where our listeners are reached; one on all addresses by each source's too."""
+    for listener in settings.listeners:
+        yield listener.address, listener.port
+        for source in settings.sources if listener.address.is_unspecified else ():
+            yield source.public_address, listener.port
+            if source.address is not None:
+                yield source.address, listener.port
+
+
+def client_options(settings: Settings) -> ClientOptions:
+    delivery = settings.delivery
+    return ClientOptions(
+        timeouts=SmtpTimeouts(
+            connect=delivery.connect_timeout,
+            banner=delivery.banner_timeout,
+            command=delivery.command_timeout,
+            data_start=delivery.data_start_timeout,
+            data_block=delivery.data_block_timeout,
+            data_done=delivery.data_done_timeout,
+        )
+    )
+
+
+def ready_options(settings: Settings) -> ReadyOptions:
+    delivery = settings.delivery
+    return ReadyOptions(
+        connections=delivery.connections_per_site,
+        first_connections=delivery.first_connections,
+        idle=delivery.connection_idle,
+        connection_life=delivery.connection_life,
+        transactions=delivery.transactions_per_connection,
+        host_rest=delivery.host_rest,
+    )
+
+
+def departure_options(settings: Settings) -> DepartureOptions:
+    signing = settings.signing
+    return DepartureOptions(
+        signature_life=signing.signature_life, return_life=signing.return_life
+    )
+
+
+def transfer_options(settings: Settings) -> TransferOptions:
+    delivery = settings.delivery
+    return TransferOptions(
+        resolve=resolve_options(settings),
+        ready=ready_options(settings),
+        departure=departure_options(settings),
+        retry=retry_schedule(settings),
+        recipients=delivery.recipients_in_memory,
+        octets=delivery.content_in_memory,
+        site_rest=delivery.site_rest,
+    )
+
+
+def retry_schedule(settings: Settings) -> RetrySchedule:
+    retry = settings.retry
+    return RetrySchedule(
+        steps=retry.steps,
+        greylisted=retry.greylisted,
+        lifetime=retry.lifetime,
+        jitter=retry.jitter,
+    )
+
+
+def verp_keys(settings: Settings) -> tuple[dict[int, bytes], int]:
+    """Return the keys that open reverse-paths, by version, and the version that signs.
+
+    Raises SecretError when there is no master key.
+    """
+    master, current = settings.master_key(), settings.secrets.verp_key_version
+    return {
+        version: master.verp_key(version) for version in range(current + 1)
+    }, current

@@ -1,0 +1,30 @@
+"""Each file here must be refused for the reason in its first line."""
+
+from pathlib import Path
+
+import pytest
+
+from soboo_mta.settings import SettingsError, load
+
+FILES = sorted((Path(__file__).parent / "files").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_bad_file_is_refused_for_the_reason_it_states(file: Path) -> None:
+    first = file.read_text().splitlines()[0]
+    reason = first.removeprefix("# refused: ")
+    assert reason != first
+    with pytest.raises(SettingsError) as refusal:
+        load(file)
+    assert reason in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) <= 3, "one fault, one sentence"
+
+
+def test_a_fault_names_the_file() -> None:
+    with pytest.raises(SettingsError, match=r"open_relay\.toml"):
+        load(FILES[0].parent / "open_relay.toml")
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load(tmp_path / "none.toml")

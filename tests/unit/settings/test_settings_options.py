@@ -1,0 +1,496 @@
+"""Every option of the settings file: documented, defaulted as documented, and felt."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from soboo_mta.cli.running.check_config import written
+from soboo_mta.mail.domain import Domain
+from soboo_mta.ports import SmtpTimeouts, TlsPolicy
+from soboo_mta.settings import Settings, load, options
+from soboo_mta.settings.sections import ListenerTls, LogLevel
+from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
+from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.route import Mx, NextHop, ResolveOptions, RouteTo
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTED = ROOT / "config" / "soboo.toml"
+MINIMAL: dict[str, Any] = {
+    "secrets": {"master_key_file": "master.key"},
+    "operator": {"domain": "esp.example"},
+    "listeners": [{"address": "127.0.0.1", "port": 2525, "tls": "none"}],
+    "sources": [
+        {
+            "name": "default",
+            "public_address": "127.0.0.1",
+            "ehlo_name": "mta1.esp.example",
+        }
+    ],
+    "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
+}
+
+
+class Felt(NamedTuple):
+    """An option set to `value` shows as `expected` where `seen` looks."""
+
+    option: str
+    value: Any
+    seen: Callable[[Settings], object]
+    expected: object
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def _submission() -> Iterator[Felt]:
+    accept, listen = options.acceptance_options, options.listener_options
+    nets = (ip_network("10.0.0.0/8"),)
+    yield Felt(
+        "submission.trusted_networks",
+        ["10.0.0.0/8"],
+        lambda s: accept(s).trusted_networks,
+        nets,
+    )
+    for name, field, value, expected in (
+        ("max_message_size", "max_message_octets", "1MiB", 1 << 20),
+        ("max_recipients", "max_recipients", 200, 200),
+        ("max_hops", "max_hops", 7, 7),
+        ("mend_line_ends", "mend_line_ends", True, True),
+        ("thread_over_size", "thread_over_octets", "4KiB", 4096),
+    ):
+        yield Felt(
+            f"submission.{name}",
+            value,
+            lambda s, f=field: getattr(accept(s), f),
+            expected,
+        )
+    counts = (
+        "max_connections",
+        "max_connections_per_address",
+        "max_errors",
+        "max_idle_commands",
+        "max_failed_logins",
+        "max_failed_logins_per_address",
+        "max_failed_logins_per_user",
+        "min_data_rate",
+    )
+    for name in counts:
+        yield Felt(
+            f"submission.{name}", 17, lambda s, f=name: getattr(listen(s), f), 17
+        )
+    waits = (
+        "failed_login_window",
+        "failed_login_delay",
+        "handshake_timeout",
+        "login_timeout",
+        "command_timeout",
+        "data_block_timeout",
+        "data_grace",
+    )
+    for name in waits:
+        yield Felt(
+            f"submission.{name}",
+            "17s",
+            lambda s, f=name: getattr(listen(s), f),
+            seconds(17),
+        )
+    yield Felt(
+        "submission.clear_login_on_loopback",
+        False,
+        lambda s: listen(s).clear_login_on_loopback,
+        False,
+    )
+    yield Felt(
+        "submission.max_buffered_size",
+        "30MiB",
+        lambda s: listen(s).max_buffered_octets,
+        30 << 20,
+    )
+
+
+def _delivery() -> Iterator[Felt]:
+    resolve, ready = options.resolve_options, options.ready_options
+    for name, where, field, value, expected in (
+        ("port", resolve, "port", 2525, 2525),
+        ("tls", resolve, "tls", "required", TlsPolicy.REQUIRED),
+        ("private_destinations", resolve, "private_destinations", True, True),
+        ("shortest_ttl", resolve, "shortest_ttl", "1s", seconds(1)),
+        ("longest_ttl", resolve, "longest_ttl", "10m", seconds(600)),
+        ("cached_domains", resolve, "cached_domains", 9, 9),
+        ("connections_per_site", ready, "connections", 3, 3),
+        ("first_connections", ready, "first_connections", 2, 2),
+        ("connection_idle", ready, "idle", "1s", seconds(1)),
+        ("connection_life", ready, "connection_life", "7s", seconds(7)),
+        ("transactions_per_connection", ready, "transactions", 8, 8),
+        ("host_rest", ready, "host_rest", "9s", seconds(9)),
+        ("recipients_in_memory", options.transfer_options, "recipients", 11, 11),
+        ("content_in_memory", options.transfer_options, "octets", 4096, 4096),
+        ("site_rest", options.transfer_options, "site_rest", "9s", seconds(9)),
+    ):
+        yield Felt(
+            f"delivery.{name}",
+            value,
+            lambda s, w=where, f=field: getattr(w(s), f),
+            expected,
+        )
+    for step in (
+        "connect",
+        "banner",
+        "command",
+        "data_start",
+        "data_block",
+        "data_done",
+    ):
+        yield Felt(
+            f"delivery.{step}_timeout",
+            "3s",
+            lambda s, f=step: getattr(options.client_options(s).timeouts, f),
+            seconds(3),
+        )
+    yield Felt(
+        "delivery.test_sinks", ["192.0.2.7"], _with_catch_all("192.0.2.7:25"), True
+    )
+
+
+def _with_catch_all(hop: str) -> Callable[[Settings], object]:
+    def seen(settings: Settings) -> object:
+        routes = {"routes": [{"domain": "*", "next_hop": hop}]}
+        sinks = {
+            "delivery": {
+                "test_sinks": [str(one) for one in settings.delivery.test_sinks]
+            }
+        }
+        harness = Settings(**{**MINIMAL, **routes, **sinks})
+        return harness.allows_assume_verified
+
+    return seen
+
+
+def _rest() -> Iterator[Felt]:
+    dns = options.resolver_options
+    one = options.check_options
+    yield from (
+        Felt(
+            "server.data_directory",
+            "/srv/x",
+            lambda s: s.store_url,
+            "sqlite:////srv/x/soboo.db",
+        ),
+        Felt("server.workers", 3, lambda s: s.worker_count, 3),
+        Felt(
+            "server.host_name",
+            "in.esp.example",
+            lambda s: options.acceptance_options(s).host_name,
+            "in.esp.example",
+        ),
+        Felt("server.stop_within", "3s", lambda s: s.server.stop_within, seconds(3)),
+        Felt("store.url", "sqlite:////x.db", lambda s: s.store_url, "sqlite:////x.db"),
+        Felt(
+            "store.queued_units", 5, lambda s: options.writer_options(s).queued_units, 5
+        ),
+        Felt("store.readers", 4, lambda s: options.writer_options(s).readers, 4),
+        Felt(
+            "store.cached_entries", 6, lambda s: options.directory_options(s).entries, 6
+        ),
+        Felt(
+            "operator.domain", "x.example", lambda s: s.identity().domain, "x.example"
+        ),
+        Felt(
+            "operator.bounce_label",
+            "back",
+            lambda s: s.identity().bounce_domain,
+            "back.esp.example",
+        ),
+        Felt(
+            "operator.mx_hosts",
+            ["in.esp.example"],
+            lambda s: s.identity().mx_hosts,
+            ("in.esp.example",),
+        ),
+        Felt(
+            "dns.resolvers",
+            ["127.0.0.1:5300", "[::1]:53"],
+            lambda s: dns(s).servers,
+            ((ip_address("127.0.0.1"), 5300), (ip_address("::1"), 53)),
+        ),
+        Felt(
+            "dns.authoritative_port",
+            5300,
+            lambda s: options.authoritative_options(s).authoritative_port,
+            5300,
+        ),
+        Felt("dns.timeout", "1s", lambda s: dns(s).timeout, seconds(1)),
+        Felt("dns.lifetime", "4s", lambda s: dns(s).lifetime, seconds(4)),
+        Felt("dns.cache_entries", 9, lambda s: dns(s).entries, 9),
+        Felt("dns.max_ttl", "9s", lambda s: dns(s).max_ttl, seconds(9)),
+        Felt("dns.unanswered_ttl", "5s", lambda s: dns(s).unanswered_ttl, seconds(5)),
+        Felt(
+            "retry.steps",
+            ["1m", "2m"],
+            lambda s: options.retry_schedule(s).steps,
+            (seconds(60), seconds(120)),
+        ),
+        Felt(
+            "retry.greylisted",
+            "90s",
+            lambda s: options.retry_schedule(s).greylisted,
+            seconds(90),
+        ),
+        Felt(
+            "retry.lifetime",
+            "2d",
+            lambda s: options.acceptance_options(s).lifetime,
+            timedelta(days=2),
+        ),
+        Felt("retry.jitter", 0.5, lambda s: options.retry_schedule(s).jitter, 0.5),
+        Felt(
+            "signing.signature_life",
+            "3d",
+            lambda s: options.departure_options(s).signature_life,
+            timedelta(days=3),
+        ),
+        Felt(
+            "signing.return_life",
+            "9d",
+            lambda s: options.departure_options(s).return_life,
+            timedelta(days=9),
+        ),
+        Felt("onboarding.shortest", "9s", lambda s: one(s).shortest, seconds(9)),
+        Felt("onboarding.longest", "9m", lambda s: one(s).longest, seconds(540)),
+        Felt(
+            "onboarding.while_broken", "9s", lambda s: one(s).while_broken, seconds(9)
+        ),
+        Felt(
+            "onboarding.last_known_good",
+            "9s",
+            lambda s: one(s).last_known_good,
+            seconds(9),
+        ),
+        Felt("onboarding.at_once", 9, lambda s: options.monitor_options(s).at_once, 9),
+        Felt(
+            "retention.keep",
+            "90d",
+            lambda s: options.spool_options(s).keep,
+            timedelta(days=90),
+        ),
+        Felt("log.level", "debug", lambda s: s.log.level, LogLevel.DEBUG),
+    )
+
+
+def _lists() -> Iterator[Felt]:
+    def first_route(settings: Settings) -> Any:
+        return options.routes(settings)[0]
+
+    def listener(settings: Settings) -> Any:
+        return settings.listeners[0]
+
+    def source(settings: Settings) -> Any:
+        return settings.identity().sources[0]
+
+    hop = NextHop(host=ip_address("::1"), port=26)
+    yield from (
+        Felt(
+            "listeners.address",
+            "127.0.0.2",
+            lambda s: options.resolve_options(s).own_listeners,
+            frozenset({(ip_address("127.0.0.2"), 2525)}),
+        ),
+        Felt("listeners.port", 2526, lambda s: listener(s).port, 2526),
+        Felt("sources.name", "other", lambda s: source(s).name, "other"),
+        Felt(
+            "sources.public_address",
+            "192.0.2.1",
+            lambda s: source(s).public_address,
+            ip_address("192.0.2.1"),
+        ),
+        Felt(
+            "sources.ehlo_name",
+            "m.esp.example",
+            lambda s: source(s).ehlo_name,
+            "m.esp.example",
+        ),
+        Felt(
+            "sources.address",
+            "127.0.0.3",
+            lambda s: source(s).address,
+            ip_address("127.0.0.3"),
+        ),
+        Felt(
+            "routes.domain",
+            ".b.example",
+            lambda s: first_route(s).pattern,
+            ".b.example",
+        ),
+        Felt("routes.next_hop", "[::1]:26", lambda s: first_route(s).to.hops, (hop,)),
+        Felt("routes.tls", "none", lambda s: first_route(s).to.tls, TlsPolicy.NONE),
+    )
+
+
+# What two keys decide together, or files: tested by name below.
+ELSEWHERE = {
+    "secrets.master_key_file",
+    "secrets.master_key_env",
+    "secrets.verp_key_version",
+    "listeners.tls",
+    "tls.certificate_file",
+    "tls.private_key_file",
+}
+FELT = [*_submission(), *_delivery(), *_rest(), *_lists()]
+
+
+def changed(option: str, value: object) -> Settings:
+    section, key = option.split(".")
+    tables = {**MINIMAL}
+    if isinstance(tables.get(section), list):
+        tables[section] = [{**tables[section][0], key: value}]
+    else:
+        tables[section] = {**tables.get(section, {}), key: value}
+    return Settings(**tables)
+
+
+@pytest.mark.parametrize("felt", FELT, ids=lambda felt: felt.option)
+def test_each_option_changes_what_its_room_is_told(felt: Felt) -> None:
+    assert felt.seen(Settings(**MINIMAL)) != felt.expected
+    assert felt.seen(changed(felt.option, felt.value)) == felt.expected
+
+
+def test_no_option_is_without_a_test_of_its_effect() -> None:
+    assert {felt.option for felt in FELT} | ELSEWHERE == {
+        f"{section}.{key}"
+        for section, model in sections()
+        for key in model.model_fields
+    }
+
+
+def test_rooms_get_their_own_defaults_where_nothing_is_set() -> None:
+    settings = Settings(**{**MINIMAL, "routes": []})
+    host = Domain.parse("mta1.esp.example")
+    assert options.acceptance_options(settings) == AcceptanceOptions(host_name=host)
+    assert options.listener_options(settings) == ListenerOptions()
+    assert options.client_options(settings).timeouts == SmtpTimeouts()
+    ours = frozenset({host, Domain.parse("mx.esp.example")})
+    listener = frozenset({(ip_address("127.0.0.1"), 2525)})
+    assert options.transfer_options(settings) == TransferOptions(
+        resolve=ResolveOptions(own_names=ours, own_listeners=listener)
+    )
+
+
+def test_a_listener_on_all_addresses_is_ours_at_each_source() -> None:
+    tables = {
+        **MINIMAL,
+        "listeners": [{"address": "0.0.0.0", "port": 25}],
+        "tls": {"certificate_file": "c", "private_key_file": "k"},
+    }
+    tables["sources"] = [{**MINIMAL["sources"][0], "address": "127.0.0.9"}]
+    listeners = options.resolve_options(Settings(**tables)).own_listeners
+    assert listeners == {
+        (ip_address(text), 25) for text in ("0.0.0.0", "127.0.0.1", "127.0.0.9")
+    }
+
+
+def test_one_worker_a_core_is_the_default() -> None:
+    assert Settings(**MINIMAL).worker_count >= 1
+
+
+def test_a_route_by_mx_stands_out_from_a_wider_route() -> None:
+    routes = [
+        {"domain": "*", "next_hop": ["127.0.0.1:26", "smarthost.example"]},
+        {"domain": "b.example", "next_hop": "mx"},
+    ]
+    table = options.routes(Settings(**{**MINIMAL, "routes": routes}))
+    assert isinstance(table[0].to, RouteTo)
+    assert [str(hop) for hop in table[0].to.hops] == [
+        "127.0.0.1:26",
+        "smarthost.example:25",
+    ]
+    assert table[1].to == Mx()
+
+
+# ---- config/soboo.toml
+
+
+def sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in Settings.model_fields.items():
+        kind: Any = field.annotation
+        yield name, get_args(kind)[0] if get_origin(kind) is tuple else kind
+
+
+def documented() -> Iterator[tuple[str, str, str]]:
+    """(section, what stands before the `=`, line without the comment mark)."""
+    section = ""
+    for line in DOCUMENTED.read_text().splitlines():
+        if head := re.fullmatch(r"#?\[\[?(\w+)\]?\]", line):
+            section = head[1]
+        elif found := re.fullmatch(r"# Example: ((\w+) = .+)", line):
+            yield section, f"example {found[2]}", found[1]
+        elif found := re.fullmatch(r"(#?)((\w+) = .+)", line):
+            kind = "default" if found[1] else "set"
+            yield section, f"{kind} {found[3]}", found[2]
+
+
+def test_the_documented_file_loads_as_it_stands() -> None:
+    settings = load(DOCUMENTED)
+    assert settings.listeners[0].tls is ListenerTls.STARTTLS
+    assert settings.secrets.master_key_file == DOCUMENTED.parent / "master.key"
+
+
+def test_every_option_is_documented_with_an_example() -> None:
+    lines = {(section, what) for section, what, _ in documented()}
+    for section, model in sections():
+        for key in model.model_fields:
+            assert (section, f"example {key}") in lines, f"{section}.{key}"
+
+
+def test_nothing_is_documented_that_is_no_option() -> None:
+    known = {(section, key) for section, m in sections() for key in m.model_fields}
+    for section, what, _ in documented():
+        assert (section, what.split()[1]) in known
+
+
+def test_documented_defaults_are_the_defaults() -> None:
+    models = dict(sections())
+    compared = 0
+    for section, what, line in documented():
+        kind, key = what.split()
+        field = models[section].model_fields[key]
+        if kind == "default" and not field.is_required():
+            shown = tomllib.loads(line)[key]
+            assert written(field.default) == written_in_toml(shown), line
+            compared += 1
+    assert compared > 60
+
+
+def written_in_toml(value: object) -> str:
+    match value:
+        case list():
+            return "[" + ", ".join(map(written_in_toml, value)) + "]"
+        case str():
+            sizes = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+            if value[-3:] in sizes:
+                return str(int(value[:-3]) * sizes[value[-3:]])
+            return f'"{value}"'
+        case _:
+            return written(value)
+
+
+EXAMPLES = [one for one in documented() if one[1].startswith("example")]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one[2][:30])
+def test_documented_examples_are_valid_and_not_the_default(
+    example: tuple[str, str, str],
+) -> None:
+    section, what, line = example
+    key = what.split()[1]
+    given = changed(f"{section}.{key}", tomllib.loads(line)[key])
+    value = getattr(given, section)
+    one = value[0] if isinstance(value, tuple) else value
+    assert getattr(one, key) != type(one).model_fields[key].default
