@@ -32,7 +32,9 @@ class DKIM:
     def __init__(self, domain: str, result: DKIMResult) -> None: ...
 
 class AuthResults:
-    def __init__(self, spf: SPF | None = None, dkim: list[DKIM] | None = None) -> None: ...
+    def __init__(
+        self, spf: SPF | None = None, dkim: list[DKIM] | None = None
+    ) -> None: ...
 
 class Policy:
     p: DMARCDisposition
