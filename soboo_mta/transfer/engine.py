@@ -1,0 +1,390 @@
+"""The transfer engine: everything claimed by this worker, on its way or being settled.
+
+Takes what was just committed (`offer`) and what is due in the spool, finds each recipient's
+site, feeds the ready queues and settles what they came to. Everything in memory is counted
+and bounded; what does not fit goes back to the spool, never lost. Structured: all tasks
+live inside `run`, and `drain` ends it in good order.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from soboo_mta.events.log import EventLog
+from soboo_mta.identity.state import Source
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.spooled import Claimed, SpooledMessage
+from soboo_mta.ports import Clock, Connector
+from soboo_mta.store.unit import StoreError
+from soboo_mta.transfer.classify import INTERNAL
+from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
+from soboo_mta.transfer.ready import Capacity, ReadyOptions, ReadyQueue, Street
+from soboo_mta.transfer.route import Destination, ResolveOptions, Site, SiteFinder
+from soboo_mta.transfer.schedule import Job, RetrySchedule
+from soboo_mta.transfer.settlement import (
+    Ledger,
+    OwnLease,
+    Settlements,
+    Settling,
+    Spool,
+)
+
+_log = logging.getLogger(__name__)
+_TICK = timedelta(milliseconds=100)  # fences are looked at so often
+_CROWDED = 1_000  # destination domains passed over at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOptions:
+    """Bounds and habits of the whole room."""
+
+    resolve: ResolveOptions = field(default_factory=ResolveOptions)
+    ready: ReadyOptions = field(default_factory=ReadyOptions)
+    departure: DepartureOptions = field(default_factory=DepartureOptions)
+    retry: RetrySchedule = field(default_factory=RetrySchedule)
+    recipients: int = 10_000  # in memory
+    octets: int = 256 * 1_048_576  # of content in memory
+    tenant_share: float = 0.5  # of `recipients`, for one tenant at most
+    claim_batch: int = 500  # recipients claimed at once
+    claim_every: timedelta = timedelta(seconds=1)
+    lookups: int = 100  # destinations looked up at a time
+    unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
+    interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again
+    crowded: timedelta = timedelta(seconds=5)  # before what found no room goes again
+    site_rest: timedelta = timedelta(minutes=1)  # an unreachable site is left alone
+    fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated
+
+
+class TransferEngine:
+    """See the module. `offer`, `room_for` and `acknowledged_generation` never wait."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        ledger: Ledger,
+        lease: OwnLease,
+        log: EventLog,
+        capacity: Capacity,
+        departures: Departures,
+        finder: SiteFinder,
+        connector: Connector,
+        sources: Sequence[Source],
+        clock: Clock,
+        random: Random,
+        options: TransferOptions | None = None,
+    ) -> None:
+        self._spool = spool
+        self._lease = lease
+        self._departures = departures
+        self._finder = finder
+        self._sources = tuple(sources)
+        self._clock = clock
+        self._random = random
+        self._options = options or TransferOptions()
+        self._settlements = Settlements(
+            spool=spool,
+            ledger=ledger,
+            lease=lease,
+            log=log,
+            clock=clock,
+            random=random,
+            options=Settling(
+                retry=self._options.retry, interrupted=self._options.interrupted
+            ),
+        )
+        self._street = Street(
+            departures=departures,
+            connector=connector,
+            capacity=capacity,
+            desk=self,
+            clock=clock,
+            random=random,
+            options=self._options.ready,
+        )
+        self._queues: dict[tuple[str, str], ReadyQueue] = {}
+        self._seeking: dict[Domain, list[Job]] = {}
+        self._resting: dict[tuple[str, str], tuple[float, Outcome]] = {}
+        self._crowded: dict[Domain, float] = {}
+        self._recipients = 0
+        self._octets = 0
+        self._by_tenant: Counter[TenantId] = Counter()
+        self._unsettled = 0
+        self._lookups = asyncio.Semaphore(self._options.lookups)
+        self._settled = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._ended = asyncio.Event()
+        self.started = asyncio.Event()
+        self._working = asyncio.TaskGroup()
+        self._settling = asyncio.TaskGroup()
+
+    # ---- from acceptance and the daemon
+
+    def room_for(self, size: int, tenant: TenantId | None = None) -> bool:
+        """Whether a message of `size` octets may be offered: else commit it unclaimed."""
+        options = self._options
+        return (
+            self.started.is_set()
+            and not self._closing.is_set()
+            and self._recipients < options.recipients
+            and self._octets + size <= options.octets
+            and (tenant is None or not self._has_its_share(tenant))
+        )
+
+    def offer(self, message: SpooledMessage, positions: Sequence[int]) -> None:
+        """Take recipients that were just committed as claimed by this worker."""
+        for position in positions:
+            self._admit(Claimed(message=message, position=position, attempts=0))
+
+    def wake(self) -> None:
+        """Look into the spool now: something may be due."""
+        self._wake.set()
+
+    def acknowledged_generation(self) -> int:
+        """The identity generation before which nothing of ours is under way."""
+        return self._departures.acknowledged_generation()
+
+    async def run(self) -> None:
+        """Work until `drain`; returns when nothing is on its way or unsettled."""
+        try:
+            async with self._settling, self._working:
+                self._working.create_task(self._claim())
+                self._working.create_task(self._watch())
+                self.started.set()
+                await self._closing.wait()
+        finally:
+            self._ended.set()
+
+    async def drain(self, grace: timedelta) -> None:
+        """Start nothing more, let what is under way finish for `grace`, interrupt the
+        rest (Deferred), settle all, and return when `run` has ended."""
+        self._closing.set()
+        if not self.started.is_set():
+            return
+        self._wake.set()
+        for queue in self._queues.values():
+            queue.close()
+        try:
+            async with asyncio.timeout(grace.total_seconds()):
+                await self._ended.wait()
+        except TimeoutError:
+            self._departures.interrupt_all()
+            for queue in self._queues.values():
+                queue.interrupt()
+            await self._ended.wait()
+
+    # ---- into a ready queue
+
+    def _admit(self, claimed: Claimed) -> None:
+        message = claimed.message
+        crowded = self._has_its_share(message.tenant)
+        self._recipients += 1
+        self._octets += message.size
+        self._by_tenant[message.tenant] += 1
+        job = Job(
+            claimed=claimed,
+            weight=self._departures.weight(message.tenant),
+            epoch=self._lease.epoch,
+            since=self._clock.monotonic(),
+        )
+        if crowded or self._closing.is_set():
+            self.give_back(job)
+        else:
+            self._place(job)
+
+    def _forget(self, job: Job) -> None:
+        message = job.claimed.message
+        self._recipients -= 1
+        self._octets -= message.size
+        self._by_tenant[message.tenant] -= 1
+        if not self._by_tenant[message.tenant]:
+            del self._by_tenant[message.tenant]
+
+    def _has_its_share(self, tenant: TenantId) -> bool:
+        share = self._options.recipients * self._options.tenant_share
+        return self._by_tenant.get(tenant, 0) >= share
+
+    def _place(self, job: Job) -> None:
+        domain = job.claimed.recipient.domain
+        destination = self._finder.cached(domain)
+        if destination is not None:
+            self._dispatch(job, destination)
+        elif domain in self._seeking:
+            self._seeking[domain].append(job)
+        else:
+            self._seeking[domain] = [job]
+            self._start(self._seek(domain), f"look-up of {domain}")
+
+    async def _seek(self, domain: Domain) -> None:
+        destination: Destination = INTERNAL
+        try:
+            async with self._lookups:
+                destination = await self._finder.find(domain)
+        finally:
+            for job in self._seeking.pop(domain):
+                self._dispatch(job, destination)
+
+    def _dispatch(self, job: Job, destination: Destination) -> None:
+        if not isinstance(destination, Site):
+            self.settle(job, Departed(outcome=destination, plan=None), "")
+            return
+        if self._closing.is_set():
+            self.give_back(job)
+            return
+        source = self._source_of(job)
+        resting = self._resting.get((source.name, destination.name))
+        if resting is not None and resting[0] > self._clock.monotonic():
+            self.settle(job, Departed(outcome=resting[1], plan=None), "")
+            return
+        queue = self._queue(source, destination)
+        if queue.is_full:
+            self.give_back(job)
+        else:
+            queue.add(job)
+
+    def _source_of(self, job: Job) -> Source:
+        """Always the same source for a domain: greylisting remembers it (case 163)."""
+        if len(self._sources) == 1:
+            return self._sources[0]
+        return self._sources[job.domain_id % len(self._sources)]
+
+    def _queue(self, source: Source, site: Site) -> ReadyQueue:
+        place = (source.name, site.name)
+        queue = self._queues.get(place)
+        if queue is None or queue.is_over:
+            queue = ReadyQueue(site=site, source=source, street=self._street)
+            self._queues[place] = queue
+            self._start(self._serve(place, queue), f"ready queue {place}")
+        elif queue.site is not site:
+            queue.site = site  # the same hosts, looked up again
+        return queue
+
+    async def _serve(self, place: tuple[str, str], queue: ReadyQueue) -> None:
+        try:
+            await queue.run()
+        finally:
+            if self._queues.get(place) is queue:
+                del self._queues[place]
+
+    # ---- the desk of the ready queues
+
+    def owns(self, job: Job) -> bool:
+        if job.epoch == self._lease.epoch and self._lease.may_start_attempt:
+            return True
+        self._forget(job)  # somebody else's by now, or soon: its row comes due again
+        return False
+
+    def settle(self, job: Job, departed: Departed, host: str) -> None:
+        self._unsettled += 1
+        self._settling.create_task(self._settle(job, departed, host))
+
+    def give_back(self, job: Job) -> None:
+        now = self._clock.monotonic()
+        if len(self._crowded) >= _CROWDED:
+            self._crowded.clear()
+        until = now + self._options.crowded.total_seconds()
+        self._crowded[job.claimed.recipient.domain] = until
+        self._unsettled += 1
+        self._settling.create_task(self._return(job))
+
+    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
+        now = self._clock.monotonic()
+        if len(self._resting) >= _CROWDED:
+            self._resting.clear()
+        until = now + self._options.site_rest.total_seconds()
+        self._resting[source.name, site.name] = (until, outcome)
+
+    async def pace(self) -> None:
+        """Wait while too many outcomes are uncommitted."""
+        while self._unsettled >= self._options.unsettled:
+            self._settled.clear()
+            await self._settled.wait()
+
+    # ---- settling
+
+    async def _settle(self, job: Job, departed: Departed, host: str) -> None:
+        try:
+            await self._settlements.settle(
+                job, departed, host=host, source=self._source_of(job).name
+            )
+        except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
+            _log.exception("settling %s broke", job.claimed.message.message_id)
+        finally:
+            self._done_with(job)
+
+    async def _return(self, job: Job) -> None:
+        leaving = self._closing.is_set()
+        after = timedelta(0) if leaving else self._options.crowded
+        try:
+            await self._settlements.give_back(job, after=after)
+        except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
+            _log.exception("giving %s back broke", job.claimed.message.message_id)
+        finally:
+            self._done_with(job)
+
+    def _done_with(self, job: Job) -> None:
+        self._forget(job)
+        self._unsettled -= 1
+        self._settled.set()
+
+    # ---- standing tasks
+
+    async def _claim(self) -> None:
+        """Claim what is due, as much as there is room for, until closing."""
+        while not self._closing.is_set():
+            self._wake.clear()
+            if await self._claim_some() < self._options.claim_batch:
+                try:
+                    async with asyncio.timeout(
+                        self._options.claim_every.total_seconds()
+                    ):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _claim_some(self) -> int:
+        options = self._options
+        room = min(options.recipients - self._recipients, options.claim_batch)
+        is_full = room <= 0 or self._octets >= options.octets
+        if is_full or not self._lease.may_start_attempt:
+            return 0
+        try:
+            claimed = await self._spool.claim_due(room, without=self._to_leave_alone())
+        except StoreError as error:
+            _log.warning("cannot claim yet: %s", error)
+            return 0
+        except Exception:  # noqa: BLE001 - a task root: claims go on
+            _log.exception("claiming broke")
+            return 0
+        for one in claimed:
+            self._admit(one)
+        return len(claimed)
+
+    def _to_leave_alone(self) -> list[Domain]:
+        now = self._clock.monotonic()
+        self._crowded = {d: until for d, until in self._crowded.items() if until > now}
+        return list(self._crowded)
+
+    async def _watch(self) -> None:
+        """Keep the fences: of the identity generation, and of the lease."""
+        while not (self._closing.is_set() and not self._queues and not self._seeking):
+            await asyncio.sleep(_TICK.total_seconds())
+            self._departures.cut_short(older_than=self._options.fence_patience)
+            if not self._lease.may_start_attempt:
+                self._departures.interrupt_all()
+
+    def _start(self, work: Coroutine[None, None, None], what: str) -> None:
+        self._working.create_task(self._guarded(work, what))
+
+    async def _guarded(self, work: Coroutine[None, None, None], what: str) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - a task root: one must not end all others
+            _log.exception("%s broke", what)

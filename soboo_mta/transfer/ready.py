@@ -1,0 +1,400 @@
+"""A ready queue: what may leave now from one source to one site, and its connections.
+
+Tenants are served by weighted fair queueing, so that none waits for another's backlog.
+Connections are opened under leased capacity, slowly until the site has proved itself,
+kept while there is work, and each carries one transaction after another. Never decides
+what becomes of a recipient: that is told to its `Desk`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from typing import Protocol
+
+from soboo_mta.identity.state import Source
+from soboo_mta.mail.outcome import Deferred, Delivered, Outcome, Reason, Scope
+from soboo_mta.ports import Clock, ConnectFailure, Connector, HopAddress, Session
+from soboo_mta.store.unit import StoreError
+from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
+from soboo_mta.transfer.departure import Departed, Departures
+from soboo_mta.transfer.route import Site
+from soboo_mta.transfer.schedule import FairQueue, Job
+
+_log = logging.getLogger(__name__)
+MAX_HOST_TRIES = 2  # hosts tried at once for one message that broke before its content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyOptions:
+    """Bounds of one ready queue."""
+
+    connections: int = 20  # to one site from one source, over all workers
+    first_connections: int = 5  # until one of them has delivered
+    waiting: int = 2_000  # recipients in one queue; over it they go back to the spool
+    idle: timedelta = timedelta(seconds=5)  # a connection without work is closed
+    connection_life: timedelta = timedelta(minutes=5)
+    transactions: int = 500  # a connection carries at most
+    host_rest: timedelta = timedelta(
+        minutes=1
+    )  # a broken host is tried last for so long
+    denied: timedelta = timedelta(seconds=2)  # without capacity, back to the spool
+
+
+class Capacity(Protocol):
+    """Shares of a site's connections, leased to this worker (spool.capacity)."""
+
+    async def take(self, site: str, source: str, wanted: int, limit: int) -> int: ...
+
+    async def give_back(self, site: str, source: str, connections: int) -> None: ...
+
+
+class Desk(Protocol):
+    """Where a queue asks and hands in what it came to (the engine)."""
+
+    def owns(self, job: Job) -> bool:
+        """Whether the job's claim is still this worker's; else it is forgotten."""
+        ...
+
+    def settle(self, job: Job, departed: Departed, host: str) -> None:
+        """Settle one recipient; the job leaves memory."""
+        ...
+
+    def give_back(self, job: Job) -> None:
+        """Return an untried recipient to the spool, due soon; the job leaves memory."""
+        ...
+
+    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
+        """No host of the site could be reached: who comes now need not try."""
+        ...
+
+    async def pace(self) -> None:
+        """Wait while too much is unsettled."""
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One connection: its session while there is one, and how much it was used."""
+
+    session: Session | None = None
+    hop: HopAddress | None = None
+    opened: float = 0.0
+    used: int = 0
+
+    @property
+    def host(self) -> str:
+        hop = self.hop
+        return f"{hop.host}[{hop.address}]:{hop.port}" if hop else ""
+
+    async def close(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            await session.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Street:
+    """What all ready queues of an engine share."""
+
+    departures: Departures
+    connector: Connector
+    capacity: Capacity
+    desk: Desk
+    clock: Clock
+    random: Random
+    options: ReadyOptions
+
+
+class ReadyQueue:
+    """What may leave now from `source` to `site`. `add` at any time; `run` once."""
+
+    def __init__(self, *, site: Site, source: Source, street: Street) -> None:
+        self.site = site
+        self.source = source
+        self.is_over = False  # run() will do nothing more: begin a new queue
+        self._street = street
+        self._options = street.options
+        self._jobs = FairQueue()
+        self._idlers: list[asyncio.Future[None]] = []
+        self._staffing = asyncio.Event()
+        self._resting: dict[HopAddress, float] = {}  # broken hosts, until when
+        self._lines = 0  # connection tasks
+        self._sessions = 0  # of them with a session
+        self._share = 0  # of the site's limit, leased
+        self._ceiling_until = 0.0
+        self._has_delivered = False
+        self._is_closing = False
+        self._opening: set[asyncio.Timeout] = set()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._jobs) >= self._options.waiting
+
+    def add(self, job: Job) -> None:
+        self._jobs.add(job)
+        while self._idlers:
+            idler = self._idlers.pop()  # the latest: the others may grow idle
+            if not idler.done():
+                idler.set_result(None)
+                return
+        if self._lines < self._ceiling():
+            self._staffing.set()
+
+    def close(self) -> None:
+        """Let what is under way finish, then end; what waits is given back."""
+        self._is_closing = True
+        for idler in self._idlers:
+            if not idler.done():
+                idler.set_result(None)
+        self._staffing.set()
+
+    def interrupt(self) -> None:
+        """Give up connections that are still being opened."""
+        for limit in self._opening:
+            limit.reschedule(0)
+        self._opening.clear()
+
+    async def run(self) -> None:
+        """Open connections as there is work and capacity; return when there is none."""
+        try:
+            async with asyncio.TaskGroup() as lines:
+                while not self._is_done():
+                    self._staffing.clear()
+                    await self._staff(lines)
+                    await self._wait()
+                self.is_over = True  # before anything is awaited: no job comes too late
+            for job in self._jobs.clear():
+                self._street.desk.give_back(job)
+        finally:
+            self.is_over = True
+            await self._return_share(self._share)
+
+    # ---- how many connections
+
+    def _is_done(self) -> bool:
+        return self._lines == 0 and (self._is_closing or not len(self._jobs))
+
+    def _ceiling(self) -> int:
+        if self._street.clock.monotonic() < self._ceiling_until:
+            return max(1, self._sessions)
+        if self._has_delivered:
+            return self._options.connections
+        return min(self._options.first_connections, self._options.connections)
+
+    async def _staff(self, lines: asyncio.TaskGroup) -> None:
+        if self._is_closing:
+            return
+        wanted = min(self._lines + len(self._jobs), self._ceiling())
+        if wanted > self._share:
+            await self._take_share(max(wanted - self._share, self._share))
+        for _ in range(min(wanted, self._share) - self._lines):
+            self._lines += 1
+            lines.create_task(self._work())
+        if self._lines == 0:
+            self._give_back_denied()
+
+    def _give_back_denied(self) -> None:
+        """Without a connection for too long: others may have capacity (case 167)."""
+        latest = self._street.clock.monotonic() - self._options.denied.total_seconds()
+        for job in self._jobs.clear():
+            if job.since <= latest:
+                self._street.desk.give_back(job)
+            else:
+                self._jobs.add(job)
+
+    async def _wait(self) -> None:
+        """Until work wants a connection; in vain for the idle time: return the surplus."""
+        denied = self._lines == 0 and len(self._jobs) > 0
+        patience = self._options.denied / 4 if denied else self._options.idle
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await self._staffing.wait()
+        except TimeoutError:
+            await self._return_share(self._share - self._lines)
+
+    async def _take_share(self, wanted: int) -> None:
+        limit = self._options.connections
+        wanted = min(wanted, limit - self._share)
+        try:
+            self._share += await self._street.capacity.take(
+                self.site.name, self.source.name, wanted, limit
+            )
+        except StoreError:
+            return  # as if denied: asked again soon
+
+    async def _return_share(self, connections: int) -> None:
+        if connections <= 0:
+            return
+        self._share -= connections
+        try:
+            await self._street.capacity.give_back(
+                self.site.name, self.source.name, connections
+            )
+        except StoreError:
+            return  # it returns with this worker's lease
+
+    # ---- one connection
+
+    async def _work(self) -> None:
+        line = _Line()
+        try:
+            while (job := await self._next()) is not None:
+                await self._retire(line)  # broken, worn out, or left by the peer
+                if self._street.desk.owns(job) and not await self._tried(line, job):
+                    break
+                await self._street.desk.pace()
+        finally:
+            self._lines -= 1
+            self._sessions -= line.session is not None
+            self._staffing.set()
+            await line.close()
+
+    async def _next(self) -> Job | None:
+        """The next job, after waiting for one at most the idle time; None: no more."""
+        while not self._is_closing:
+            job = self._jobs.take()
+            if job is not None:
+                return job
+            idler = asyncio.get_running_loop().create_future()
+            self._idlers.append(idler)
+            try:
+                async with asyncio.timeout(self._options.idle.total_seconds()):
+                    await idler
+            except TimeoutError:
+                if idler in self._idlers:  # else it was woken just now
+                    self._idlers.remove(idler)
+                return self._jobs.take()
+        return None
+
+    async def _tried(self, line: _Line, job: Job) -> bool:
+        """As `_carry`; an error of ours leaves the recipient queued, never lost."""
+        try:
+            return await self._carry(line, job)
+        except Exception:  # noqa: BLE001 - a task root: nothing above could put the job back
+            _log.exception("departure of %s broke", job.claimed.message.message_id)
+            departed = Departed(outcome=INTERNAL, plan=None)
+            self._street.desk.settle(job, departed, line.host)
+            return False
+
+    async def _carry(self, line: _Line, job: Job) -> bool:
+        """Bring one job to its outcome; False: this connection is of no more use."""
+        street, message = self._street, job.claimed.message
+        hold = street.departures.standing_hold(message, self.source)
+        if hold is not None:
+            street.desk.settle(job, Departed(outcome=hold, plan=None), "")
+            return True
+        if line.session is None:
+            failure = await self._opened(line)
+            if failure is not None:
+                self._unreachable(job, failure)
+                return False
+        session = line.session
+        assert session is not None
+        line.used += 1
+        departed = await street.departures.depart(session, job.claimed, self.source)
+        self._close_case(line, job, departed)
+        return True
+
+    def _close_case(self, line: _Line, job: Job, departed: Departed) -> None:
+        """Settle the job, or let it try another host at once (Scope.HOST)."""
+        outcome = departed.outcome
+        if isinstance(outcome, Delivered):
+            self._has_delivered = True
+        elif isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
+            if line.used == 1 and line.hop is not None:  # not a kept one grown stale
+                self._rest(line.hop)
+            if job.host_tries < MAX_HOST_TRIES and not self._is_closing:
+                self.add(replace(job, host_tries=job.host_tries + 1))
+                return
+        self._street.desk.settle(job, departed, line.host)
+
+    async def _retire(self, line: _Line) -> None:
+        """Close the session that is broken, or has carried enough."""
+        session = line.session
+        if session is None:
+            return
+        age = self._street.clock.monotonic() - line.opened
+        if (
+            session.is_usable
+            and line.used < self._options.transactions
+            and age < self._options.connection_life.total_seconds()
+        ):
+            return
+        self._sessions -= 1
+        await line.close()
+
+    # ---- reaching a host
+
+    async def _opened(self, line: _Line) -> Outcome | None:
+        """As `_open`, unless interrupted."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._opening.add(limit)
+                try:
+                    return await self._open(line)
+                finally:
+                    self._opening.discard(limit)
+        except TimeoutError:
+            return INTERRUPTED
+
+    async def _open(self, line: _Line) -> Outcome | None:
+        """Open a session to the best host that gives one; else the last one's refusal."""
+        outcome: Outcome = _NO_FAMILY
+        for hop in self._hops():
+            opened = await self._street.connector.connect(
+                hop,
+                ehlo=self.source.ehlo_name,
+                source_address=self.source.address,
+                tls=self.site.tls,
+            )
+            if not isinstance(opened, ConnectFailure):
+                line.session, line.hop, line.used = opened, hop, 0
+                line.opened = self._street.clock.monotonic()
+                self._sessions += 1
+                return None
+            outcome = opened.outcome
+            self._rest(hop)
+            if self._is_closing:
+                break
+        return outcome
+
+    def _hops(self) -> Sequence[HopAddress]:
+        """The site's addresses that the source can reach; broken hosts come last."""
+        address, now = self.source.address, self._street.clock.monotonic()
+        hops = [
+            hop
+            for hop in self.site.hops(self._street.random)
+            if address is None or hop.address.version == address.version
+        ]
+        hops.sort(key=lambda hop: self._resting.get(hop, 0.0) > now)
+        return hops
+
+    def _rest(self, hop: HopAddress) -> None:
+        now = self._street.clock.monotonic()
+        self._resting[hop] = now + self._options.host_rest.total_seconds()
+
+    def _unreachable(self, job: Job, outcome: Outcome) -> None:
+        """With sessions open the site only wants fewer; else nobody gets there now."""
+        street = self._street
+        if outcome is INTERRUPTED:
+            street.desk.give_back(job)
+            return
+        if self._sessions:
+            now = street.clock.monotonic()
+            self._ceiling_until = now + self._options.host_rest.total_seconds()
+            self.add(job)
+            return
+        departed = Departed(outcome=outcome, plan=None)
+        street.desk.site_failed(self.site, self.source, outcome)
+        for waiting in (job, *self._jobs.clear()):
+            street.desk.settle(waiting, departed, "")
+
+
+_NO_FAMILY = broken(
+    Stage.CONNECT, Reason.CONNECTION, "no host has an address our source can reach"
+)

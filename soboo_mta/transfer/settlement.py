@@ -1,0 +1,208 @@
+"""What an attempt came to, settled: outcome, next time, attempt row and gate in one unit.
+
+Fenced by the claim: a settlement made after the lease was lost does nothing. Where the
+store is away it tries again while the claim is ours; a delivery that cannot be recorded
+is tried again by whoever claims it next (at least once).
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Protocol
+
+from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
+from soboo_mta.events.log import EventLog
+from soboo_mta.identity.facts_json import plan_to_json
+from soboo_mta.identity.state import Plan
+from soboo_mta.mail.ids import PlanId
+from soboo_mta.mail.outcome import Deferred, Failed, Held, Outcome, Reason
+from soboo_mta.mail.spooled import Claimed, SpooledMessage
+from soboo_mta.ports import Clock
+from soboo_mta.store.unit import Fenced, Statement, StoreError
+from soboo_mta.transfer.departure import Departed, Lease
+from soboo_mta.transfer.schedule import Job, RetrySchedule, next_due, soon
+
+_log = logging.getLogger(__name__)
+_STORE_PAUSE = timedelta(milliseconds=250)  # before a settlement is tried again
+MAX_PLANS = 20_000  # interned plans remembered
+MAX_GATES = 10_000  # gates remembered as closed
+
+
+class Spool(Protocol):
+    """Claims and their settlement (spool.Spool)."""
+
+    async def claim_due(
+        self, limit: int, *, without: Collection[str] = ()
+    ) -> tuple[Claimed, ...]: ...
+
+    def settlement(
+        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+    ) -> list[Statement]: ...
+
+    def given_back(
+        self, claimed: Claimed, *, reason: Reason, due_at: int
+    ) -> list[Statement]: ...
+
+    def gate_closed(
+        self, scope: str, subject: str, reason: Reason, explanation: str
+    ) -> Statement: ...
+
+
+class OwnLease(Lease, Protocol):
+    """The lease with its epoch (spool.WorkerLease)."""
+
+    @property
+    def epoch(self) -> int: ...
+
+
+class Ledger(Protocol):
+    """Commits units of statements, synced (store.Writer)."""
+
+    async def commit(self, unit: Sequence[Statement]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """How settled recipients go on."""
+
+    retry: RetrySchedule
+    interrupted: timedelta  # before what we broke off ourselves goes again
+
+
+class Settlements:
+    """Settles jobs of this worker, one unit each; the ledger groups the commits."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        ledger: Ledger,
+        lease: OwnLease,
+        log: EventLog,
+        clock: Clock,
+        random: Random,
+        options: Settling,
+    ) -> None:
+        self._spool = spool
+        self._ledger = ledger
+        self._lease = lease
+        self._log = log
+        self._clock = clock
+        self._random = random
+        self._options = options
+        self._plans: OrderedDict[int, tuple[Plan, PlanId]] = OrderedDict()
+        self._gates: dict[tuple[str, str], str] = {}
+
+    async def settle(
+        self, job: Job, departed: Departed, *, host: str, source: str
+    ) -> None:
+        """Record what became of `job`; returns when it is committed or no longer ours."""
+        claimed, now = job.claimed, self._clock.unix_ms()
+        outcome, due_at = self._judged(claimed, departed.outcome, now)
+        unit = self._spool.settlement(claimed, outcome, at=now, due_at=due_at)
+        plan_id, interned = self._interned(departed.plan)
+        unit += interned
+        facts = AttemptFacts(
+            at=now,
+            host=host,
+            source=source,
+            tls=departed.tls,
+            duration_ms=departed.duration_ms,
+            plan_id=plan_id,
+        )
+        message = claimed.message
+        unit.append(attempted(message.message_id, claimed.position, outcome, facts))
+        if isinstance(outcome, Held):
+            unit += self._gate(message, outcome)
+        if await self._commit(job, unit):
+            self._remember(departed.plan, plan_id)
+            self._log.settled(
+                message, claimed.position, outcome, host=host, next_attempt=due_at
+            )
+
+    async def give_back(self, job: Job, *, after: timedelta) -> None:
+        """Make an untried recipient due again for any worker, after about `after`."""
+        chance = self._random.random()
+        due_at = soon(self._clock.unix_ms(), after=after, chance=chance)
+        unit = self._spool.given_back(
+            job.claimed, reason=Reason.CAPACITY, due_at=due_at
+        )
+        await self._commit(job, unit)
+
+    # ----
+
+    def _judged(
+        self, claimed: Claimed, outcome: Outcome, now: int
+    ) -> tuple[Outcome, int | None]:
+        """The outcome to record and when to try again: a Deferred may be the last."""
+        if not isinstance(outcome, Deferred):
+            return outcome, None
+        chance = self._random.random()
+        if outcome.reason is Reason.INTERRUPTED:
+            return outcome, soon(now, after=self._options.interrupted, chance=chance)
+        due_at = next_due(
+            self._options.retry,
+            attempts=claimed.attempts + 1,
+            now=now,
+            expires_at=claimed.message.expires_at,
+            reply=outcome.reply,
+            chance=chance,
+        )
+        if due_at is not None:
+            return outcome, due_at
+        over = Failed(reply=outcome.reply, reason=Reason.LIFETIME, scope=outcome.scope)
+        return over, None
+
+    def _interned(self, plan: Plan | None) -> tuple[PlanId | None, list[Statement]]:
+        """The plan's id, and the statement that keeps it until it is known as kept."""
+        if plan is None:
+            return None, []
+        known = self._plans.get(id(plan))
+        if known is not None and known[0] is plan:
+            return known[1], []
+        plan_id, statement = plan_interned(plan_to_json(plan))
+        return plan_id, [statement]
+
+    def _remember(self, plan: Plan | None, plan_id: PlanId | None) -> None:
+        if plan is not None and plan_id is not None:
+            self._plans[id(plan)] = (plan, plan_id)  # holds the plan: the id stays its
+            while len(self._plans) > MAX_PLANS:
+                self._plans.popitem(last=False)
+
+    def _gate(self, message: SpooledMessage, held: Held) -> list[Statement]:
+        """The gate row of a broken domain or a suspended tenant.
+
+        Every hold closes it (a closed one stays as it is): it may have been opened since
+        by somebody else, and a hold is rare. Logged when it is news.
+        """
+        if held.reason is Reason.TENANT_SUSPENDED:
+            scope, subject = "tenant", str(message.tenant)
+        else:
+            scope, subject = "domain", str(message.domain_id)
+        if self._gates.get((scope, subject)) != held.explanation:
+            if len(self._gates) >= MAX_GATES:
+                self._gates.clear()
+            self._gates[scope, subject] = held.explanation
+            self._log.gate_closed(scope, subject, held.explanation)
+        return [self._spool.gate_closed(scope, subject, held.reason, held.explanation)]
+
+    async def _commit(self, job: Job, unit: Sequence[Statement]) -> bool:
+        """Commit while the claim is ours, again and again where the store is away."""
+        while job.epoch == self._lease.epoch:
+            try:
+                await self._ledger.commit(unit)
+            except Fenced:
+                _log.warning("%s was no longer ours", job.claimed.message.message_id)
+                return False
+            except StoreError as error:
+                _log.warning("cannot settle yet: %s", error)
+                await asyncio.sleep(_STORE_PAUSE.total_seconds())
+                if not self._lease.may_start_attempt:
+                    return False
+            else:
+                return True
+        return False

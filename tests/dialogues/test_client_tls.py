@@ -1,0 +1,103 @@
+"""STARTTLS by policy against scripted peers: case 151."""
+
+import ssl
+from datetime import timedelta
+
+import pytest
+import trustme
+
+from soboo_mta.mail.outcome import Deferred, Delivered, Reason
+from soboo_mta.net.smtp_client import ClientOptions, SmtpConnector
+from soboo_mta.ports import ConnectFailure, Session, SmtpTimeouts, TlsPolicy
+from tests.fakes.peer import ACCEPT, GREETING, PIPELINING, QUIT, Peer, a_transaction
+
+OFFER = [*GREETING, "S: 250-peer.example", "S: 250-PIPELINING", "S: 250 STARTTLS"]
+UPGRADE = [*OFFER, "C: STARTTLS", "S: 220 go", "TLS", "C: EHLO *"]
+SECURE = [*UPGRADE, "S: 250-peer.example", "S: 250 PIPELINING", *ACCEPT, *QUIT]
+CLEAR = [*PIPELINING, *ACCEPT, *QUIT]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def serving(authority: trustme.CA, name: str = "peer.example") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def a_connector(authority: trustme.CA) -> SmtpConnector:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    timeouts = SmtpTimeouts(connect=timedelta(seconds=1))  # of the handshake too
+    return SmtpConnector(verifying=context, options=ClientOptions(timeouts=timeouts))
+
+
+async def connect(
+    peer: Peer, connector: SmtpConnector, tls: TlsPolicy
+) -> Session | ConnectFailure:
+    return await connector.connect(
+        peer.hop, ehlo="out.esp.example", source_address=None, tls=tls
+    )
+
+
+@pytest.mark.parametrize("tls", [TlsPolicy.OPPORTUNISTIC, TlsPolicy.REQUIRED])
+async def test_a_good_peer_is_reached_over_tls(authority, tls):
+    async with Peer([SECURE], tls=serving(authority)) as peer:
+        session = await connect(peer, a_connector(authority), tls)
+        assert not isinstance(session, ConnectFailure), session
+        assert session.tls.startswith("TLSv1.")
+        assert isinstance((await session.deliver(a_transaction()))[0], Delivered)
+        await session.close()
+        assert peer.wrong == []
+
+
+async def test_an_unverified_certificate_does_for_opportunistic_tls(authority):
+    script = [*UPGRADE, "S: 250 peer.example", *QUIT]
+    async with Peer([script], tls=serving(authority, "other.example")) as peer:
+        session = await connect(peer, SmtpConnector(), TlsPolicy.OPPORTUNISTIC)
+        assert not isinstance(session, ConnectFailure), session
+        assert session.tls
+        await session.close()
+
+
+@pytest.mark.parametrize("how", ["DROP", "HANG"])
+async def test_a_broken_starttls_falls_back_to_clear_and_is_remembered(authority, how):
+    broken = [*OFFER, "C: STARTTLS", "S: 220 go", how]
+    async with Peer([broken, [*OFFER, *ACCEPT, *QUIT]]) as peer:
+        connector = a_connector(authority)
+        for _ in range(2):
+            session = await connect(peer, connector, TlsPolicy.OPPORTUNISTIC)
+            assert not isinstance(session, ConnectFailure), session
+            assert session.tls == ""
+            assert isinstance((await session.deliver(a_transaction()))[0], Delivered)
+            await session.close()
+        assert peer.said.count("STARTTLS") == 1
+        assert peer.connections == 3
+
+
+async def test_plaintext_injected_behind_the_220_is_never_read(authority):
+    injected = [*UPGRADE]
+    injected[injected.index("S: 220 go")] = "S: 220 go\r\n250 injected"
+    script = [*injected, "S: 250-peer.example", "S: 250 PIPELINING", *ACCEPT, *QUIT]
+    async with Peer([script, CLEAR], tls=serving(authority)) as peer:
+        session = await connect(peer, a_connector(authority), TlsPolicy.REQUIRED)
+        if not isinstance(session, ConnectFailure):
+            (outcome,) = await session.deliver(a_transaction())
+            assert isinstance(outcome, Delivered)
+            assert str(outcome.reply) == "250 2.0.0 queued"
+            await session.close()
+
+
+@pytest.mark.parametrize("name", ["other.example", None])
+async def test_required_tls_never_goes_in_clear(authority, name):
+    script = CLEAR if name is None else SECURE
+    context = None if name is None else serving(authority, name)
+    async with Peer([script], tls=context) as peer:
+        failure = await connect(peer, a_connector(authority), TlsPolicy.REQUIRED)
+        assert isinstance(failure, ConnectFailure)
+        assert isinstance(failure.outcome, Deferred)
+        assert failure.outcome.reason is Reason.TLS
+        assert not any(line.startswith("MAIL") for line in peer.said)

@@ -1,0 +1,464 @@
+"""The engine: from offered or claimed to settled, fair, bounded, and drained."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from soboo_mta.formats.keys import generate_rsa
+from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
+from soboo_mta.mail.reply import reply
+from soboo_mta.mail.spooled import Claimed
+from soboo_mta.store.unit import Fenced, StoreUnavailable
+from soboo_mta.transfer.departure import Departures
+from soboo_mta.transfer.engine import TransferEngine, TransferOptions
+from soboo_mta.transfer.ready import ReadyOptions
+from soboo_mta.transfer.route import ResolveOptions, SiteFinder
+from tests.fakes.clock import FakeClock
+from tests.fakes.connector import (
+    OK,
+    OPERATOR,
+    SOURCE,
+    FakeCapacity,
+    FakeConnector,
+    FakeIdentities,
+    FakeLease,
+    FakeLedger,
+    FakeSpool,
+    FakeTenant,
+    a_message,
+    a_signer,
+    a_verp_signer,
+    an_event_log,
+)
+from tests.fakes.dns import FakeResolver
+
+PAIR = generate_rsa()
+DOWN = Deferred(
+    reply=reply(451, "4.4.1", "refused"), reason=Reason.CONNECTION, scope=Scope.HOST
+)
+BUSY = Deferred(
+    reply=reply(451, "4.3.2", "busy"), reason=Reason.REPLY, scope=Scope.MESSAGE
+)
+GOODBYE = Deferred(
+    reply=reply(421, "4.3.2", "bye"), reason=Reason.REPLY, scope=Scope.HOST
+)
+
+
+class World:
+    """An engine with its fakes; there.example has two hosts, slow.example one."""
+
+    def __init__(self, **options: object) -> None:
+        idle = timedelta(milliseconds=20)
+        ready = ReadyOptions(**{"idle": idle, **options.pop("ready", {})})
+        self.options = TransferOptions(ready=ready, **options)
+        self.clock = FakeClock()
+        self.identities = FakeIdentities(PAIR)
+        self.lease = FakeLease()
+        self.connector = FakeConnector()
+        self.capacity = FakeCapacity()
+        self.spool = FakeSpool()
+        self.ledger = FakeLedger()
+        self.dns = FakeResolver()
+        self.dns.add("there.example", "MX", "10 a.there.example")
+        self.dns.add("there.example", "MX", "20 b.there.example")
+        self.dns.add("a.there.example", "A", "9.9.9.1")
+        self.dns.add("b.there.example", "A", "9.9.9.2")
+        self.dns.add("slow.example", "A", "9.9.9.3")
+        operator = (OPERATOR, None)
+        self.departures = Departures(
+            identities=self.identities,
+            operator=lambda: operator,
+            verp=a_verp_signer(),
+            signer=a_signer(),
+            lease=self.lease,
+            clock=self.clock,
+        )
+        self.engine = TransferEngine(
+            spool=self.spool,
+            ledger=self.ledger,
+            lease=self.lease,
+            log=an_event_log(),
+            capacity=self.capacity,
+            departures=self.departures,
+            finder=SiteFinder(
+                resolver=self.dns, clock=self.clock, options=ResolveOptions()
+            ),
+            connector=self.connector,
+            sources=(SOURCE,),
+            clock=self.clock,
+            random=Random(1),
+            options=self.options,
+        )
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():  # noqa: ASYNC110 - any condition of any fake
+                await asyncio.sleep(0.001)
+
+    async def settled(self, count: int) -> list[object]:
+        await self.until(lambda: len(self.spool.settled) >= count)
+        return [outcome for _, outcome, _ in self.spool.settled]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., World]]:
+    async with asyncio.TaskGroup() as running:
+        worlds: list[World] = []
+
+        async def begin(**options: object) -> World:
+            world = World(**options)
+            worlds.append(world)
+            running.create_task(world.engine.run())
+            await world.engine.started.wait()
+            return world
+
+        yield begin
+        for world in worlds:
+            world.connector.gate.set()
+            await world.engine.drain(timedelta(seconds=1))
+
+
+async def test_what_is_offered_is_delivered_and_settled_with_its_attempt(start):
+    world = await start()
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [OK]
+    (attempt,) = world.ledger.attempts
+    assert attempt["outcome"] == "delivered"
+    assert attempt["host"] == "a.there.example[9.9.9.1]:25"
+    assert attempt["plan_id"] is not None
+    await world.until(lambda: world.engine._recipients == 0)
+
+
+async def test_each_recipient_is_a_transaction_of_its_own_and_settled_alone(start):
+    world = await start()
+    refused = Failed(
+        reply=reply(550, "5.1.1", "who"), reason=Reason.REPLY, scope=Scope.RECIPIENT
+    )
+
+    def answer(transaction):
+        return refused if str(transaction.recipients[0]).startswith("x") else OK
+
+    world.connector.answer = answer
+    message = a_message(to=("a@there.example", "x@there.example", "c@slow.example"))
+    world.engine.offer(message, (0, 1, 2))
+    await world.settled(3)
+    by_position = {c.position: outcome for c, outcome, _ in world.spool.settled}
+    assert by_position == {0: OK, 1: refused, 2: OK}
+    assert all(len(t.recipients) == 1 for t in world.connector.transactions)
+
+
+async def test_connections_are_reused(start):
+    world = await start(ready={"connections": 1})
+    for number in range(20):
+        world.engine.offer(a_message(number), (0,))
+    await world.settled(20)
+    assert len(world.connector.dialled) == 1
+
+
+async def test_a_connection_the_peer_left_while_idle_is_not_used_again(start):
+    world = await start(ready={"connections": 1, "idle": timedelta(seconds=5)})
+    world.engine.offer(a_message(1), (0,))
+    await world.settled(1)
+    world.connector.sessions[0].is_usable = False
+    world.engine.offer(a_message(2), (0,))
+    assert await world.settled(2) == [OK, OK]
+    assert len(world.connector.sessions) == 2
+    assert len(world.connector.transactions) == 2
+
+
+async def test_what_is_due_in_the_spool_is_claimed(start):
+    world = await start()
+    world.spool.due.append(Claimed(message=a_message(), position=0, attempts=3))
+    world.engine.wake()
+    assert await world.settled(1) == [OK]
+
+
+async def test_a_deferred_one_gets_its_next_time(start):
+    world = await start()
+    world.connector.answer = BUSY
+    world.engine.offer(a_message(), (0,))
+    await world.settled(1)
+    _, outcome, due_at = world.spool.settled[0]
+    assert outcome == BUSY
+    assert due_at >= world.clock.unix_ms() + 5 * 60_000
+
+
+async def test_after_its_lifetime_a_last_attempt_is_made_and_then_it_expires(start):
+    world = await start()
+    world.connector.answer = BUSY
+    world.engine.offer(a_message(expires_at=1), (0,))
+    (outcome,) = await world.settled(1)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.LIFETIME
+    assert outcome.reply == BUSY.reply
+    assert len(world.connector.transactions) == 1
+
+
+async def test_a_dead_first_host_is_left_for_the_next(start):
+    world = await start()
+    world.connector.failures["9.9.9.1"] = DOWN
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [OK]
+    assert world.ledger.attempts[0]["host"] == "b.there.example[9.9.9.2]:25"
+
+
+async def test_421_is_tried_at_the_other_host_at_once_but_not_for_ever(start):
+    world = await start()
+    world.connector.answer = GOODBYE
+    world.connector.lasts = 1
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [GOODBYE]
+    tried = {str(hop.address) for hop in world.connector.dialled}
+    assert tried == {"9.9.9.1", "9.9.9.2"}
+    assert len(world.connector.transactions) == 3
+
+
+async def test_a_site_that_cannot_be_reached_defers_all_that_wait_for_it(start):
+    world = await start(ready={"first_connections": 1})
+    world.connector.failures = {"9.9.9.1": DOWN, "9.9.9.2": DOWN}
+    for number in range(50):
+        world.engine.offer(a_message(number), (0,))
+    assert await world.settled(50) == [DOWN] * 50
+    dialled = len(world.connector.dialled)
+    world.engine.offer(a_message(51), (0,))
+    await world.settled(51)
+    assert len(world.connector.dialled) == dialled <= 4
+    world.clock.advance(3_601)
+    world.connector.failures.clear()
+    world.engine.offer(a_message(52), (0,))
+    assert (await world.settled(52))[-1] == OK
+
+
+async def test_a_destination_that_does_not_exist_fails_without_connecting(start):
+    world = await start()
+    world.engine.offer(a_message(to=("a@nowhere.example",)), (0,))
+    (outcome,) = await world.settled(1)
+    assert isinstance(outcome, Failed)
+    assert world.connector.dialled == []
+
+
+async def test_one_look_up_serves_all_that_wait_for_a_domain(start):
+    world = await start()
+    for number in range(10):
+        world.engine.offer(a_message(number), (0,))
+    await world.settled(10)
+    assert [kind for name, kind in world.dns.asked if name == "there.example"] == ["MX"]
+
+
+async def test_a_broken_domain_is_held_behind_one_gate_and_nothing_more_is_tried(start):
+    world = await start(ready={"connections": 1})
+    world.identities.change(usable=(), bounce_ready=False, spf_bounce=())
+    for number in range(20):
+        world.engine.offer(a_message(number), (0,))
+    outcomes = await world.settled(20)
+    assert all(isinstance(outcome, Held) for outcome in outcomes)
+    assert set(world.spool.gates) == {("domain", "7")}
+    assert world.connector.transactions == []
+    assert len(world.connector.dialled) <= 1
+
+
+async def test_a_suspended_tenant_is_held_behind_its_own_gate(start):
+    world = await start()
+    world.identities.tenants["acme"] = FakeTenant(suspended=True)
+    world.engine.offer(a_message(), (0,))
+    await world.settled(1)
+    assert world.spool.gates == [("tenant", "acme")]
+
+
+async def test_a_tenants_backlog_does_not_starve_another(start):
+    world = await start(ready={"connections": 1})
+    world.connector.gate.clear()
+    for number in range(500):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    world.engine.offer(
+        a_message(1_000, tenant="quiet"), (0,)
+    )  # held: served all the same
+    world.connector.gate.set()
+    await world.settled(501)
+    order = [claimed.message.tenant for claimed, _, _ in world.spool.settled]
+    assert order.index("quiet") < 10
+
+
+async def test_a_slow_site_does_not_delay_another(start):
+    world = await start()
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    connect = world.connector.connect
+
+    async def connect_or_hang(hop, **rest):
+        if str(hop.address) == "9.9.9.3":
+            await hang()
+        return await connect(hop, **rest)
+
+    world.connector.connect = connect_or_hang
+    for number in range(100):
+        world.engine.offer(a_message(number, to=("a@slow.example",)), (0,))
+    world.engine.offer(a_message(200), (0,))
+    assert await world.settled(1) == [OK]
+    await world.engine.drain(timedelta(0))
+    assert len(world.spool.settled) == 1
+    assert len(world.spool.returned) == 100
+
+
+async def test_connections_stay_within_the_leased_share_and_it_is_given_back(start):
+    world = await start(ready={"connections": 3, "first_connections": 3})
+    world.capacity.free = 2
+    for number in range(60):
+        world.engine.offer(a_message(number), (0,))
+    await world.settled(60)
+    assert len(world.connector.dialled) <= 2
+    await world.until(lambda: not world.engine._queues)
+    assert world.capacity.free == 2
+
+
+async def test_without_capacity_it_goes_back_to_the_spool_untried(start):
+    world = await start(ready={"denied": timedelta(milliseconds=40)})
+    world.capacity.free = 0
+    world.engine.offer(a_message(), (0,))
+    await world.until(lambda: len(world.engine._queues) == 1)
+    world.clock.advance(3)
+    await world.until(lambda: len(world.spool.returned) == 1)
+    assert world.spool.returned[0][1] is Reason.CAPACITY
+    assert world.ledger.attempts == []
+    await world.until(lambda: len(world.spool.passed_over) > 0)
+
+
+async def test_a_full_queue_gives_back_and_its_domain_is_passed_over(start):
+    world = await start(ready={"waiting": 10}, claim_every=timedelta(milliseconds=5))
+    world.connector.gate.clear()
+    for number in range(100):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.spool.returned) >= 60)
+    await world.until(lambda: ("there.example",) in world.spool.passed_over)
+
+
+async def test_room_is_bounded_in_recipients_octets_and_by_tenant(start):
+    world = await start(recipients=10, octets=10_000, tenant_share=0.5)
+    engine = world.engine
+    assert not engine.room_for(10_001)
+    world.connector.gate.clear()
+    engine.offer(a_message(1, to=["a@there.example"] * 5), range(5))
+    assert not engine.room_for(1, a_message().tenant)
+    assert engine.room_for(1, a_message(tenant="other").tenant)
+    engine.offer(a_message(2, to=["a@there.example"] * 5, tenant="b"), range(5))
+    assert not engine.room_for(1)
+
+
+async def test_before_it_runs_there_is_no_room():
+    assert not World().engine.room_for(1)
+
+
+async def test_a_store_that_is_away_is_asked_again_and_a_lost_claim_is_not(start):
+    world = await start()
+    world.ledger.troubles.append(StoreUnavailable("gone"))
+    world.engine.offer(a_message(1), (0,))
+    assert await world.settled(1) == [OK]
+    world.ledger.troubles.append(Fenced("lost"))
+    world.engine.offer(a_message(2), (0,))
+    await world.until(lambda: world.engine._recipients == 0)
+    assert len(world.spool.settled) == 1
+
+
+async def test_what_was_claimed_under_an_older_epoch_is_forgotten(start):
+    world = await start(ready={"connections": 1})
+    world.connector.gate.clear()
+    for number in range(5):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    world.lease.epoch = 2
+    world.connector.gate.set()
+    await world.until(lambda: world.engine._recipients == 0)
+    assert len(world.connector.transactions) == 1
+    assert world.spool.settled == []
+
+
+async def test_a_lost_lease_interrupts_what_is_under_way(start):
+    world = await start()
+    world.connector.gate.clear()
+    world.engine.offer(a_message(), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    world.lease.may_start_attempt = False
+    (outcome,) = await world.settled(1)
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason is Reason.INTERRUPTED
+
+
+async def test_draining_finishes_what_is_under_way_and_returns_the_rest(start):
+    world = await start(ready={"connections": 1})
+    world.connector.gate.clear()
+    for number in range(10):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.engine.drain(timedelta(seconds=5)))
+        await asyncio.sleep(0)
+        assert not world.engine.room_for(1)
+        world.connector.gate.set()
+    assert [outcome for _, outcome, _ in world.spool.settled] == [OK]
+    assert len(world.spool.returned) == 9
+    assert world.connector.closed == 1
+    assert world.capacity.free == 1_000
+
+
+async def test_draining_interrupts_what_does_not_end_and_it_stays_queued(start):
+    world = await start()
+    world.connector.gate.clear()
+    world.engine.offer(a_message(), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    await world.engine.drain(timedelta(milliseconds=10))
+    ((_, outcome, due_at),) = world.spool.settled
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason is Reason.INTERRUPTED
+    assert due_at <= world.clock.unix_ms() + 2_000
+
+
+async def test_an_error_of_ours_defers_and_the_rest_goes_on(start):
+    world = await start()
+
+    def broken(transaction):
+        if "x@" in str(transaction.recipients[0]):
+            raise RuntimeError("bug")
+        return OK
+
+    world.connector.answer = broken
+    world.engine.offer(a_message(1, to=("x@there.example",)), (0,))
+    await world.settled(1)
+    world.engine.offer(a_message(2), (0,))
+    outcomes = await world.settled(2)
+    assert isinstance(outcomes[0], Deferred)
+    assert outcomes[0].reason is Reason.INTERNAL
+    assert outcomes[1] == OK
+
+
+async def test_a_plan_is_interned_once(start):
+    world = await start(ready={"connections": 1})
+    for number in range(5):
+        world.engine.offer(a_message(number), (0,))
+        await world.settled(number + 1)
+    plans = Counter(attempt["plan_id"] for attempt in world.ledger.attempts)
+    assert list(plans.values()) == [5]
+
+
+async def test_the_domain_keeps_its_source(start):
+    world = await start()
+    other = replace(SOURCE, name="two")
+    world.engine._sources = (SOURCE, other)
+    for number in range(4):
+        world.engine.offer(a_message(number, domain_id=number % 2), (0,))
+    await world.settled(4)
+    by_domain = {
+        (claimed.message.domain_id, attempt["source"])
+        for (claimed, _, _), attempt in zip(
+            world.spool.settled, world.ledger.attempts, strict=True
+        )
+    }
+    assert len(by_domain) == 2
+    assert isinstance(OK, Delivered)

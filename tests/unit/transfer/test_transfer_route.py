@@ -1,0 +1,280 @@
+"""Routes, MX and address look-ups: sections F 111 to 120."""
+
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.outcome import Deferred, Failed, Reason
+from soboo_mta.transfer.route import (
+    Destination,
+    Mx,
+    NextHop,
+    ResolveOptions,
+    Route,
+    RouteTo,
+    Site,
+    SiteFinder,
+    route,
+)
+from tests.fakes.clock import FakeClock
+from tests.fakes.dns import FakeResolver
+
+THERE = Domain("there.example")
+
+
+def a_route(pattern: str, port: int = 2600) -> Route:
+    hop = NextHop(host=ip_address("127.0.0.1"), port=port)
+    return Route(pattern=pattern, to=RouteTo(hops=(hop,)))
+
+
+async def found(dns: FakeResolver, **options: object) -> Destination:
+    finder = SiteFinder(
+        resolver=dns, clock=FakeClock(), options=ResolveOptions(**options)
+    )
+    return await finder.find(THERE)
+
+
+def zone(*records: tuple[str, str, str]) -> FakeResolver:
+    dns = FakeResolver()
+    for record in records:
+        dns.add(*record)
+    return dns
+
+
+def addresses(destination: Destination) -> list[str]:
+    assert isinstance(destination, Site), destination
+    return [str(hop.address) for hop in destination.hops(Random(1))]
+
+
+def test_the_most_exact_route_wins():
+    everything, below, exact = (
+        a_route("*", 1),
+        a_route(".example", 2),
+        a_route(THERE, 3),
+    )
+    rules = (everything, below, exact)
+    assert route(THERE, rules) == exact.to
+    assert route(Domain("other.example"), rules) == below.to
+    assert route(Domain("example.org"), rules) == everything.to
+    assert route(THERE, ()) == Mx()
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:2600", "127.0.0.1", 2600),
+        ("[::1]:2600", "::1", 2600),
+        ("::1", "::1", 25),
+        ("relay.example", "relay.example", 25),
+    ],
+)
+def test_a_next_hop_is_read_from_text(text, host, port):
+    hop = NextHop.parse(text)
+    assert (str(hop.host), hop.port) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["relay.example:0", "relay.example:x", "", "a b:25"])
+def test_what_is_no_next_hop_is_refused(text):
+    with pytest.raises(FormatError):
+        NextHop.parse(text)
+
+
+async def test_a_route_asks_for_no_mx_and_may_be_private():
+    dns = FakeResolver()
+    site = await found(dns, routes=(a_route("*"),))
+    assert addresses(site) == ["127.0.0.1"]
+    assert dns.asked == []
+
+
+async def test_hosts_come_by_preference():
+    dns = zone(
+        (THERE, "MX", "20 second.there.example"),
+        (THERE, "MX", "10 first.there.example"),
+        ("first.there.example", "A", "9.9.9.1"),
+        ("second.there.example", "A", "9.9.9.2"),
+    )
+    assert addresses(await found(dns)) == ["9.9.9.1", "9.9.9.2"]
+
+
+async def test_equal_preferences_are_shuffled():
+    dns = zone(*[(THERE, "MX", f"10 mx{n}.there.example") for n in range(3)])
+    for n in range(3):
+        dns.add(f"mx{n}.there.example", "A", f"9.9.9.{n + 1}")
+    site = await found(dns)
+    assert isinstance(site, Site)
+    firsts = {str(site.hops(Random(seed))[0].address) for seed in range(30)}
+    assert firsts == {"9.9.9.1", "9.9.9.2", "9.9.9.3"}
+
+
+async def test_no_mx_means_the_address_of_the_domain():
+    dns = zone((THERE, "A", "9.9.9.1"), (THERE, "AAAA", "2620:fe::9"))
+    assert sorted(addresses(await found(dns))) == ["2620:fe::9", "9.9.9.1"]
+
+
+async def test_an_mx_that_is_a_cname_is_followed():
+    dns = zone(
+        (THERE, "MX", "10 alias.there.example"),
+        ("alias.there.example", "CNAME", "real.there.example"),
+        ("real.there.example", "A", "9.9.9.1"),
+    )
+    assert addresses(await found(dns)) == ["9.9.9.1"]
+
+
+async def test_null_mx_fails_without_looking_for_addresses():
+    dns = zone((THERE, "MX", "0 ."), (THERE, "A", "9.9.9.1"))
+    outcome = await found(dns)
+    assert isinstance(outcome, Failed)
+    assert str(outcome.reply).startswith("556 5.1.10")
+    assert [kind for _, kind in dns.asked] == ["MX"]
+
+
+async def test_a_null_mx_beside_others_is_ignored():
+    dns = zone(
+        (THERE, "MX", "0 ."),
+        (THERE, "MX", "10 mx.there.example"),
+        ("mx.there.example", "A", "9.9.9.1"),
+    )
+    assert addresses(await found(dns)) == ["9.9.9.1"]
+
+
+async def test_nxdomain_is_permanent():
+    outcome = await found(FakeResolver())
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.DNS_PERMANENT
+    assert "5.1.2" in str(outcome.reply)
+
+
+async def test_a_dangling_cname_is_permanent():
+    outcome = await found(zone((THERE, "CNAME", "gone.example")))
+    assert isinstance(outcome, Failed)
+
+
+@pytest.mark.parametrize("silent", [THERE, "mx.there.example"])
+async def test_servfail_defers_and_is_never_no_mx(silent):
+    dns = zone((THERE, "MX", "10 mx.there.example"), (THERE, "A", "9.9.9.1"))
+    dns.silent.add(silent)
+    outcome = await found(dns)
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason is Reason.DNS_TEMPORARY
+
+
+async def test_an_mx_whose_host_does_not_exist_is_permanent():
+    outcome = await found(zone((THERE, "MX", "10 gone.there.example")))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.DNS_PERMANENT
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "169.254.169.254",
+        "192.168.1.1",
+        "224.0.0.1",
+    ],
+)
+async def test_an_mx_at_a_private_address_is_not_connected(address):
+    dns = zone((THERE, "MX", "10 mx.there.example"), ("mx.there.example", "A", address))
+    outcome = await found(dns)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.LOOP
+
+
+@pytest.mark.parametrize("address", ["::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1"])
+async def test_an_mx_at_a_private_ipv6_address_is_not_connected(address):
+    dns = zone(
+        (THERE, "MX", "10 m.there.example"), ("m.there.example", "AAAA", address)
+    )
+    assert isinstance(await found(dns), Failed)
+
+
+async def test_private_destinations_may_be_allowed():
+    dns = zone((THERE, "A", "127.0.0.1"))
+    assert addresses(await found(dns, private_destinations=True)) == ["127.0.0.1"]
+
+
+async def test_our_own_listener_is_a_loop_even_where_private_is_allowed():
+    dns = zone((THERE, "A", "127.0.0.1"))
+    own = frozenset({(ip_address("127.0.0.1"), 25)})
+    outcome = await found(dns, private_destinations=True, own_listeners=own)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.LOOP
+
+
+async def test_an_mx_written_as_an_address_is_no_host():
+    assert isinstance(await found(zone((THERE, "MX", "10 9.9.9.1"))), Failed)
+
+
+async def test_we_and_all_not_better_than_us_drop_out_of_the_mx_list():
+    dns = zone(
+        (THERE, "MX", "10 better.there.example"),
+        (THERE, "MX", "20 us.esp.example"),
+        (THERE, "MX", "20 equal.there.example"),
+        ("better.there.example", "A", "9.9.9.1"),
+        ("equal.there.example", "A", "9.9.9.2"),
+    )
+    own = frozenset({"us.esp.example"})
+    assert addresses(await found(dns, own_names=own)) == ["9.9.9.1"]
+    dns.remove(THERE)
+    dns.add(THERE, "MX", "10 us.esp.example")
+    outcome = await found(dns, own_names=own)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.LOOP
+
+
+async def test_many_hosts_are_capped_and_both_families_kept():
+    dns = zone(*[(THERE, "MX", f"{n} mx{n}.there.example") for n in range(50)])
+    for n in range(50):
+        for k in range(4):
+            dns.add(f"mx{n}.there.example", "AAAA", f"2620:fe::{n + 1}:{k + 1}")
+            dns.add(f"mx{n}.there.example", "A", f"9.9.{n}.{k + 1}")
+    found_addresses = addresses(await found(dns))
+    assert len(found_addresses) == 5
+    assert {":" in address for address in found_addresses} == {True, False}
+    assert len(dns.asked) <= 1 + 2 * 8
+
+
+async def test_domains_with_the_same_hosts_share_a_site():
+    dns = zone(("mx.host.example", "A", "9.9.9.1"))
+    names = []
+    for domain in ("one.example", "two.example"):
+        dns.add(domain, "MX", "10 mx.host.example")
+        finder = SiteFinder(resolver=dns, clock=FakeClock(), options=ResolveOptions())
+        site = await finder.find(Domain(domain))
+        assert isinstance(site, Site)
+        names.append(site.name)
+    assert names[0] == names[1]
+
+
+async def test_a_destination_is_kept_for_its_ttl_and_no_longer():
+    dns, clock = zone((THERE, "A", "9.9.9.1")), FakeClock()
+    finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
+    assert finder.cached(THERE) is None
+    site = await finder.find(THERE)
+    clock.advance(59)
+    assert finder.cached(THERE) is site
+    clock.advance(2)
+    assert finder.cached(THERE) is None
+
+
+async def test_no_answer_is_kept_for_at_most_thirty_seconds():
+    dns, clock = FakeResolver(silent={THERE}), FakeClock()
+    finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
+    await finder.find(THERE)
+    clock.advance(31)
+    assert finder.cached(THERE) is None
+
+
+async def test_the_cache_is_bounded():
+    clock = FakeClock()
+    options = ResolveOptions(cached_domains=2)
+    finder = SiteFinder(resolver=FakeResolver(), clock=clock, options=options)
+    for n in range(3):
+        await finder.find(Domain(f"d{n}.example"))
+    assert finder.cached(Domain("d0.example")) is None
+    assert finder.cached(Domain("d2.example")) is not None
