@@ -1,0 +1,23 @@
+"""The console script: runs a command and says what went wrong in one sentence."""
+
+import sys
+
+from soboo_mta.cli.app import app
+from soboo_mta.cli.context import CONFIG_FAULT, EXPECTED, FAULT, WRONG_WORDS
+from soboo_mta.settings import SettingsError
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 it failed, 2 wrong words or settings."""
+    try:
+        app()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - this is where commands speak
+        sys.exit(CONFIG_FAULT)
+    except EXPECTED as error:
+        print(f"soboo-mta: {error}", file=sys.stderr)  # noqa: T201 - as above
+        sys.exit(CONFIG_FAULT if isinstance(error, WRONG_WORDS) else FAULT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands about who may send: tenants, credentials, domains, keys, the master key."""

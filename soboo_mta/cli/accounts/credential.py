@@ -1,0 +1,179 @@
+"""`soboo-mta credential`: the user names and secrets with which applications log in."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from sqlalchemy import Connection
+
+from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    open_store,
+    say,
+    say_json,
+    warn,
+)
+from soboo_mta.cli.running.queue import moment
+from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import (
+    Credential,
+    NewCredential,
+    add_credential,
+    list_credentials,
+    parse_networks,
+    parse_user_name,
+    renew_secret,
+    revoke_credential,
+    the_credential,
+)
+
+app = typer.Typer(no_args_is_help=True, help="User names and secrets to log in with.")
+UserName = Annotated[str, typer.Argument(metavar="USER_NAME")]
+
+
+@app.command()
+def add(
+    user_name: UserName,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: Annotated[str | None, typer.Option(help="Whose it is.")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Ours: sends for every tenant.")
+    ] = False,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Usable from this network alone; repeat.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="A note for people.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Add a credential and show its secret, once."""
+    if operator == (tenant is not None):
+        raise FormatError("say whose it is: --tenant TENANT, or --operator for ours")
+    store = open_store(config)
+    name, networks = parse_user_name(user_name), parse_networks(network or ())
+    owner = None if tenant is None else TenantId(tenant)
+    master, now = store.master, store.clock.unix_ms()
+
+    def write(connection: Connection) -> NewCredential:
+        made = add_credential(
+            connection,
+            master,
+            tenant=owner,
+            user_name=name,
+            networks=networks,
+            label=label,
+            now=now,
+        )
+        note_credential(connection, EventKind.CREDENTIAL_ADDED, made.credential, now)
+        return made
+
+    show_secrets((write_now(store.engine, write),), as_json=as_json)
+
+
+@app.command("list")
+def list_all(
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List credentials; secrets are not kept and can't be shown."""
+    owner = None if tenant is None else TenantId(tenant)
+    found = read_now(
+        open_store(config).engine,
+        lambda connection: list_credentials(connection, tenant=owner),
+    )
+    if as_json:
+        say_json([credential_values(one) for one in found])
+        return
+    table = Table("user name", "tenant", "from", "last used", "state", "label")
+    for one in found:
+        table.add_row(
+            one.user_name,
+            one.tenant or "(operator)",
+            ", ".join(map(str, one.networks)) or "anywhere",
+            "never" if one.last_used_at is None else moment(one.last_used_at),
+            "active" if one.revoked_at is None else f"revoked {moment(one.revoked_at)}",
+            one.label,
+        )
+    say(table if found else "there are no credentials: soboo-mta credential add NAME")
+
+
+@app.command()
+def renew(
+    user_name: UserName, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False
+) -> None:
+    """Give a user name a new secret; the old one is dead at the next MAIL."""
+    store = open_store(config)
+    master, now = store.master, store.clock.unix_ms()
+
+    def write(connection: Connection) -> NewCredential:
+        made = renew_secret(connection, master, user_name, now=now)
+        note_credential(connection, EventKind.CREDENTIAL_ADDED, made.credential, now)
+        return made
+
+    show_secrets((write_now(store.engine, write),), as_json=as_json)
+
+
+@app.command()
+def revoke(user_name: UserName, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """End a credential: no login, and open sessions end at their next MAIL."""
+    store = open_store(config)
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> None:
+        credential = the_credential(connection, user_name)
+        revoke_credential(connection, user_name, now=now)
+        note_credential(connection, EventKind.CREDENTIAL_REVOKED, credential, now)
+
+    write_now(store.engine, write)
+    say(f"revoked {user_name}")
+
+
+def show_secrets(made: tuple[NewCredential, ...], *, as_json: bool) -> None:
+    """Show new credentials with their secrets: nobody can show them again."""
+    if as_json:
+        say_json(
+            [credential_values(one.credential) | {"secret": one.secret} for one in made]
+        )
+        return
+    table = Table("user name", "tenant", "secret")
+    for one in made:
+        credential = one.credential
+        table.add_row(
+            credential.user_name, credential.tenant or "(operator)", one.secret
+        )
+    say(table)
+    warn("keep the secret now: it is stored as a hash and can't be shown again")
+
+
+def credential_values(credential: Credential) -> dict[str, object]:
+    """Return a credential as JSON shows it; there is no secret in it."""
+    return {
+        "user_name": credential.user_name,
+        "tenant": credential.tenant,
+        "networks": [str(one) for one in credential.networks],
+        "label": credential.label,
+        "created_at": credential.created_at,
+        "revoked_at": credential.revoked_at,
+        "last_used_at": credential.last_used_at,
+    }
+
+
+def note_credential(
+    connection: Connection, kind: EventKind, credential: Credential, now: int
+) -> None:
+    """Note in the events what a command did to a credential."""
+    perform(
+        connection,
+        recorded(
+            kind,
+            at=now,
+            actor=ACTOR,
+            tenant=credential.tenant,
+            detail={"user_name": credential.user_name},
+        ),
+    )

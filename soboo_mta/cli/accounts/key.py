@@ -1,0 +1,348 @@
+"""`soboo-mta key`: DKIM keys rotated, revoked and brought along, without a gap.
+
+An emergency rotation is fenced: the next key signs, every live worker acknowledges (or
+its lease dies), and only then is the old key revoked, so that nothing leaves with it.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from sqlalchemy import Connection
+
+from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    FAULT,
+    CliStore,
+    ConfigPath,
+    open_store,
+    say,
+    say_json,
+    warn,
+)
+from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.formats.keys import import_private
+from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, PublicKey
+from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.spool.lease import live_workers, store_time
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import generation
+from soboo_mta.tenancy.domains import (
+    DomainView,
+    domain_state,
+    list_domains,
+    the_domain,
+)
+from soboo_mta.tenancy.keys import (
+    Revocation,
+    Rotation,
+    add_operator_keys,
+    find_key,
+    import_key,
+    make_pair,
+    operator_keys,
+    revoke,
+    rotate,
+    rotate_emergency,
+)
+
+_LOOK_AGAIN = 0.1  # seconds between looks at the workers
+app = typer.Typer(no_args_is_help=True, help="DKIM keys.")
+DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", help="Whose, where several have it.")
+]
+WaitOption = Annotated[
+    float, typer.Option(min=0, help="Seconds to wait for the workers at most.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command("list")
+def list_keys(
+    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List the keys of a domain, or all; the operator's own are under (operator)."""
+    engine = open_store(config).engine
+    name = None if domain is None else Domain.parse(domain)
+    views = read_now(engine, lambda connection: list_domains(connection, name=name))
+    own = read_now(engine, operator_keys) if name is None else ()
+    rows: list[tuple[str, PublicKey, bool | None]] = [
+        ("(operator)", key, None) for key in own
+    ]
+    for view in views:
+        title = f"{view.settings.name} ({view.settings.tenant})"
+        rows += [(title, key, _seen(view, key)) for key in view.settings.keys]
+    if as_json:
+        say_json([_values(title, key, seen) for title, key, seen in rows])
+        return
+    table = Table("key", "domain", "selector", "algorithm", "state", "seen in DNS")
+    for title, key, seen in rows:
+        table.add_row(
+            str(key.key_id),
+            title,
+            key.selector,
+            key.algorithm,
+            key.state,
+            {None: "", True: "yes", False: "no"}[seen],
+        )
+    say(table if rows else "there are no keys: soboo-mta domain add makes them")
+
+
+@app.command("rotate")
+def rotate_keys(
+    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="The operator's own keys.")
+    ] = False,
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="Revoke the key that signs now.")
+    ] = False,
+    wait: WaitOption = 30,
+    yes: Yes = False,
+) -> None:
+    """Let the next key sign; with --emergency the old one is revoked at once."""
+    if operator == (domain is not None):
+        raise FormatError("say whose: DOMAIN, or --operator for the operator's keys")
+    store = open_store(config)
+    view = None if domain is None else _view(store, domain, tenant)
+    settings = None if view is None else view.settings
+    if not emergency:
+        _say_rotation(_rotate(store, settings))
+        say("the retired key stays published for mail that is under way")
+        return
+    if view is not None and not yes:
+        _ask(view)
+    rotation = _rotate_emergency(store, settings)
+    _say_rotation(rotation)
+    if not _acknowledged(store, rotation.generation, wait):
+        again = " ".join(str(key.key_id) for key in rotation.retired)
+        warn(
+            f"not revoked yet; once the workers are well: soboo-mta key revoke {again}"
+        )
+        raise typer.Exit(FAULT)
+    for key in rotation.retired:
+        _say_revocation(_revoke(store, key))
+
+
+@app.command("revoke")
+def revoke_keys(
+    key: Annotated[list[int], typer.Argument(metavar="KEY...", help="Their numbers.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    wait: WaitOption = 30,
+) -> None:
+    """Revoke keys that no longer sign: p= is empty, the private half destroyed."""
+    store = open_store(config)
+    ids = [KeyId(one) for one in key]
+    keys = read_now(
+        store.engine, lambda connection: [find_key(connection, one)[0] for one in ids]
+    )
+    newest = read_now(store.engine, generation)
+    if not _acknowledged(store, newest, wait):
+        warn("nothing was revoked: try again once these workers are well or stopped")
+        raise typer.Exit(FAULT)
+    for one in keys:
+        _say_revocation(_revoke(store, one))
+
+
+@app.command("import")
+def import_file(
+    domain: DomainArgument,
+    file: Annotated[Path, typer.Option(help="PEM, PKCS#1 or PKCS#8, no passphrase.")],
+    selector: Annotated[str, typer.Option(help="Where its public half is published.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+) -> None:
+    """Bring a private key along; it signs after the next `key rotate`."""
+    store = open_store(config)
+    settings = _view(store, domain, tenant).settings
+    try:
+        pair = import_private(file.read_bytes())
+    except OSError as error:
+        raise FormatError(f"cannot read {file}: {error.strerror}") from error
+    master, now = store.master, store.clock.unix_ms()
+    name = DnsName.parse(selector)
+
+    def write(connection: Connection) -> PublicKey:
+        made = import_key(connection, master, settings, name, pair, now=now)
+        _note(connection, EventKind.KEY_CREATED, made, settings, now)
+        return made
+
+    made = write_now(store.engine, write)
+    say(f"imported key {made.key_id}, selector {made.selector}, {made.state}")
+    say(f"next: soboo-mta domain records {settings.name}")
+
+
+@app.command("operator")
+def make_operator_keys(
+    config: ConfigPath = DEFAULT_CONFIG,
+    ed25519: Annotated[bool, typer.Option(help="An Ed25519 key too.")] = False,
+) -> None:
+    """Make the operator's own keys, for its d= and for notices it sends."""
+    store = open_store(config)
+    kinds = [Algorithm.RSA, Algorithm.RSA, *([Algorithm.ED25519] if ed25519 else [])]
+    pairs = [make_pair(kind) for kind in kinds]
+    master, now = store.master, store.clock.unix_ms()
+
+    def write(connection: Connection) -> tuple[PublicKey, ...]:
+        made = add_operator_keys(connection, master, pairs, now=now)
+        for key in made:
+            _note(connection, EventKind.KEY_CREATED, key, None, now)
+        return made
+
+    for key in write_now(store.engine, write):
+        say(f"made key {key.key_id}, selector {key.selector}, {key.state}")
+    say("next: soboo-mta domain records --operator")
+
+
+# ---- the steps of a rotation
+
+
+def _rotate(store: CliStore, settings: DomainSettings | None) -> Rotation:
+    pair, master, now = make_pair(Algorithm.RSA), store.master, store.clock.unix_ms()
+
+    def write(connection: Connection) -> Rotation:
+        done = rotate(connection, master, _id(settings), pair, now=now)
+        for key in done.activated:
+            _note(connection, EventKind.KEY_ACTIVATED, key, settings, now)
+        return done
+
+    return write_now(store.engine, write)
+
+
+def _rotate_emergency(store: CliStore, settings: DomainSettings | None) -> Rotation:
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> Rotation:
+        done = rotate_emergency(connection, _id(settings), now=now)
+        for key in done.activated:
+            _note(connection, EventKind.KEY_ACTIVATED, key, settings, now)
+        return done
+
+    return write_now(store.engine, write)
+
+
+def _acknowledged(store: CliStore, wanted: int, wait: float) -> bool:
+    """Wait until no live worker still uses what was before generation `wanted`."""
+    until = store.clock.monotonic() + wait
+    while late := read_now(
+        store.engine, lambda connection: _late(connection, store, wanted)
+    ):
+        if store.clock.monotonic() >= until:
+            for line in late:
+                warn(f"not acknowledged: {line}")
+            return False
+        time.sleep(_LOOK_AGAIN)
+    return True
+
+
+def _late(connection: Connection, store: CliStore, wanted: int) -> tuple[str, ...]:
+    now = store_time(connection, store.clock)
+    return tuple(
+        f"worker {one.number}, process {one.process} on {one.host}"
+        for one in live_workers(connection, now)
+        if one.acknowledged < wanted
+    )
+
+
+def _revoke(store: CliStore, key: PublicKey) -> Revocation:
+    pair, master = make_pair(key.algorithm), store.master
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> Revocation:
+        done = revoke(connection, master, key.key_id, pair, now=now)
+        owner = find_key(connection, key.key_id)[1]
+        state = None if owner is None else domain_state(connection, owner)
+        settings = None if state is None else state.settings
+        _note(connection, EventKind.KEY_REVOKED, done.revoked, settings, now)
+        if done.successor is not None:
+            _note(connection, EventKind.KEY_CREATED, done.successor, settings, now)
+        return done
+
+    return write_now(store.engine, write)
+
+
+def _ask(view: DomainView) -> None:
+    ready = [key for key in view.settings.keys if key.state is KeyState.NEXT]
+    if not any(_seen(view, key) for key in ready):
+        warn(
+            "no next key was seen in DNS: until one is, mail leaves by SPF alone where "
+            "it aligns, and is held otherwise"
+        )
+        typer.confirm("take the active key out of use all the same?", abort=True)
+
+
+def _id(settings: DomainSettings | None) -> DomainId | None:
+    return None if settings is None else settings.domain_id
+
+
+# ---- words
+
+
+def _say_rotation(rotation: Rotation) -> None:
+    for key in rotation.retired:
+        say(f"key {key.key_id}, selector {key.selector}: signs no more")
+    for key in rotation.activated:
+        say(f"key {key.key_id}, selector {key.selector}: signs from now on")
+
+
+def _say_revocation(done: Revocation) -> None:
+    key, successor = done.revoked, done.successor
+    say(f"key {key.key_id}, selector {key.selector}: revoked, its private half is gone")
+    if successor is not None:
+        say(f"key {successor.key_id}, selector {successor.selector}: {successor.state}")
+    say("publish now: soboo-mta domain records --operator")
+
+
+def _view(store: CliStore, text: str, tenant: str | None) -> DomainView:
+    name = Domain.parse(text)
+    owner = None if tenant is None else TenantId(tenant)
+    return read_now(
+        store.engine, lambda connection: the_domain(connection, name, tenant=owner)
+    )
+
+
+def _seen(view: DomainView, key: PublicKey) -> bool:
+    facts = view.state.facts
+    return facts is not None and key.key_id in facts.usable
+
+
+def _values(title: str, key: PublicKey, seen: bool | None) -> dict[str, object]:
+    return {
+        "key": key.key_id,
+        "domain": title,
+        "selector": key.selector,
+        "algorithm": key.algorithm,
+        "state": key.state,
+        "p": key.p,
+        "seen_in_dns": seen,
+    }
+
+
+def _note(
+    connection: Connection,
+    kind: EventKind,
+    key: PublicKey,
+    settings: DomainSettings | None,
+    now: int,
+) -> None:
+    perform(
+        connection,
+        recorded(
+            kind,
+            at=now,
+            actor=ACTOR,
+            tenant=settings.tenant if settings else None,
+            domain=settings.name if settings else None,
+            detail={"key": key.key_id, "selector": key.selector},
+        ),
+    )

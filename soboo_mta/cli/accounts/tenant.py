@@ -1,0 +1,201 @@
+"""`soboo-mta tenant`: who sends through this relay, with what quotas, and who may not."""
+
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from sqlalchemy import Connection
+
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    CliStore,
+    ConfigPath,
+    open_store,
+    say,
+    say_json,
+)
+from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.spool.settle import closing, opening
+from soboo_mta.store.unit import Statement
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import (
+    Tenant,
+    add_tenant,
+    change_tenant,
+    list_tenants,
+    parse_tenant_id,
+    the_tenant,
+)
+
+ACTOR = "cli"
+app = typer.Typer(no_args_is_help=True, help="Who sends through this relay.")
+TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Its id.")]
+Name = Annotated[str | None, typer.Option(help="What people call it.")]
+Weight = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Its share where several wait.")
+]
+Quota = Annotated[
+    int | None, typer.Option(min=-1, help="Recipients at most; -1: no limit.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+def perform(connection: Connection, *statements: Statement) -> None:
+    """Carry out other rooms' statements in the transaction of a command."""
+    for one in statements:
+        connection.execute(one.clause, [dict(row) for row in one.rows])
+
+
+@app.command()
+def add(
+    tenant: TenantArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    name: Name = None,
+    weight: Weight = None,
+    hourly: Quota = None,
+    daily: Quota = None,
+) -> None:
+    """Add a tenant."""
+    store = open_store(config)
+    tenant_id = parse_tenant_id(tenant)
+    plain = Tenant(
+        tenant_id=tenant_id,
+        name=tenant_id,
+        suspended=False,
+        weight=1,
+        hourly_quota=None,
+        daily_quota=None,
+    )
+    new = _with(plain, name=name, weight=weight, hourly=hourly, daily=daily)
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> None:
+        add_tenant(connection, new, now=now)
+        kind = EventKind.TENANT_ADDED
+        perform(connection, recorded(kind, at=now, actor=ACTOR, tenant=tenant_id))
+
+    write_now(store.engine, write)
+    say(f"added tenant {tenant_id}")
+    say(f"next: soboo-mta credential add NAME --tenant {tenant_id}")
+
+
+@app.command("list")
+def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """List all tenants."""
+    tenants = read_now(open_store(config).engine, list_tenants)
+    if as_json:
+        say_json([asdict(one) for one in tenants])
+        return
+    table = Table("tenant", "name", "state", "weight", "an hour", "a day")
+    for one in tenants:
+        table.add_row(
+            one.tenant_id,
+            one.name,
+            "suspended" if one.suspended else "active",
+            str(one.weight),
+            _quota_text(one.hourly_quota),
+            _quota_text(one.daily_quota),
+        )
+    say(table if tenants else "there are no tenants: soboo-mta tenant add TENANT")
+
+
+@app.command("set")
+def change(
+    tenant: TenantArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    name: Name = None,
+    weight: Weight = None,
+    hourly: Quota = None,
+    daily: Quota = None,
+) -> None:
+    """Change a tenant's name, weight or quotas; what is not given stays."""
+    store = open_store(config)
+    tenant_id = parse_tenant_id(tenant)
+
+    def write(connection: Connection) -> None:
+        before = the_tenant(connection, tenant_id)
+        change_tenant(
+            connection,
+            _with(before, name=name, weight=weight, hourly=hourly, daily=daily),
+        )
+
+    write_now(store.engine, write)
+    say(f"changed tenant {tenant_id}")
+
+
+@app.command()
+def suspend(tenant: TenantArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Stop a tenant: it submits nothing, and what waits is held."""
+    _suspend(open_store(config), tenant, suspended=True)
+    say(f"suspended tenant {tenant}: its mail is held until `tenant resume {tenant}`")
+
+
+@app.command()
+def resume(tenant: TenantArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Let a suspended tenant send again, what was held first."""
+    _suspend(open_store(config), tenant, suspended=False)
+    say(f"resumed tenant {tenant}")
+
+
+def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:
+    """Close a suspended tenant's gate, open another's; note which in the events."""
+    subject = str(tenant.tenant_id)
+    if tenant.suspended:
+        why = f"the operator suspended tenant {subject}"
+        gate = closing(
+            "tenant",
+            subject,
+            reason=Reason.TENANT_SUSPENDED,
+            explanation=why,
+            since=now,
+        )
+        kind = EventKind.TENANT_SUSPENDED
+    else:
+        gate = opening("tenant", subject)
+        kind = EventKind.TENANT_RESUMED
+    event = recorded(kind, at=now, actor=ACTOR, tenant=tenant.tenant_id)
+    perform(connection, gate, event)
+
+
+def _suspend(store: CliStore, text: str, *, suspended: bool) -> None:
+    tenant_id, now = TenantId(text), store.clock.unix_ms()
+
+    def write(connection: Connection) -> None:
+        before = the_tenant(connection, tenant_id)
+        if before.suspended == suspended:
+            return
+        after = replace(before, suspended=suspended)
+        change_tenant(connection, after)
+        keep_gate(connection, after, now=now)
+
+    write_now(store.engine, write)
+
+
+def _with(
+    tenant: Tenant,
+    *,
+    name: str | None,
+    weight: int | None,
+    hourly: int | None,
+    daily: int | None,
+) -> Tenant:
+    return replace(
+        tenant,
+        name=tenant.name if name is None else name,
+        weight=weight or tenant.weight,
+        hourly_quota=_quota(hourly, tenant.hourly_quota),
+        daily_quota=_quota(daily, tenant.daily_quota),
+    )
+
+
+def _quota(given: int | None, before: int | None) -> int | None:
+    if given is None:
+        return before
+    return None if given < 0 else given
+
+
+def _quota_text(quota: int | None) -> str:
+    return "no limit" if quota is None else f"{quota:,}"

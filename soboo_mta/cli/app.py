@@ -1,0 +1,74 @@
+"""The command line: every command and group in one place, loaded when it is called.
+
+A command that is not called is not imported: each costs start-up time.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from soboo_mta import __version__
+
+_COMMANDS = {
+    "serve": "running.serve:serve",
+    "check-config": "running.check_config:check_config",
+    "apply": "accounts.apply:apply",
+    "trace": "running.trace:trace_message",
+    "demo": "trial.demo:demo",
+}
+_GROUPS = {
+    "secret": "accounts.secret:app",
+    "tenant": "accounts.tenant:app",
+    "credential": "accounts.credential:app",
+    "domain": "accounts.domain:app",
+    "key": "accounts.key:app",
+    "queue": "running.queue:app",
+    "lab": "trial.lab:app",
+}
+
+
+class _Commands(TyperGroup):
+    """Finds commands by name in the tables above, in their order."""
+
+    # typer's own copy of click has no public name: Any.
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*_COMMANDS, *_GROUPS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _COMMANDS:
+            holder = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+            holder.command(cmd_name)(_load(_COMMANDS[cmd_name]))
+            return typer.main.get_command(holder)
+        if cmd_name in _GROUPS:
+            group = typer.main.get_command(_load(_GROUPS[cmd_name]))
+            group.name = cmd_name
+            return group
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(place: str) -> Any:  # Any: a command's function, or a group's Typer
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"soboo_mta.cli.{module}"), name)
+
+
+app = typer.Typer(
+    name="soboo-mta",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a fault of ours shows its plain trace, no values
+    add_completion=False,
+    help="An outbound mail relay that signs on behalf of your customers.",
+)
+
+
+@app.callback()
+def group() -> None:
+    """Keep `version` a word of its own: the others are not known to typer."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

@@ -1,0 +1,108 @@
+"""What every command shares: where the settings are, the opened store, how to speak.
+
+Commands raise; `__main__` prints the sentence and chooses the exit code.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+
+from soboo_mta.identity.state import Operator
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.clock import SystemClock
+from soboo_mta.ports import Clock
+from soboo_mta.settings import Settings, SettingsError, load
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.migrate import upgrade
+from soboo_mta.store.unit import StoreError
+from soboo_mta.store.writer import read_now
+from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.keys import operator_keys
+from soboo_mta.tenancy.secrets import MasterKey, SecretError
+
+FAULT: Final = 1
+CONFIG_FAULT: Final = 2
+_WIDE: Final = 500
+DEFAULT_CONFIG: Final = Path("soboo.toml")
+WRONG_WORDS: Final = (FormatError, TenancyError)
+"""What was typed cannot be done; the sentence says what to type instead."""
+EXPECTED: Final = (*WRONG_WORDS, SecretError, StoreError)
+"""What a command may raise for its user to read; all else is a fault of ours."""
+
+ConfigPath = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="SOBOO_CONFIG",
+        help="The settings file.",
+        show_default=True,
+    ),
+]
+"""The option of every command: `def show(config: ConfigPath = DEFAULT_CONFIG)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CliStore:
+    """An installation as a command sees it. `operator` carries its own d= keys."""
+
+    settings: Settings
+    engine: Engine
+    operator: Operator
+    clock: Clock
+
+    @property
+    def master(self) -> MasterKey:
+        """The master key; raises SecretError. Only what needs it asks for it."""
+        return self.settings.master_key()
+
+
+def open_store(config: Path) -> CliStore:
+    """Return the installation that `config` describes, its schema made or brought up.
+
+    Raises SettingsError and StoreError.
+    """
+    settings = load(config)
+    make_data_directory(settings)
+    engine = open_engine(settings.store_url)
+    upgrade(engine)
+    operator = settings.identity(read_now(engine, operator_keys))
+    return CliStore(
+        settings=settings, engine=engine, operator=operator, clock=SystemClock()
+    )
+
+
+def make_data_directory(settings: Settings) -> None:
+    """Make the data directory, for its owner alone; raises SettingsError."""
+    path = settings.server.data_directory
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"[server] data_directory: cannot make {path}: {error.strerror}"
+        ) from error
+
+
+def say(text: object) -> None:
+    """Print a result (text, or a rich table) to standard output."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _WIDE  # a pipe has no width: no line of a table may be folded
+    # On a terminal a table fits itself in; a sentence is the terminal's to wrap.
+    console.print(text, soft_wrap=not isinstance(text, Table))
+
+
+def warn(text: str) -> None:
+    """Print a remark to standard error."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)
+
+
+def say_json(value: object) -> None:
+    """Print a result as JSON; what JSON lacks is written as its text form."""
+    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))

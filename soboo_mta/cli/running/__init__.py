@@ -1,0 +1,1 @@
+"""Commands about the relay at work: serving, its settings, its queue, its traces."""

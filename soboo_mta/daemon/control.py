@@ -1,0 +1,115 @@
+"""The duties that one process has for all: watching DNS, opening gates, retention.
+
+They work on the store alone, as every worker does; two at it would do no harm.
+"""
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.events.log import EventLog
+from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.net.clock import SystemClock
+from soboo_mta.net.resolver import AuthoritativeResolver, DnsResolver
+from soboo_mta.onboarding.check import DomainCheck
+from soboo_mta.onboarding.monitor import Monitor
+from soboo_mta.settings import Settings
+from soboo_mta.settings.options import (
+    authoritative_options,
+    check_options,
+    monitor_options,
+    resolver_options,
+    spool_options,
+    writer_options,
+)
+from soboo_mta.spool.spool import sweep_for
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.unit import StoreError
+from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.keys import operator_keys
+
+_SWEEP_EVERY = timedelta(minutes=10)
+_PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
+_log = structlog.get_logger(__name__)
+
+
+async def run_control(settings: Settings) -> int:
+    """Do the duties in a process of their own until SIGTERM or SIGINT."""
+    engine = open_engine(settings.store_url)
+    writer = Writer(engine, options=writer_options(settings))
+    await writer.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            duties = group.create_task(Control(settings).run(writer))
+            await told_to_stop()
+            duties.cancel()
+    finally:
+        await writer.close()
+        engine.dispose()
+    return 0
+
+
+async def told_to_stop() -> None:
+    """Return at SIGTERM or SIGINT, or when the parent process is gone."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    parent = os.getppid()
+    while not told.is_set() and os.getppid() == parent:
+        try:
+            async with asyncio.timeout(_PARENT_LOOK.total_seconds()):
+                await told.wait()
+        except TimeoutError:
+            continue
+
+
+@dataclass(slots=True)
+class Control:
+    """Builds and runs the duties on the writer of the process they are in."""
+
+    settings: Settings
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    async def run(self, writer: Writer) -> None:
+        """Watch and sweep until cancelled."""
+        monitor = await self._monitor(writer)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(monitor.run())
+            group.create_task(self._sweep(writer))
+
+    async def _monitor(self, writer: Writer) -> Monitor:
+        settings, clock = self.settings, self.clock
+        operator = settings.identity(await writer.read(operator_keys))
+        recursive = DnsResolver(options=resolver_options(settings), clock=clock)
+        return Monitor(
+            check=DomainCheck(
+                resolver=AuthoritativeResolver(
+                    recursive=recursive, options=authoritative_options(settings)
+                ),
+                operator=operator,
+                suffixes=SuffixList(),
+                clock=clock,
+                options=check_options(settings),
+            ),
+            book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
+            operator=operator,
+            clock=clock,
+            options=monitor_options(settings),
+            operator_facts=lambda: None,
+        )
+
+    async def _sweep(self, writer: Writer) -> None:
+        options = spool_options(self.settings)
+        while True:
+            try:
+                rows = await sweep_for(writer, options, now=self.clock.unix_ms())
+                _log.info("swept", rows=rows)
+            except StoreError as error:
+                EventLog().store_trouble(str(error))
+            await asyncio.sleep(_SWEEP_EVERY.total_seconds())

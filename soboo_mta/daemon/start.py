@@ -1,0 +1,84 @@
+"""From the settings to running processes: the store made ready, sockets bound, roles.
+
+Nothing that a fork must not copy (threads, connections, event loops) exists before it.
+"""
+
+import gc
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+import uvloop
+
+from soboo_mta.daemon.control import Control, run_control
+from soboo_mta.daemon.logs import set_up_logs
+from soboo_mta.daemon.supervisor import Supervisor
+from soboo_mta.daemon.worker import Worker
+from soboo_mta.net.smtp_server.server import Listener, bind
+from soboo_mta.settings import Settings
+from soboo_mta.settings.sections import ListenerTls
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.migrate import upgrade
+
+
+class StartError(Exception):
+    """The relay can't start; the text says what to change."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the relay until it is told to stop; return the exit code.
+
+    Raises StartError, StoreError or SecretError where it can't start.
+    """
+    set_up_logs(settings.log.level)
+    settings.master_key()  # refuses to start without, before anything is bound
+    _prepare_store(settings)
+    listeners = _bind(settings)
+    if settings.worker_count == 0:
+        return _run(partial(_alone, settings, listeners))
+    roles: dict[str, Callable[[], int]] = {
+        f"worker {number}": partial(_run, partial(_relay, settings, listeners))
+        for number in range(1, settings.worker_count + 1)
+    }
+    roles["control"] = partial(_run, partial(_control, settings))
+    grace = settings.server.stop_within.total_seconds()
+    gc.freeze()  # what is loaded by now is shared with the children: never traced
+    return Supervisor(roles=roles, grace_seconds=grace).run()
+
+
+def _prepare_store(settings: Settings) -> None:
+    engine = open_engine(settings.store_url)
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def _bind(settings: Settings) -> tuple[Listener, ...]:
+    listeners: list[Listener] = []
+    for one in settings.listeners:
+        try:
+            bound = bind(str(one.address), one.port)
+        except OSError as error:
+            raise StartError(
+                f"[[listeners]] {one.address} port {one.port}: {error.strerror}"
+            ) from error
+        implicit = one.tls is ListenerTls.IMPLICIT
+        listeners.append(Listener(bound, implicit_tls=implicit))
+    return tuple(listeners)
+
+
+def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
+    return uvloop.run(main())
+
+
+async def _alone(settings: Settings, listeners: tuple[Listener, ...]) -> int:
+    """Worker and control in one process."""
+    return await Worker(settings, listeners, control=Control(settings)).run()
+
+
+async def _relay(settings: Settings, listeners: tuple[Listener, ...]) -> int:
+    return await Worker(settings, listeners, control=None).run()
+
+
+async def _control(settings: Settings) -> int:
+    return await run_control(settings)

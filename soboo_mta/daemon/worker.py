@@ -1,0 +1,220 @@
+"""One relay worker: every room's object built here, then run until told to stop.
+
+Order at the end: stop accepting, let clients finish, drain what departs, settle, give the
+lease up, close the store. A lost lease is taken anew under another epoch.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from soboo_mta.daemon.control import Control, told_to_stop
+from soboo_mta.events.log import EventLog
+from soboo_mta.formats.dkim import Signer
+from soboo_mta.formats.verp import VerpSigner
+from soboo_mta.identity.state import Facts, Operator
+from soboo_mta.mail.ids import MessageIds
+from soboo_mta.net.clock import SystemClock
+from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.smtp_client import SmtpConnector
+from soboo_mta.net.smtp_server.server import Listener, SubmissionServer
+from soboo_mta.settings import Settings
+from soboo_mta.settings.options import (
+    acceptance_options,
+    client_options,
+    directory_options,
+    listener_options,
+    resolver_options,
+    spool_options,
+    transfer_options,
+    verp_keys,
+    writer_options,
+)
+from soboo_mta.spool.capacity import Capacity
+from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.spool import Spool
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.unit import StoreError
+from soboo_mta.store.writer import Writer
+from soboo_mta.submission.acceptance import Acceptance
+from soboo_mta.tenancy.directory import Directory
+from soboo_mta.tenancy.keys import operator_keys
+from soboo_mta.tenancy.quota import Quota
+from soboo_mta.transfer.departure import Departures
+from soboo_mta.transfer.engine import TransferEngine
+from soboo_mta.transfer.route import SiteFinder
+
+_FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
+
+
+class Worker:
+    """Built from the settings; `run` opens everything and closes it again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[Listener],
+        *,
+        control: Control | None,
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._control = control
+        self._clock = SystemClock()
+        self._log = EventLog()
+        self._operator = settings.identity()
+        self._writer = Writer(
+            open_engine(settings.store_url), options=writer_options(settings)
+        )
+        self._lease = WorkerLease(writer=self._writer, clock=self._clock)
+        self._directory = Directory(
+            writer=self._writer,
+            master=settings.master_key(),
+            clock=self._clock,
+            options=directory_options(settings),
+        )
+        self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
+        self._engine = self._build_engine()
+        self._server = self._build_server()
+
+    async def run(self) -> int:
+        """Work until SIGTERM or SIGINT; return the exit code."""
+        async with AsyncExitStack() as stack:
+            await self._writer.start()
+            stack.push_async_callback(self._writer.close)
+            await self._take_number()
+            await self._follow()
+            async with asyncio.TaskGroup() as group:
+                beats = [
+                    group.create_task(self._renew_for_ever()),
+                    group.create_task(self._follow_for_ever()),
+                ]
+                if self._control is not None:
+                    beats.append(group.create_task(self._control.run(self._writer)))
+                group.create_task(self._engine.run())
+                await self._engine.started.wait()
+                await self._server.start(self._listeners)
+                await told_to_stop()
+                await self._stop()
+                for beat in beats:
+                    beat.cancel()
+            await self._lease.release()
+        return 0
+
+    async def _stop(self) -> None:
+        grace = self._settings.server.stop_within
+        began = self._clock.monotonic()
+        await self._server.stop(grace)
+        left = grace - timedelta(seconds=self._clock.monotonic() - began)
+        await self._engine.drain(max(left, timedelta(0)))
+
+    # ---- what is done again and again
+
+    async def _take_number(self) -> None:
+        await self._lease.register(host=socket.gethostname(), process=os.getpid())
+        self._ids.take_number(self._lease.number, floor=self._lease.floor)
+
+    async def _renew_for_ever(self) -> None:
+        pause = self._lease.options.renew_every.total_seconds()
+        while True:
+            await asyncio.sleep(pause)
+            number, epoch = self._lease.number, self._lease.epoch
+            try:
+                if not await self._lease.renew(self._engine.acknowledged_generation()):
+                    self._log.lease_lost(number, epoch)
+                    await self._take_number()
+            except StoreError as error:
+                self._log.store_trouble(str(error))
+
+    async def _follow_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
+            try:
+                await self._follow()
+            except StoreError as error:
+                self._log.store_trouble(str(error))
+
+    async def _follow(self) -> None:
+        """Learn what changed: who may send and sign, and the operator's own keys."""
+        before = self._directory.generation
+        await self._directory.refresh()
+        if self._directory.generation != before:
+            keys = await self._writer.read(operator_keys)
+            if keys != self._operator.keys:
+                self._operator = self._settings.identity(keys)
+
+    def _the_operator(self) -> tuple[Operator, Facts | None]:
+        return self._operator, None
+
+    # ---- building
+
+    def _build_engine(self) -> TransferEngine:
+        settings, clock = self._settings, self._clock
+        options = transfer_options(settings)
+        self._spool = Spool(
+            writer=self._writer,
+            lease=self._lease,
+            clock=clock,
+            options=spool_options(settings),
+        )
+        chance = random.SystemRandom()
+        resolver = DnsResolver(options=resolver_options(settings), clock=clock)
+        return TransferEngine(
+            spool=self._spool,
+            ledger=self._writer,
+            lease=self._lease,
+            log=self._log,
+            capacity=Capacity(writer=self._writer, lease=self._lease),
+            departures=Departures(
+                identities=self._directory,
+                operator=self._the_operator,
+                verp=VerpSigner(*verp_keys(settings)),
+                signer=Signer(),
+                lease=self._lease,
+                clock=clock,
+                options=options.departure,
+            ),
+            finder=SiteFinder(resolver=resolver, clock=clock, options=options.resolve),
+            connector=SmtpConnector(options=client_options(settings)),
+            sources=self._operator.sources,
+            clock=clock,
+            random=chance,
+            options=options,
+        )
+
+    def _build_server(self) -> SubmissionServer:
+        settings = self._settings
+        acceptance = Acceptance(
+            directory=self._directory,
+            spool=self._spool,
+            quota=Quota(
+                writer=self._writer, directory=self._directory, clock=self._clock
+            ),
+            ids=self._ids,
+            clock=self._clock,
+            log=self._log,
+            operator=self._operator,
+            options=acceptance_options(settings),
+            on_accepted=self._engine.offer,
+            room_for=self._engine.room_for,
+        )
+        return SubmissionServer(
+            acceptance=acceptance,
+            options=listener_options(settings),
+            tls=_tls(settings),
+        )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls.certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(
+        settings.tls.certificate_file, settings.tls.private_key_file
+    )
+    return context

@@ -1,0 +1,142 @@
+"""check-config and secret: what an operator sees before the first start."""
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from soboo_mta.__main__ import main
+from soboo_mta.tenancy.secrets import MasterKey
+
+CONFIG = """
+[secrets]
+master_key_file = "keys/master.key"
+[operator]
+domain = "esp.example"
+[[listeners]]
+address = "127.0.0.1"
+port = 2525
+tls = "none"
+[[sources]]
+name = "default"
+public_address = "8.8.8.8"
+ehlo_name = "mta1.esp.example"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "soboo.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["soboo-mta", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    code = end.value.code or 0
+    assert isinstance(code, int)
+    return code
+
+
+def test_a_missing_master_key_is_a_fault_and_a_made_one_is_good(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "check-config") == 2
+    assert "cannot read the master key" in capsys.readouterr().err
+    assert run(monkeypatch, "secret", "generate") == 0
+    assert run(monkeypatch, "check-config") == 0
+    out = capsys.readouterr().out
+    assert out.endswith("soboo.toml: good\n")
+    assert stat.S_IMODE((folder / "keys/master.key").stat().st_mode) == 0o600
+
+
+def test_a_master_key_is_never_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "secret", "generate") == 0
+    before = (folder / "keys/master.key").read_text()
+    assert run(monkeypatch, "secret", "generate") == 1
+    assert (folder / "keys/master.key").read_text() == before
+
+
+def test_a_master_key_for_the_environment_is_printed_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CONFIG.replace('master_key_file = "keys/master.key"', 'master_key_env = "K"')
+    (folder / "soboo.toml").write_text(text)
+    assert run(monkeypatch, "secret", "generate") == 0
+    key = capsys.readouterr().out.strip()
+    assert MasterKey.from_text(key).to_text() == key
+    monkeypatch.setenv("K", key)
+    assert run(monkeypatch, "check-config") == 0
+    assert key not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_refused_settings_exit_with_2_and_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("soboo.toml").write_text(CONFIG + "[delivery]\nprot = 25\n")
+    for words in (["check-config"], ["queue", "list"], ["serve"]):
+        assert run(monkeypatch, *words) == 2
+        assert "did you mean 'port'?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_set_is_shown_in_the_files_own_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "postgresql://soboo:hunter2@db/soboo"
+    set_here = f'[dns]\nresolvers = ["127.0.0.1:54"]\ntimeout = "90s"\nlifetime = "2m"\n[store]\nurl = "{url}"\n'
+    Path("soboo.toml").write_text(CONFIG + set_here)
+    run(monkeypatch, "check-config")
+    out = capsys.readouterr().out
+    assert 'resolvers = ["127.0.0.1:54"]\ntimeout = "90s"\n' in out
+    assert 'url = "postgresql://soboo:***@db/soboo"' in out
+    assert "hunter2" not in out
+    assert "[retry]" not in out
+    run(monkeypatch, "check-config", "--all")
+    assert '[retry]\nsteps = ["5m", "15m"' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_certificate_that_does_not_load_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tls = '[tls]\ncertificate_file = "c.pem"\nprivate_key_file = "k.pem"\n'
+    Path("soboo.toml").write_text(CONFIG + tls)
+    run(monkeypatch, "secret", "generate")
+    assert run(monkeypatch, "check-config") == 2
+    assert "[tls]" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_warnings_go_beside_and_do_not_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("soboo.toml").write_text(CONFIG + "[delivery]\nprivate_destinations = true\n")
+    run(monkeypatch, "secret", "generate")
+    assert run(monkeypatch, "check-config") == 0
+    assert "warning: [delivery] private_destinations is on" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_harness_store_does_not_start_once_mail_could_leave(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    var = '[server]\ndata_directory = "var"\n'
+    route = '[[routes]]\ndomain = "*"\nnext_hop = "127.0.0.1:2600"\n'
+    Path("soboo.toml").write_text(CONFIG + var + route)
+    for words in (
+        "secret generate",
+        "tenant add acme",
+        "domain add acme.example --tenant acme --assume-verified",
+    ):
+        assert run(monkeypatch, *words.split()) == 0, capsys.readouterr().err
+    Path("soboo.toml").write_text(CONFIG + var)
+    assert run(monkeypatch, "serve") == 2
+    error = capsys.readouterr().err
+    assert "the domain acme.example: assume_verified is for test harnesses" in error

@@ -1,0 +1,407 @@
+"""The commands about tenants, credentials, domains and keys, as an operator types them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert, select
+from typer import Typer
+from typer.testing import CliRunner
+
+from soboo_mta.cli import credential, domain, key, tenant
+from soboo_mta.cli.accounts.apply import apply
+from soboo_mta.cli.context import CliStore, open_store
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.store import schema
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import TenancyError, find_login
+from soboo_mta.tenancy.domains import DomainView, the_domain
+from tests.fakes.tenancy import MASTER, NAME
+
+SETTINGS = """
+[secrets]
+master_key_file = "master.key"
+[server]
+data_directory = "var"
+[operator]
+domain = "esp.example"
+[[listeners]]
+address = "127.0.0.1"
+port = 2525
+tls = "none"
+[[sources]]
+name = "default"
+public_address = "8.8.8.8"
+ehlo_name = "mta1.esp.example"
+[dns]
+resolvers = ["127.0.0.1:9"]
+timeout = "100ms"
+lifetime = "100ms"
+"""
+
+
+def _app() -> Typer:
+    app = Typer()
+    app.add_typer(tenant.app, name="tenant")
+    app.add_typer(credential.app, name="credential")
+    app.add_typer(domain.app, name="domain")
+    app.add_typer(key.app, name="key")
+    app.command("apply")(apply)
+    return app
+
+
+APP = _app()
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    MASTER.write_new(tmp_path / "master.key")
+    path = tmp_path / "soboo.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture
+def store(config: Path) -> CliStore:
+    return open_store(config)
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    def typed(*words: str, code: int = 0, answer: str | None = None) -> str:
+        """Run a command; return what it printed. Our own errors are raised."""
+        result = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)}).invoke(
+            APP, list(words), input=answer
+        )
+        error = result.exception
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return typed
+
+
+def view(store: CliStore) -> DomainView:
+    return read_now(store.engine, lambda at: the_domain(at, NAME))
+
+
+def slots(store: CliStore) -> dict[str, str]:
+    return {str(one.selector): one.state.value for one in view(store).settings.keys}
+
+
+def events(store: CliStore) -> list[str]:
+    query = select(schema.event.c.kind).order_by(schema.event.c.id)
+    return list(read_now(store.engine, lambda at: at.execute(query).scalars().all()))
+
+
+def with_customer(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.com", "--tenant", "acme")
+
+
+# ---- tenants and credentials
+
+
+def test_a_tenant_is_added_changed_and_listed(run: Run) -> None:
+    assert "there are no tenants" in run("tenant", "list")
+    assert "next: soboo-mta credential add" in run(
+        "tenant", "add", "acme", "--daily", "9"
+    )
+    run("tenant", "set", "acme", "--name", "Acme Ltd", "--hourly", "5", "--daily", "-1")
+    listed = run("tenant", "list")
+    assert "Acme Ltd" in listed
+    assert "no limit" in listed
+    (values,) = json.loads(run("tenant", "list", "--json"))
+    assert (values["hourly_quota"], values["daily_quota"]) == (5, None)
+
+
+def test_a_suspended_tenants_gate_is_closed_and_opened_again(
+    run: Run, store: CliStore
+) -> None:
+    run("tenant", "add", "acme")
+    query = select(schema.gate.c.scope, schema.gate.c.subject, schema.gate.c.reason)
+
+    def gates() -> list[tuple[str, ...]]:
+        return [
+            tuple(r) for r in read_now(store.engine, lambda at: at.execute(query).all())
+        ]
+
+    run("tenant", "suspend", "acme")
+    run("tenant", "suspend", "acme")
+    assert gates() == [("tenant", "acme", "tenant-suspended")]
+    run("tenant", "resume", "acme")
+    assert gates() == []
+    assert events(store) == ["tenant-added", "tenant-suspended", "tenant-resumed"]
+
+
+def test_an_unknown_tenant_is_an_error_that_says_what_to_do(run: Run) -> None:
+    with pytest.raises(TenancyError, match="add one with `tenant add`"):
+        run("tenant", "suspend", "nobody")
+
+
+def test_a_secret_is_shown_once_and_is_the_right_one(run: Run, store: CliStore) -> None:
+    run("tenant", "add", "acme")
+    shown = run(
+        "credential", "add", "app", "--tenant", "acme", "--network", "10.0.0.0/8"
+    )
+    found = re.search(r"[a-z2-7]{32}", shown)
+    assert found
+    login = read_now(store.engine, lambda at: find_login(at, "app"))
+    assert login is not None
+    assert login[1] == MASTER.credential_hash("app", found.group())
+    listed = run("credential", "list")
+    assert found.group() not in listed
+    assert "10.0.0.0/8" in listed
+    assert "never" in listed
+
+
+def test_a_credential_is_renewed_and_revoked(run: Run) -> None:
+    (first,) = json.loads(run("credential", "add", "app", "--operator", "--json"))
+    (second,) = json.loads(run("credential", "renew", "app", "--json"))
+    assert first["tenant"] is None
+    assert first["secret"] != second["secret"]
+    assert "revoked app" in run("credential", "revoke", "app")
+    listed = json.loads(run("credential", "list", "--json"))
+    assert all(one["revoked_at"] is not None for one in listed)
+    assert all("secret" not in one for one in listed)
+
+
+@pytest.mark.parametrize("more", [[], ["--tenant", "acme", "--operator"]])
+def test_a_credential_has_one_owner(run: Run, more: list[str]) -> None:
+    with pytest.raises(FormatError, match="say whose"):
+        run("credential", "add", "app", *more)
+
+
+# ---- domains
+
+
+def test_adding_a_domain_shows_what_to_publish(run: Run, store: CliStore) -> None:
+    run("tenant", "add", "acme")
+    shown = run("domain", "add", "customer.com", "--tenant", "acme")
+    token = view(store).settings.token
+    for name in ("bounce", "sb1._domainkey", "sb2._domainkey", "sb3._domainkey"):
+        assert f"{name}.customer.com." in shown
+    assert f"{token}.b.esp.example." in shown
+    assert "soboo-mta domain verify customer.com" in shown
+    listed = run("domain", "list")
+    assert "customer.com" in listed
+    assert "not looked at yet" in listed
+
+
+def test_records_come_as_table_zone_and_json(run: Run, store: CliStore) -> None:
+    with_customer(run)
+    token = view(store).settings.token
+    zone = run("domain", "records", "customer.com", "--format", "zone")
+    assert f"bounce.customer.com. IN CNAME {token}.b.esp.example." in zone
+    records = json.loads(run("domain", "records", "customer.com", "--format", "json"))
+    assert {one["type"] for one in records} >= {"CNAME", "TXT"}
+    every = json.loads(run("domain", "records", "--all", "--format", "json"))
+    assert every == records
+    ours = run("domain", "records", "--operator", "--format", "zone")
+    p = view(store).settings.keys[0].p
+    assert f"sb1.{token}.k.esp.example. IN TXT" in ours
+    assert p[:60] in ours
+
+
+@pytest.mark.parametrize("words", [[], ["customer.com", "--all"]])
+def test_records_of_what_has_to_be_said(run: Run, words: list[str]) -> None:
+    with_customer(run)
+    with pytest.raises(FormatError, match="say which"):
+        run("domain", "records", *words)
+
+
+def test_a_silent_dns_verifies_nothing_and_says_so(run: Run, store: CliStore) -> None:
+    with_customer(run)
+    shown = run("domain", "verify", "customer.com", code=1)
+    assert "unknown" in shown
+    assert "nothing proves yet" in shown
+    assert view(store).verified_at is None
+    checks = json.loads(run("domain", "list", "--json"))[0]["records"]
+    assert {one["status"] for one in checks} == {"unknown"}
+
+
+def test_assume_verified_is_refused_where_mail_can_reach_the_world(run: Run) -> None:
+    run("tenant", "add", "acme")
+    with pytest.raises(TenancyError, match="assume_verified is for test harnesses"):
+        run("domain", "add", "customer.com", "--tenant", "acme", "--assume-verified")
+
+
+def test_a_domain_is_changed_and_released_after_a_question(
+    run: Run, store: CliStore
+) -> None:
+    with_customer(run)
+    run(
+        "domain", "set", "customer.com", "--on-broken", "refuse", "--sign-with-operator"
+    )
+    settings = view(store).settings
+    assert (settings.on_broken, settings.sign_with_operator) == ("refuse", True)
+    run("domain", "release", "customer.com", answer="n\n", code=1)
+    assert view(store).settings == settings
+    run("domain", "release", "customer.com", "--yes")
+    with pytest.raises(TenancyError, match="domain list"):
+        view(store)
+    assert events(store)[-1] == "domain-released"
+
+
+# ---- keys
+
+
+def worker(store: CliStore, *, acknowledged: int, lease: int = 60_000) -> None:
+    def write(at: Connection) -> None:
+        at.execute(
+            insert(schema.worker).values(
+                number=3,
+                epoch=1,
+                lease_until=store.clock.unix_ms() + lease,
+                started_at=0,
+                host="relay1",
+                process=77,
+                acknowledged=acknowledged,
+            )
+        )
+
+    write_now(store.engine, write)
+
+
+def test_an_emergency_swaps_and_revokes(run: Run, store: CliStore) -> None:
+    with_customer(run)
+    shown = run("key", "rotate", "customer.com", "--emergency", "--yes")
+    assert "selector sb2: signs from now on" in shown
+    assert "selector sb1: revoked" in shown
+    assert slots(store) == {"sb1": "revoked", "sb2": "active", "sb3": "next"}
+    assert events(store)[-3:] == ["key-activated", "key-revoked", "key-created"]
+    listed = run("key", "list", "customer.com")
+    assert "revoked" in listed
+    assert len(json.loads(run("key", "list", "--json"))) == 3
+
+
+def test_an_emergency_asks_where_no_next_key_was_seen(
+    run: Run, store: CliStore
+) -> None:
+    with_customer(run)
+    shown = run("key", "rotate", "customer.com", "--emergency", answer="n\n", code=1)
+    assert "no next key was seen in DNS" in shown
+    assert slots(store) == {"sb1": "active", "sb2": "next"}
+
+
+def test_nothing_is_revoked_before_every_live_worker_acknowledged(
+    run: Run, store: CliStore
+) -> None:
+    with_customer(run)
+    worker(store, acknowledged=0)
+    words = ("key", "rotate", "customer.com", "--emergency", "--yes", "--wait", "0.2")
+    shown = run(*words, code=1)
+    assert "worker 3, process 77 on relay1" in shown
+    number = view(store).settings.keys[0].key_id
+    assert f"soboo-mta key revoke {number}" in shown
+    assert slots(store) == {"sb1": "retiring", "sb2": "active"}
+    assert "nothing was revoked" in run(
+        "key", "revoke", str(number), "--wait", "0", code=1
+    )
+    acknowledge = schema.worker.update().values(acknowledged=1_000)
+    write_now(store.engine, lambda at: at.execute(acknowledge))
+    run("key", "revoke", str(number))
+    assert slots(store) == {"sb1": "revoked", "sb2": "active", "sb3": "next"}
+
+
+def test_a_dead_worker_is_not_waited_for(run: Run, store: CliStore) -> None:
+    with_customer(run)
+    worker(store, acknowledged=0, lease=-1)
+    run("key", "rotate", "customer.com", "--emergency", "--yes", "--wait", "0")
+    assert slots(store)["sb1"] == "revoked"
+
+
+def test_a_planned_rotation_waits_for_the_next_key_to_be_seen(run: Run) -> None:
+    with_customer(run)
+    with pytest.raises(TenancyError, match=r"domain verify customer\.com"):
+        run("key", "rotate", "customer.com")
+
+
+def test_the_operators_keys_are_made_once_and_rotate(run: Run) -> None:
+    assert "selector sb1, active" in run("key", "operator")
+    with pytest.raises(TenancyError, match="has keys already"):
+        run("key", "operator")
+    assert "selector sb1: revoked" in run("key", "rotate", "--operator", "--emergency")
+    with pytest.raises(FormatError, match="say whose"):
+        run("key", "rotate")
+
+
+def test_a_key_is_brought_along(run: Run, store: CliStore, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    with_customer(run)
+    pem = rsa.generate_private_key(65_537, 1024).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    path = tmp_path / "their.pem"
+    path.write_bytes(pem)
+    words = ("key", "import", "customer.com", "--selector", "theirs", "--file")
+    assert "selector theirs, next" in run(*words, str(path))
+    assert slots(store)["theirs"] == "next"
+    with pytest.raises(FormatError, match=r"nowhere\.pem"):
+        run(*words, str(tmp_path / "nowhere.pem"))
+
+
+# ---- apply
+
+TENANTS = """
+[[tenant]]
+id = "acme"
+[[tenant.credential]]
+user_name = "app"
+[[tenant.domain]]
+name = "customer.com"
+"""
+
+
+def test_apply_shows_its_changes_and_the_second_time_none(
+    run: Run, store: CliStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text(TENANTS)
+    assert "+ tenant acme" in run("apply", "-f", str(path), "--dry-run")
+    shown = run("apply", "-f", str(path))
+    for line in ("+ tenant acme", "+ credential app of acme", "+ domain customer.com"):
+        assert line in shown
+    assert re.search(r"[a-z2-7]{32}", shown)
+    assert "nothing to change" in run("apply", "-f", str(path))
+    assert events(store) == ["credential-added", "tenant-added", "domain-added"]
+
+
+def test_apply_as_json_carries_the_secrets(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text(TENANTS)
+    done = json.loads(run("apply", "-f", str(path), "--json"))
+    assert len(done["changes"]) == 3
+    assert len(done["credentials"][0]["secret"]) == 32
+    again = json.loads(run("apply", "-f", str(path), "--json"))
+    assert again == {"changes": [], "credentials": []}
+
+
+def test_apply_says_what_differs_and_keeps_the_gate(
+    run: Run, store: CliStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text('[[tenant]]\nid = "acme"\n')
+    run("apply", "-f", str(path))
+    path.write_text('[[tenant]]\nid = "acme"\nsuspended = true\ndaily_quota = 5\n')
+    shown = run("apply", "-f", str(path))
+    assert "~ tenant acme: suspended no → yes, daily_quota none → 5" in shown
+    gates = read_now(store.engine, lambda at: at.execute(select(schema.gate)).all())
+    assert len(gates) == 1
+
+
+def test_apply_refuses_to_assume_where_mail_can_reach_the_world(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text(TENANTS + "assume_verified = true\n")
+    with pytest.raises(TenancyError, match="test harnesses"):
+        run("apply", "-f", str(path))
