@@ -1,0 +1,64 @@
+# `make setup` makes .venv from requirements.lock; every other target calls it. Each target
+# prints what it runs.
+
+PYTHON ?= python3
+PEERS ?= ../shared/peers
+BIN := .venv/bin
+
+.PHONY: setup demo test check interop fuzz chaos bench rfc lock clean
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "soboo-mta needs Python 3.11 or later: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m soboo_mta demo
+
+test: setup
+	$(BIN)/pytest -n 2
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+# Real peers: Debian packages, installed first where this runs as root.
+interop: setup
+	tests/interop/prepare.sh
+	$(BIN)/pytest tests/interop tests/chaos
+
+# The properties again with many more examples than `make test` tries.
+fuzz: setup
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 2 tests/unit/formats tests/unit/mail tests/unit/identity
+
+# kill -9 at named points, 200 rounds (25 in `make interop`).
+chaos: setup
+	SOBOO_CHAOS_ROUNDS=200 $(BIN)/pytest tests/chaos
+
+# PEERS is a folder with the bench rig (run.sh); see docs/performance.md.
+bench: setup
+	@test -x "$(PEERS)/bench.sh" || \
+	  { echo "no bench rig at $(PEERS): make bench PEERS=/path/to/it" >&2; exit 1; }
+	"$(PEERS)/bench.sh" 5 "10 50" 10240 "postfix $(CURDIR)/bench/peer-one.sh $(CURDIR)/bench/peer.sh"
+
+rfc: setup
+	$(BIN)/python tools/rfc_index.py
+
+lock: setup
+	$(BIN)/python -m pip install --quiet pip-tools
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	  --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs what the interop and chaos tests talk to, where something is missing: real MTAs'
+# clients and verifiers from Debian, nodemailer from npm. Needs root to install.
+set -eu
+cd "$(dirname "$0")/../.."
+
+missing=""
+need() { # need PACKAGE TEST…: note the package unless its test succeeds
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+need postfix test -x /usr/sbin/postfix
+need swaks command -v swaks
+need opendkim test -x /usr/sbin/opendkim
+need opendkim-tools command -v opendkim-testmsg
+need libmail-dkim-perl perl -MMail::DKIM -e 1
+need libmail-spf-perl perl -MMail::SPF -e 1
+need libnet-dns-perl perl -MNet::DNS -e 1
+need strace command -v strace
+need python3-django /usr/bin/python3 -c 'import django'
+need nodejs command -v node
+need npm command -v npm
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "install these first, or run as root:$missing" >&2
+        exit 1
+    fi
+    echo "installing:$missing"
+    # An install must not start services: the tests start what they need.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        trap 'rm -f $policy' EXIT
+    fi
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
+
+modules=.venv/interop
+if [ ! -d $modules/node_modules/nodemailer ]; then
+    mkdir -p $modules
+    npm install --silent --no-audit --no-fund --prefix $modules nodemailer@6.9.16
+fi

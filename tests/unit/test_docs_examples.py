@@ -1,0 +1,65 @@
+"""What the documents tell people to type exists: commands, their options, settings."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from soboo_mta.cli.app import app
+from soboo_mta.settings import load
+from soboo_mta.settings.checks import warnings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> Iterator[str]:
+    """Each `soboo-mta …` that a page shows in a block or between backticks."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        yield from re.findall(r"(?m)^soboo-mta ([^#&\n]+)", text)
+        yield from re.findall(r"`soboo-mta ([^`]+)`", text.replace("\n", " "))
+
+
+@pytest.mark.parametrize("line", sorted({" ".join(one.split()) for one in commands()}))
+def test_a_documented_command_parses(line: str) -> None:
+    words = shlex.split(line)
+    command = root = typer.main.get_command(app)
+    while words and (below := getattr(command, "commands", {}).get(words[0])):
+        command = below
+        words = words[1:]
+    if words:  # else a page names the command in passing: that it exists is enough
+        assert not getattr(command, "commands", {}), f"there is no {words[0]}"
+        command.make_context(line, words)
+    assert command is not root
+
+
+def test_pages_show_commands_at_all() -> None:
+    assert len(set(commands())) > 15
+
+
+def test_every_make_target_that_pages_name_exists() -> None:
+    targets = set(re.findall(r"(?m)^(\w+):", (ROOT / "Makefile").read_text()))
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        named = re.findall(
+            r"(?m)(?:^    |`)make (\w+)", page.read_text(encoding="utf-8")
+        )
+        assert set(named) <= targets, page.name
+
+
+def test_the_readmes_settings_load_without_a_warning(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.+?)```", readme, re.DOTALL)
+    (tmp_path / "soboo.toml").write_text(block)
+    lines = warnings(load(tmp_path / "soboo.toml"))
+    # 198.51.100.0/24 is for documents (RFC 5737 §3): that it is not public is all there is.
+    assert [line for line in lines if "198.51.100.25" not in line] == []
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for page in [*PAGES, *ROOT.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,145 @@
+"""Writes docs/rfc.md: each section of an RFC that the code names, with the files.
+
+    python tools/rfc_index.py
+
+The titles and what is honoured of each RFC stand here; the sections and files come from
+the code. A new RFC needs its line in `RFCS`.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CODE = ROOT / "soboo_mta"
+INDEX = ROOT / "docs" / "rfc.md"
+WHOLE = "whole"  # named without a section
+_NAMED = re.compile(r"RFC (\d{3,5})((?:,? (?:and )?§[\d.]*\d)*)")
+_SECTION = re.compile(r"§([\d.]*\d)")
+_HEAD = """\
+# RFCs and where they are honoured
+
+Each section that the code names, with the files that name it. Written by
+`make rfc`; `tests/unit/test_docs_rfc.py` keeps both directions true: what the code names is
+listed here, and what is listed here is named in that file.
+"""
+
+RFCS = {
+    1034: ("Domain names: concepts", "look-ups; a chain of CNAMEs ends"),
+    1035: ("Domain names: implementation", "look-ups, zone files"),
+    1123: ("Requirements for Internet hosts", "client behaviour of SMTP"),
+    1870: ("SMTP SIZE", "announced, and checked at MAIL and at the final dot"),
+    1982: ("Serial number arithmetic", "zone serials"),
+    2034: ("SMTP ENHANCEDSTATUSCODES", "every reply has one"),
+    2045: ("MIME part one", "read; never rewritten"),
+    2047: ("MIME part three: encoded words", "in display names of From"),
+    2104: ("HMAC", "signed reverse-paths"),
+    2181: ("Clarifications to DNS", "TTLs, names"),
+    2182: ("Selection of secondary name servers", "several servers of a zone"),
+    2308: ("Negative caching of DNS", "NXDOMAIN, NODATA, failure"),
+    2505: ("Anti-spam recommendations", "what a Received field says"),
+    2920: ("SMTP PIPELINING", "both sides"),
+    3207: ("SMTP STARTTLS", "both sides"),
+    3461: ("SMTP DSN", "xtext; the extension is not announced"),
+    3463: ("Enhanced status codes", "read and written"),
+    3464: ("Delivery status notifications", "actions' names"),
+    3597: ("Unknown DNS types", "zone files"),
+    3848: ("ESMTP transmission types", "the `with` of Received"),
+    4033: ("DNSSEC introduction", "left to the resolver"),
+    4592: ("Wildcards in DNS", "the lab's authority"),
+    4616: ("SASL PLAIN", "submission"),
+    4648: ("Base encodings", "reverse-paths, tokens"),
+    4871: ("DKIM, first edition", "obsolete: as read in old keys"),
+    4954: ("SMTP AUTH", "PLAIN and LOGIN"),
+    5234: ("ABNF", "grammars"),
+    5321: ("SMTP", "both sides, without relaying for strangers and VRFY"),
+    5322: ("Internet Message Format", "From strictly; the rest kept octet for octet"),
+    5598: ("Internet mail architecture", "words"),
+    5869: ("HKDF", "keys from the master key"),
+    5890: ("IDNA definitions", "A-labels"),
+    5891: ("IDNA protocol", "domains parsed at the door"),
+    6152: ("SMTP 8BITMIME", "both sides"),
+    6376: ("DKIM", "signing at departure, verification of key records"),
+    6409: ("Message submission", "ports 587 and 465"),
+    6530: ("Internationalised mail: overview", "SMTPUTF8"),
+    6531: ("SMTP SMTPUTF8", "both sides"),
+    6532: ("Internationalised headers", "UTF-8 in headers"),
+    6598: ("Shared address space", "not a public destination"),
+    6647: ("Greylisting", "recognised; first retry sooner"),
+    6761: ("Special-use domain names", "not looked up"),
+    7208: ("SPF", "records for sources; evaluation when domains are checked"),
+    7435: ("Opportunistic security", "TLS towards MX hosts"),
+    7489: ("DMARC, first edition", "discovery by the public suffix list"),
+    7504: ("SMTP 521 and 556", "a null MX is 556"),
+    7505: ("Null MX", "fails without connecting"),
+    8058: ("One-click unsubscribe", "its fields are signed"),
+    8174: ("Requirement words", "words"),
+    8301: ("DKIM algorithm update", "no SHA-1, no short keys"),
+    8314: ("TLS for submission", "implicit TLS on 465"),
+    8461: ("MTA-STS", "not yet"),
+    8463: ("DKIM Ed25519", "a second signature where set"),
+    8601: (
+        "Authentication-Results",
+        "a submitted one is taken out; the lab writes its own",
+    ),
+    8689: ("SMTP REQUIRETLS", "not yet"),
+    9989: ("DMARC", "tree walk and alignment, before each departure"),
+}
+
+References = dict[tuple[int, str], set[str]]
+
+
+def references(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (number, section) of each RFC named in `text`; WHOLE without a section.
+
+    White space is taken as one space, comment marks and all: a reference may be wrapped.
+    """
+    flat = re.sub(r"\s*\n\s*(?:# )?", " ", text)
+    for found in _NAMED.finditer(flat):
+        sections = _SECTION.findall(found[2]) or [WHOLE]
+        yield from ((int(found[1]), section) for section in sections)
+
+
+def in_code() -> References:
+    """Return the files (relative to the root) that name each section."""
+    named: References = defaultdict(set)
+    for path in CODE.rglob("*.py"):
+        for reference in references(path.read_text(encoding="utf-8")):
+            named[reference].add(path.relative_to(ROOT).as_posix())
+    return named
+
+
+def in_index(text: str) -> References:
+    """Return what docs/rfc.md says, in the same form."""
+    named: References = {}
+    number = 0
+    for line in text.splitlines():
+        if head := re.match(r"## RFC (\d+)", line):
+            number = int(head[1])
+        elif row := re.match(r"\| (?:§([\d.]+)|(whole)) \| (.+) \|$", line):
+            named[number, row[1] or row[2]] = set(re.findall(r"`([^`]+)`", row[3]))
+    return named
+
+
+def rendered(named: References) -> str:
+    """Return docs/rfc.md; raises KeyError for an RFC without a line in RFCS."""
+    parts = [_HEAD]
+    for number in sorted({number for number, _ in named}):
+        title, honoured = RFCS[number]
+        parts.append(f"\n## RFC {number}: {title}\n\nHonoured: {honoured}.\n\n")
+        parts.append("| section | files |\n|---|---|\n")
+        sections = [section for one, section in named if one == number]
+        for section in sorted(sections, key=_order):
+            files = ", ".join(f"`{one}`" for one in sorted(named[number, section]))
+            mark = section if section == WHOLE else f"§{section}"
+            parts.append(f"| {mark} | {files} |\n")
+    return "".join(parts)
+
+
+def _order(section: str) -> list[int]:
+    return [] if section == WHOLE else [int(part) for part in section.split(".")]
+
+
+if __name__ == "__main__":
+    INDEX.write_text(rendered(in_code()), encoding="utf-8")
