@@ -12,7 +12,7 @@ from soboo_mta.cli.accounts.credential import (
     note_credential,
     show_secrets,
 )
-from soboo_mta.cli.accounts.domain import domain_event, refuse_assumed
+from soboo_mta.cli.accounts.domain import domain_event, refuse_unfit
 from soboo_mta.cli.accounts.tenant import ACTOR, Json, keep_gate, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
@@ -67,7 +67,7 @@ def apply(
     )
     assumed = [one.new for one in changes if isinstance(one, AddDomain)]
     assumed += [one.after for one in changes if isinstance(one, ChangeDomain)]
-    refuse_assumed(store, assumed)
+    refuse_unfit(store, assumed)
     made: list[NewCredential] = []
     for start in range(0, len(changes), _AT_ONCE):
         some = changes[start : start + _AT_ONCE]

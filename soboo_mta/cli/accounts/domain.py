@@ -118,7 +118,7 @@ def add(
         sign_with_operator=sign_with_operator,
         assume_verified=assume_verified,
     )
-    refuse_assumed(store, [new])
+    refuse_unfit(store, [new])
     settings = _add(store, new)
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
@@ -285,9 +285,18 @@ def release(
 # ---- steps
 
 
-def refuse_assumed(store: CliStore, domains: Iterable[NewDomain]) -> None:
-    """Refuse `assume_verified` wherever mail could reach the world."""
+_SENDING_MODES = (Mode.CNAME, Mode.MANUAL)
+
+
+def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
+    """Refuse modes that have no way out yet, and `assume_verified` wherever mail could
+    reach the world."""
     for new in domains:
+        if new.mode not in _SENDING_MODES:
+            raise TenancyError(
+                f"{new.name}: mode {new.mode} has no way out in this release: set it up "
+                f"as {' or '.join(_SENDING_MODES)}"
+            )
         if new.assume_verified and store.settings.assume_verified_refusal:
             raise TenancyError(f"{new.name}: {store.settings.assume_verified_refusal}")
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli import credential, domain, key, tenant
+from soboo_mta.cli.accounts import credential, domain, key, tenant
 from soboo_mta.cli.accounts.apply import apply
 from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.mail.errors import FormatError
@@ -228,6 +228,15 @@ def test_assume_verified_is_refused_where_mail_can_reach_the_world(run: Run) -> 
     run("tenant", "add", "acme")
     with pytest.raises(TenancyError, match="assume_verified is for test harnesses"):
         run("domain", "add", "customer.com", "--tenant", "acme", "--assume-verified")
+
+
+@pytest.mark.parametrize("mode", ["zone", "relay", "mailbox"])
+def test_a_mode_without_a_way_out_is_refused_and_the_others_named(
+    run: Run, mode: str
+) -> None:
+    run("tenant", "add", "acme")
+    with pytest.raises(TenancyError, match=f"mode {mode} .* cname or manual"):
+        run("domain", "add", "acme.example", "--tenant", "acme", "--mode", mode)
 
 
 def test_a_domain_is_changed_and_released_after_a_question(
