@@ -45,11 +45,17 @@ fuzz: setup
 chaos: setup
 	SOBOO_CHAOS_ROUNDS=200 $(BIN)/pytest tests/chaos
 
-# PEERS is a folder with the bench rig (run.sh); see docs/performance.md.
+# PEERS is a folder with the bench rig (setup.sh, bench.sh, table.py); docs/performance.md
+# says what it measures. As root on an idle machine: five interleaved rounds, then medians.
+bench: export RIG ?= /var/tmp/soboo-peers
+bench: export RESULTS = $(RIG)/results/soboo-bench.jsonl
 bench: setup
 	@test -x "$(PEERS)/bench.sh" || \
 	  { echo "no bench rig at $(PEERS): make bench PEERS=/path/to/it" >&2; exit 1; }
+	test -s "$(RIG)/keys/rig.pem" || "$(PEERS)/setup.sh"
+	rm -f "$(RESULTS)"
 	"$(PEERS)/bench.sh" 5 "10 50" 10240 "postfix $(CURDIR)/bench/peer-one.sh $(CURDIR)/bench/peer.sh"
+	"$(PEERS)/table.py" "$(RESULTS)"
 
 rfc: setup
 	$(BIN)/python tools/rfc_index.py
