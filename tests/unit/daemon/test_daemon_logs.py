@@ -1,0 +1,58 @@
+"""Logs are JSON lines on standard error, from the level that is set."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import logging, sys, structlog
+from soboo_mta.daemon.logs import set_up_logs
+set_up_logs(sys.argv[1])
+log = structlog.get_logger("soboo_mta")
+log.debug("looked")
+log.info("accepted", message="m1", text="two\\nlines")
+log.warning("held", reason="domain-broken")
+logging.getLogger("some.library").warning("odd %s", "thing")
+try:
+    raise ValueError("broken")
+except ValueError as error:
+    log.error("internal_error", exc_info=error)
+"""
+
+
+def _lines(level: str) -> list[dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, level],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_every_record_is_one_json_object_a_line_with_level_and_utc_time() -> None:
+    lines = _lines("debug")
+    assert [line["event"] for line in lines] == [
+        "looked",
+        "accepted",
+        "held",
+        "odd thing",
+        "internal_error",
+    ]
+    assert lines[1]["text"] == "two\nlines"
+    assert lines[1]["level"] == "info"
+    assert all(str(line["timestamp"]).endswith("Z") for line in lines)
+
+
+def test_a_fault_carries_its_trace() -> None:
+    fault = _lines("error")[-1]
+    assert "ValueError" in json.dumps(fault["exception"])
+
+
+def test_records_below_the_level_are_not_written() -> None:
+    assert [line["event"] for line in _lines("warning")] == [
+        "held",
+        "odd thing",
+        "internal_error",
+    ]
