@@ -15,17 +15,25 @@ _TEXT = "A line of text that makes the message a little longer.\r\n" * 20
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """What was answered 250: the Message-IDs, in the order of the answers."""
+    """`accepted`: the Message-IDs answered 250, in that order; `cut_off`: why clients
+    ended before they were told to."""
 
     place: World
     user: str
     author: str
     recipients: tuple[str, ...]
     accepted: list[str] = field(default_factory=list)
+    cut_off: list[Exception] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
 
     async def submit_until_stopped(self) -> None:
+        try:
+            await self._submit()
+        except (OSError, aiosmtplib.SMTPException) as error:
+            self.cut_off.append(error)
+
+    async def _submit(self) -> None:
         client = aiosmtplib.SMTP(
             hostname="127.0.0.1", port=self.place.port, start_tls=False, timeout=20
         )
@@ -49,6 +57,7 @@ class Load:
 
     async def all_delivered(self, seconds: float) -> None:
         """Wait until the sinks have all that was accepted."""
+        assert self.accepted
         await self.place.lab.wait_for(
             lambda _: self.delivered() >= set(self.accepted), seconds
         )

@@ -49,6 +49,7 @@ async def test_every_message_is_aligned_while_one_cname_after_the_other_breaks(
             await _last(place, lambda r: _bounce(r) == f"bounce.{OPERATOR}")
             place.zones.write_customer(DOMAIN, records)
             await _last(place, lambda r: _bounce(r) == f"bounce.{DOMAIN}")
+        assert not load.cut_off
         await load.all_delivered(_SECONDS)
         verdicts = {record.verdict.dmarc for record in place.lab.records}
         assert verdicts == {"pass"}

@@ -24,6 +24,7 @@ async def test_no_message_is_unaligned_and_the_leaked_key_signs_no_more(
             await place.publish_operator()
             revoked_at = place.lab.received
             await load.more_delivered(150)
+        assert not load.cut_off
         await load.all_delivered(20)
         keys = json.loads(await place.command("key", "list", DOMAIN, "--json"))
 
@@ -60,6 +61,7 @@ async def test_a_second_emergency_finds_a_key_that_the_customer_already_points_t
                 await place.publish_operator()
                 await place.command("domain", "verify", DOMAIN)
             await load.more_delivered(30)
+        assert not load.cut_off
         await load.all_delivered(20)
         verdicts = [record.verdict for record in place.lab.records]
         assert {verdict.dmarc for verdict in verdicts} == {"pass"}
