@@ -1,0 +1,87 @@
+"""An operator at the queue: what waits and why, hold, release, cancel, trace; and expiry."""
+
+import json
+import re
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+from soboo_mta.cli.trial.world import World
+from tests.chaos.ready_world import DOMAIN, USER, ready_world
+from tests.chaos.sender import written
+
+_RULES = """\
+[[rule]]
+domain = "alpha.test"
+action = "reply"
+reply = "451 4.3.2 Closed for the night"
+"""
+
+
+async def _submit(place: World, name: str, to: str) -> str:
+    """Submit; return the id in the answer."""
+    mail = written(name, (to,), b"x" * 50)
+    parsed = message_from_bytes(mail.octets, EmailMessage, policy=policy.default)
+    answer = await place.submit(USER, parsed, [to])
+    return answer.split()[-1]
+
+
+async def test_what_waits_can_be_seen_held_released_cancelled_and_traced(
+    tmp_path: Path,
+) -> None:
+    extra = '\n[log]\nlevel = "info"\n'
+    async with ready_world(tmp_path / "world", extra=extra) as place:
+        (place.directory / "sinks.toml").write_text(_RULES)
+        await place.start_relay()
+        first = await _submit(place, "first", "ann@alpha.test")
+        second = await _submit(place, "second", "ann@alpha.test")
+        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 2, 10)
+
+        async def is_deferred() -> bool:
+            return "deferred" in await place.command("queue", "why", second)
+
+        await place.until("both are deferred", is_deferred, 10)
+        why = await place.command("queue", "why", first)
+        assert "Closed for the night" in why
+        assert "reply" in why
+        await place.command("queue", "hold", first, "--because", "looking into it")
+        await place.command("queue", "cancel", second)
+        (place.directory / "sinks.toml").write_text("")
+        held = await place.command("queue", "list")
+        assert first in held
+        assert second not in held
+        await place.command("queue", "release", first)
+        (record,) = await place.lab.wait_for(1, 20)
+        assert record.verdict.message_id == f"<first@{DOMAIN}>"
+
+        async def is_told() -> bool:
+            return "delivered" in await place.command("trace", first)
+
+        await place.until("the delivery is told", is_told, 10)
+        traced = await place.command("trace", first)
+        assert "451 4.3.2 Closed for the night" in traced
+        assert re.search(r"bounce\.acme\.example", traced)
+        assert place.lab.received == 1  # the cancelled one never left
+        events = [json.loads(line)["event"] for line in _lines(place)]
+        assert {"accepted", "deferred", "delivered"} <= set(events)
+        assert place.secrets[USER] not in place.relay_log()
+
+
+def _lines(place: World) -> list[str]:
+    return [line for line in place.relay_log().splitlines() if line.startswith("{")]
+
+
+async def test_what_cannot_be_delivered_in_its_lifetime_expires(tmp_path: Path) -> None:
+    async with ready_world(tmp_path / "world") as place:
+        (place.directory / "sinks.toml").write_text(_RULES)
+        text = place.config.read_text()
+        text = text.replace('steps = ["2s", "4s"]', 'steps = ["1s"]\nlifetime = "2s"')
+        place.config.write_text(text)
+        await place.start_relay()
+        message = await _submit(place, "late", "ann@alpha.test")
+
+        async def is_over() -> bool:
+            return "expired" in await place.command("queue", "why", message)
+
+        await place.until("it expires", is_over, 20)
+        assert len(place.lab.refusals) >= 2  # tried more than once
