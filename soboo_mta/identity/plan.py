@@ -7,6 +7,7 @@ fail. Where none is left it holds or refuses, and names the record to mend.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from soboo_mta.identity.alignment import verdict
 from soboo_mta.identity.records import required_records
@@ -36,6 +37,7 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import KeyId
 
+LAST_KNOWN_GOOD = timedelta(hours=72)
 # RETIRING never signs: in an emergency it is the key that leaked.
 _SIGNING_STATES = (KeyState.ACTIVE, KeyState.NEXT)
 
@@ -70,6 +72,15 @@ def depart(
     if settings.on_broken is OnBroken.SEND_UNALIGNED:
         return ways.unaligned()
     return _stop(settings, ways.explanation())
+
+
+def is_outdated(state: DomainState, now: int) -> bool:
+    """Whether nobody has looked at the domain's DNS for so long (unix ms) that what was
+    seen counts for nothing: silence keeps the last known good for 72 hours, and a watch
+    that has stopped is silence too."""
+    if state.facts is None or state.settings.assume_verified:
+        return False
+    return now - state.facts.observed_at > LAST_KNOWN_GOOD // timedelta(milliseconds=1)
 
 
 def signing_key(

@@ -18,7 +18,7 @@ from soboo_mta.formats.dkim import Signer
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.formats.keys import SigningKey
 from soboo_mta.formats.verp import VerpSigner
-from soboo_mta.identity.plan import depart
+from soboo_mta.identity.plan import depart, is_outdated
 from soboo_mta.identity.state import (
     Departure,
     DomainState,
@@ -227,6 +227,8 @@ class Departures:
         self._weights[message.tenant] = max(1, tenant.weight)
         if state is None or not _belongs(message, state):
             return _GONE
+        if is_outdated(state, self._clock.unix_ms()):
+            return _OUTDATED
         generation = self._identities.generation
         operator, operator_facts = self._operator()
         basis = (state, operator, operator_facts)
@@ -378,6 +380,11 @@ def _interrupted() -> Departed:
 _UNALIGNED = "its mail would leave unaligned, and the domain does not ask for that"
 _SUSPENDED = Held(
     reason=Reason.TENANT_SUSPENDED, explanation="the tenant is suspended or gone"
+)
+_OUTDATED = Held(
+    reason=Reason.DOMAIN_BROKEN,
+    explanation="the domain's DNS records were not looked at for 72 hours: is the control"
+    " worker running?",
 )
 _GONE = Held(
     reason=Reason.DOMAIN_BROKEN,

@@ -44,6 +44,7 @@ from soboo_mta.ports import (
     Transaction,
 )
 from soboo_mta.store.unit import Statement
+from tests.fakes.clock import FakeClock
 
 OK = Delivered(reply=reply(250, "2.0.0", "queued"))
 SOURCE = Source(
@@ -231,7 +232,7 @@ def good_state(pair: KeyPair) -> DomainState:
             spf_author=(),
             walk=view,
             suffix_list=view,
-            observed_at=0,
+            observed_at=FakeClock().unix_ms(),
         ),
     )
 

@@ -95,6 +95,17 @@ async def test_a_broken_domain_is_held_and_nothing_is_sent(scene):
     assert scene.connector.transactions == []
 
 
+async def test_facts_nobody_looked_at_for_72_hours_hold_the_mail(scene):
+    scene.clock.advance(71 * 3_600)
+    assert isinstance((await scene.go()).outcome, Delivered)
+    scene.clock.advance(2 * 3_600)
+    outcome = (await scene.go()).outcome
+    assert isinstance(outcome, Held)
+    assert outcome.reason is Reason.DOMAIN_BROKEN
+    assert "72 hours" in outcome.explanation
+    assert len(scene.connector.transactions) == 1
+
+
 async def test_a_hold_is_known_without_a_look_until_the_generation_rises(scene):
     message = a_message()
     assert scene.departures.standing_hold(message, SOURCE) is None
