@@ -72,7 +72,7 @@ class Acceptance:
         operator: Operator,
         options: AcceptanceOptions,
         on_accepted: Callable[[SpooledMessage, tuple[int, ...]], None],
-        room_for: Callable[[int], bool],
+        room_for: Callable[[int, TenantId], bool],
     ) -> None:
         self.options = options
         self.log = log
@@ -218,7 +218,7 @@ class Acceptance:
 
     async def _commit(self, message: SpooledMessage) -> None:
         is_claimed = await self._spool.accept(
-            message, claim=self._room_for(message.size)
+            message, claim=self._room_for(message.size, message.tenant)
         )
         self.log.accepted(message)
         if is_claimed:

@@ -185,7 +185,7 @@ class Desk:
 def desk(
     options: AcceptanceOptions | None = None,
     *,
-    room_for: Callable[[int], bool] = lambda size: True,
+    room_for: Callable[[int, TenantId], bool] = lambda size, tenant: True,
 ) -> Desk:
     directory = FakeDirectory(
         users={

@@ -280,12 +280,13 @@ async def test_a_used_up_quota_is_temporary() -> None:
 async def test_without_room_in_transfer_the_message_is_queued_and_not_handed_over() -> (
     None
 ):
-    asked: list[int] = []
-    one = desk(room_for=lambda size: bool(asked.append(size)))
+    asked: list[tuple[int, str]] = []
+    one = desk(room_for=lambda *of: bool(asked.append(of)))
     await keep(MESSAGE, one=one)
     assert one.spool.claims == [False]
     assert one.handed_over == []
-    assert asked == [one.spool.kept[0].size]
+    kept = one.spool.kept[0]
+    assert asked == [(kept.size, kept.tenant)]
 
 
 async def test_a_message_the_spool_did_not_claim_is_not_handed_over() -> None:
