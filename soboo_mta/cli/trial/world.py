@@ -4,12 +4,13 @@ live in it. Everything goes through the doors a user has: the command line, SMTP
 
 import asyncio
 import json
+import os
 import signal
 import smtplib
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -145,7 +146,9 @@ class World:
         if self.relay is None:
             return 0
         if self.relay.returncode is None:
-            self.relay.send_signal(number)
+            # Not `send_signal`: it looks first, and takes a dead child's code with it.
+            with suppress(ProcessLookupError):
+                os.kill(self.relay.pid, number)
         code = await self.relay.wait()
         self.relay = None
         return code

@@ -1,0 +1,131 @@
+"""Lives of a relay under load, each ended at a named point, and their account."""
+
+import asyncio
+import hashlib
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from soboo_mta.cli.trial.world import World, WorldError
+from soboo_mta.lab.record import MessageRecord
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.writer import read_now
+from tests.chaos.account import Account, account, deliveries, unsettled
+from tests.chaos.points import NEED_THE_DEAD, POINTS
+from tests.chaos.sender import Post, keep_submitting
+
+DIE = str(Path(__file__).with_name("die.py"))
+SESSIONS = 4
+QUICKLY = 5  # messages a session submits without a pause
+_PATIENCE = 30.0  # seconds until a point is reached: leases of the dead take 5
+_DRAIN = 120.0  # seconds until nothing waits any more
+
+
+@dataclass(slots=True)
+class Campaign:
+    """One store, many lives. `hits` counts the kills at each point."""
+
+    place: World
+    random: Random
+    store: str
+    processes: int = 1
+    post: Post = field(init=False)
+    lives: list[int] = field(default_factory=list)  # when each began, unix ms
+    hits: Counter[str] = field(default_factory=Counter)
+    damaged: list[str] = field(default_factory=list)
+    _inspected: int = 0
+
+    def __post_init__(self) -> None:
+        self.post = Post(self.random)
+
+    async def run(self, rounds: int, points: tuple[str, ...] = tuple(POINTS)) -> None:
+        """Kill so often, each point as often as the others, in a random order."""
+        waiting: list[str] = []
+        for _ in range(rounds):
+            if not waiting:
+                waiting = self.random.sample(points, len(points))
+                waiting.sort(key=lambda name: name not in NEED_THE_DEAD)  # popped last
+            await self.round(waiting.pop())
+
+    async def round(self, name: str) -> None:
+        """One life: submit until the relay is killed at the point `name`."""
+        most = max(1, POINTS[name].most // self.processes)
+        who = self.random.choice(("one", "all")) if self.processes > 1 else "one"
+        marker = self.place.directory / f"marker-{len(self.lives)}"
+        count = self.random.randint(1, most)
+        self._begin_life()
+        try:
+            await self.place.start_relay((DIE, name, str(count), who, str(marker)))
+        except (WorldError, OSError):
+            if not marker.exists():  # else it died before it could greet
+                raise
+        await self._submit_until(marker, f"killed at {name!r}, {count}")
+        assert marker.read_text() == name
+        self.hits[name] += 1
+        if self.processes > 1 and who == "one":
+            self._begin_life()  # of the one that takes its place
+            await self.place.stop_relay(signal.SIGTERM)
+        else:
+            assert await self.place.stop_relay() == -signal.SIGKILL
+        self._inspect()
+
+    async def finish(self) -> Account:
+        """Run undisturbed until nothing waits, then draw up the account."""
+        engine = open_engine(self.store)
+
+        async def is_empty() -> bool:
+            return not await asyncio.to_thread(read_now, engine, unsettled)
+
+        self._begin_life()
+        try:
+            await self.place.start_relay()
+            await self.place.until("the queue is empty", is_empty, _DRAIN)
+            assert await self.place.stop_relay(signal.SIGTERM) == 0
+            settled = read_now(engine, deliveries)
+        finally:
+            engine.dispose()
+        self._inspect()
+        records = tuple(self.place.lab.records)
+        return account(self.post.sent, records, settled, self.lives)
+
+    def _begin_life(self) -> None:
+        self.lives.append(time.time_ns() // 1_000_000)
+
+    async def _submit_until(self, marker: Path, what: str) -> None:
+        life = len(self.lives) - 1
+        mails = iter(lambda: self.post.mail(life), None)
+        is_over = asyncio.Event()
+
+        async def is_killed() -> bool:
+            return marker.exists()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SESSIONS):
+                group.create_task(
+                    keep_submitting(self.place, mails, until=is_over, quickly=QUICKLY)
+                )
+            try:
+                await self.place.until(what, is_killed, _PATIENCE)
+            finally:
+                is_over.set()
+
+    def _inspect(self) -> None:
+        """Compare what came since the last look octet for octet, and throw it away."""
+        digests = {mail.name: mail.digest for mail in self.post.sent}
+        for record in list(self.place.lab.records)[self._inspected :]:
+            self._inspected += 1
+            if not _is_whole(record, digests):
+                self.damaged.append(record.verdict.message_id)
+
+
+def _is_whole(record: MessageRecord, digests: dict[str, str]) -> bool:
+    assert record.raw is not None
+    body = record.raw.read_bytes().partition(b"\r\n\r\n")[2]
+    with suppress(FileNotFoundError):
+        record.raw.unlink()
+    name = record.verdict.message_id.partition("@")[0].removeprefix("<")
+    return hashlib.sha256(body).hexdigest() == digests.get(name)
