@@ -80,6 +80,7 @@ class SubmissionServer:
         if self._tls is None and any(one.implicit_tls for one in listeners):
             raise ValueError("a listener with implicit TLS needs a certificate")
         loop = asyncio.get_running_loop()
+        patience = self._options.handshake_timeout.total_seconds()
         service = self._service = Service(
             acceptance=self._acceptance,
             options=self._options,
@@ -92,6 +93,8 @@ class SubmissionServer:
                 partial(SubmissionSession, service, implicit_tls=listener.implicit_tls),
                 sock=listener.socket,
                 backlog=_BACKLOG,
+                ssl=self._tls if listener.implicit_tls else None,
+                ssl_handshake_timeout=patience if listener.implicit_tls else None,
             )
             self._servers.append(server)
 

@@ -67,10 +67,9 @@ class Session(SMTP):
         )
         self._service = service
         self._options = service.options
-        self._implicit_tls = implicit_tls
         self._client: IpAddress = ip_address("0.0.0.0")  # noqa: S104 - no address yet
         self._client_key = ""
-        self._is_tls = False
+        self._is_tls = implicit_tls  # then the listener made the handshake already
         self._is_first_octet = True
         self._is_ending = False
         self._is_committing = False
@@ -167,6 +166,8 @@ class Session(SMTP):
         self._client_key = client_key(self._client)
         self._service.sessions.add(self)
         super().connection_made(transport)
+        if self._is_tls and self.session is not None:
+            self.session.ssl = {"cipher": transport.get_extra_info("cipher")}
 
     def data_received(self, data: bytes) -> None:
         if self._is_first_octet:
@@ -217,9 +218,9 @@ class Session(SMTP):
         refusal = admission.enter(self._client_key)
         raw = self.transport
         try:
-            if refusal is not None and not self._implicit_tls:
+            if refusal is not None:
                 self.hang_up(refusal)
-            elif refusal is None and (not self._implicit_tls or await self.start_tls()):
+            else:
                 await self._serve()
             await self.flush()
         except (ConnectionError, TimeoutError):
