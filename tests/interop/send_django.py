@@ -1,4 +1,5 @@
-"""Sends one message through Django's mail backend: port, user, password, From, To."""
+"""Sends one message through Django's mail backend: port, security (clear, starttls or
+implicit), user, password, From, To."""
 
 import sys
 
@@ -6,12 +7,14 @@ import django
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
-port, user, password, author, to = sys.argv[1:6]
+port, security, user, password, author, to = sys.argv[1:7]
 settings.configure(
-    EMAIL_HOST="127.0.0.1",
+    EMAIL_HOST="localhost",
     EMAIL_PORT=int(port),
     EMAIL_HOST_USER=user,
     EMAIL_HOST_PASSWORD=password,
+    EMAIL_USE_TLS=security == "starttls",
+    EMAIL_USE_SSL=security == "implicit",
     DEFAULT_CHARSET="utf-8",
 )
 django.setup()

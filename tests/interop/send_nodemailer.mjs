@@ -1,12 +1,12 @@
 // Sends one HTML message with an attachment through nodemailer.
-// Arguments: port, user, password, From, To, the folder with node_modules.
+// Arguments: port, security (clear, starttls or implicit), user, password, From, To.
 import { createRequire } from "node:module";
-import path from "node:path";
 
-const [port, user, pass, from, to, home] = process.argv.slice(2);
-const nodemailer = createRequire(path.join(home, "x.js"))("nodemailer");
+const [port, security, user, pass, from, to] = process.argv.slice(2);
+const nodemailer = createRequire(import.meta.url)("/usr/share/nodejs/nodemailer");
 const transport = nodemailer.createTransport({
-  host: "127.0.0.1", port: Number(port), secure: false, ignoreTLS: true,
+  host: "localhost", port: Number(port), secure: security === "implicit",
+  ignoreTLS: security === "clear", requireTLS: security === "starttls",
   auth: { user, pass },
 });
 const sent = await transport.sendMail({

@@ -1,0 +1,44 @@
+"""Fixtures of the interop tests, and figures at the end of the run."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.interop.house import House, open_house
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One running house for all tests; they take the session's event loop."""
+    async with open_house(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Other people's messages; a test that asks for them fails where they are not."""
+    path = Path(os.environ.get("SOBOO_CORPORA", "../shared/corpora")).resolve()
+    for name in ("dkim", "mime"):
+        assert (path / name).is_dir(), (
+            f"no corpora: {path / name} is not there; set SOBOO_CORPORA to the folder "
+            "that has dkim and mime, or leave test_corpora_*.py out as `make interop` does"
+        )
+    return path
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to print at the end, whether tests pass or not."""
+    return pytestconfig.stash.setdefault(_FIGURES, [])
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for line in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(line)
