@@ -240,7 +240,7 @@ async def listening(
 async def emptied(server: SubmissionServer) -> None:
     """Return when no client is connected; TimeoutError when that takes long."""
     async with asyncio.timeout(5):
-        while server.connections:  # noqa: ASYNC110 - the server has no event for tests
+        while server.connections:
             await asyncio.sleep(0.005)
 
 

@@ -97,7 +97,7 @@ class World:
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not true():  # noqa: ASYNC110 - any condition of any fake
+            while not true():
                 await asyncio.sleep(0.001)
 
     async def settled(self, count: int) -> list[object]:

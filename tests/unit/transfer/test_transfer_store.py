@@ -78,7 +78,7 @@ async def test_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the_store(
 
     async def until(*wanted: str) -> None:
         async with asyncio.timeout(20):
-            while [state for state, _ in await states(writer)] != list(wanted):  # noqa: ASYNC110
+            while [state for state, _ in await states(writer)] != list(wanted):
                 await asyncio.sleep(0.01)
 
     async with asyncio.TaskGroup() as running:
