@@ -43,7 +43,6 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.tenancy.directory import Directory
-from soboo_mta.tenancy.keys import operator_keys
 from soboo_mta.tenancy.quota import Quota
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
@@ -88,7 +87,7 @@ class Worker:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
             await self._take_number()
-            await self._follow()
+            await self._directory.refresh()
             async with asyncio.TaskGroup() as group:
                 beats = [
                     group.create_task(self._renew_for_ever()),
@@ -135,20 +134,14 @@ class Worker:
         while True:
             await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
             try:
-                await self._follow()
+                await self._directory.refresh()
             except StoreError as error:
                 self._log.store_trouble(str(error))
 
-    async def _follow(self) -> None:
-        """Learn what changed: who may send and sign, and the operator's own keys."""
-        before = self._directory.generation
-        await self._directory.refresh()
-        if self._directory.generation != before:
-            keys = await self._writer.read(operator_keys)
-            if keys != self._operator.keys:
-                self._operator = self._settings.identity(keys)
-
     def _the_operator(self) -> tuple[Operator, Facts | None]:
+        keys = self._directory.operator_keys  # those of its generation
+        if keys is not self._operator.keys and keys != self._operator.keys:
+            self._operator = self._settings.identity(keys)
         return self._operator, None
 
     # ---- building

@@ -91,6 +91,7 @@ class WorkerLease:
         self._clock = clock
         self._store_now = store_now or (lambda c: store_time(c, clock))
         self._until = float("-inf")  # monotonic
+        self._is_given_up = False
         self.number = -1
         self.epoch = -1
         self.floor = 0
@@ -107,6 +108,7 @@ class WorkerLease:
         )
         self.number, self.epoch, self.floor = number, epoch, floor
         self._until = before + self.options.length.total_seconds()
+        self._is_given_up = False
 
     async def renew(self, acknowledged: int) -> bool:
         """Lengthen the lease and report the generation; False: it is lost for good.
@@ -114,15 +116,27 @@ class WorkerLease:
         After False nothing is held any more until `register`. StoreError means that
         nothing is known: the lease runs on to its end.
         """
+        if self._is_given_up:
+            await self.release()
+            return False
         before = self._clock.monotonic()
         epoch = self.epoch
         renewed = await self._writer.transact(
             lambda connection: self._lengthen(connection, epoch, acknowledged)
         )
-        if epoch == self.epoch:
+        if epoch == self.epoch and not self._is_given_up:
             length = self.options.length.total_seconds()
             self._until = before + length if renewed else float("-inf")
-        return renewed
+        return renewed and not self._is_given_up
+
+    def give_up(self) -> None:
+        """Hold nothing from now on; the next renewal ends the lease.
+
+        For a worker that may have claims it does not know of, or forgets some that it
+        has: under a lease that goes on they would never come due again.
+        """
+        self._until = float("-inf")
+        self._is_given_up = True
 
     async def release(self) -> None:
         """Give the lease up: what is still claimed under it is taken over at once."""

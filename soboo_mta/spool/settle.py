@@ -6,7 +6,7 @@ Fenced. The content goes with the last recipient, in the same transaction.
 
 from typing import TypedDict
 
-from sqlalchemy import and_, bindparam, delete, exists, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from soboo_mta.mail.outcome import Held, Outcome, Reason
@@ -86,9 +86,11 @@ def opening(scope: str, subject: str) -> Statement:
     return Statement(_OPEN_GATE, ({"of": scope, "for_subject": subject},))
 
 
-def is_final(outcome: Outcome) -> bool:
-    """Whether no further attempt follows `outcome`."""
-    return state_after(outcome) in SETTLED_STATES
+def settle_if_last(connection: Connection, message_id: int, at: int) -> None:
+    """Let the content go where no recipient of the message waits any more."""
+    this = {"this": message_id}
+    connection.execute(_LOCK_MESSAGE, this)
+    connection.execute(_SETTLE_LAST, {**this, "settled_at": at})
 
 
 def _row(

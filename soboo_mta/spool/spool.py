@@ -7,6 +7,7 @@ Settlements name it, so that one made after the lease was lost does nothing: Fen
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -34,9 +35,9 @@ from soboo_mta.spool.content import (
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.settle import closing, giving_back, held_until, opening, settling
-from soboo_mta.spool.sweep import set_aside, sweep_once
+from soboo_mta.spool.sweep import expire, overdue, set_aside, sweep_once
 from soboo_mta.spool.view import Gate, gates
-from soboo_mta.store.unit import Fenced, Statement
+from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
 from soboo_mta.store.writer import Writer
 
 
@@ -76,7 +77,8 @@ class Spool:
 
         With `claim` its recipients are this worker's to try at once, where the lease is
         held: the answer says so. Else they are due for any worker. Cancelling the caller
-        does not undo a commit under way: shield it together with what follows.
+        does not undo a commit under way: shield it together with what follows. Where it
+        fails and may be there all the same, the lease is given up with the claim.
         """
         claim = claim and self._lease.may_start_attempt
         pieces = 0
@@ -87,15 +89,18 @@ class Spool:
                 await self._writer.commit([piece])
                 pieces += 1
             claim = claim and self._lease.may_start_attempt
+        holder = self._holder
         state = RecipientState.ACTIVE if claim else RecipientState.QUEUED
         unit = accepting(
-            message,
-            pieces=pieces,
-            holder=self._holder if claim else None,
-            state=state,
+            message, pieces=pieces, holder=holder if claim else None, state=state
         )
-        await self._writer.commit(unit)
-        return claim
+        try:
+            await self._writer.commit(unit)
+        except StoreUnavailable:
+            if claim:
+                self._lease.give_up()
+            raise
+        return claim and self._holder == holder  # else another lease than the claim's
 
     # ---- out
 
@@ -106,7 +111,8 @@ class Spool:
 
         Leaves closed gates and the destination domains of `without` alone; takes over
         what dead workers had claimed. Empty where the lease is not held. A message that
-        cannot be read back is set aside (held, with an event) and not returned.
+        cannot be read back is set aside (held, with an event) and not returned. Where it
+        raises, claims may stand that nobody knows of: the lease is given up.
         """
         if limit <= 0 or not self._lease.may_start_attempt:
             return ()
@@ -126,8 +132,15 @@ class Spool:
                 return []
             return take_due(connection, lanes, wanted, now=now, holder=holder)
 
-        chosen = await self._writer.transact(take)
-        return await self._loaded(chosen, holder)
+        is_known = False
+        try:
+            chosen = await self._writer.transact(take)
+            claimed = await self._loaded(chosen, holder)
+            is_known = True
+        finally:
+            if not is_known:
+                self._lease.give_up()
+        return claimed if self._holder == holder else ()  # as in accept
 
     def settlement(
         self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
@@ -234,12 +247,19 @@ class Spool:
 
 
 async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
-    """Delete what was kept long enough, in small transactions; return the rows."""
+    """Expire what waits behind a gate for too long and delete what was kept long enough,
+    in small transactions; return the rows."""
     settled_before, staged_before = (
         now - _ms(options.keep),
         now - _ms(options.staged_for),
     )
     total = 0
+    while late := await writer.read(lambda connection: overdue(connection, now)):
+        # A row that is claimed meanwhile is left: it expires after its attempt.
+        ended = await writer.transact(partial(expire, late=late, now=now))
+        if not ended:
+            break
+        total += ended
     while gone := await writer.transact(
         lambda connection: sweep_once(
             connection, settled_before=settled_before, staged_before=staged_before

@@ -1,16 +1,21 @@
-"""What the spool lets go: old envelopes, forgotten pieces; and what it sets aside.
+"""What the spool lets go: mail whose life ended behind a closed gate, old envelopes,
+forgotten pieces; and what it sets aside.
 
 Each call is one small transaction, so that no accepting commit waits long behind it.
 """
 
 import json
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import (
     Connection,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
+    cast,
     delete,
     insert,
     or_,
@@ -22,14 +27,24 @@ from sqlalchemy import (
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
-from soboo_mta.spool.settle import NEVER
-from soboo_mta.store.schema import ACTIVE, attempt, event, message, piece, recipient
+from soboo_mta.spool.settle import NEVER, settle_if_last
+from soboo_mta.store.schema import (
+    ACTIVE,
+    WAITING,
+    attempt,
+    event,
+    gate,
+    message,
+    piece,
+    recipient,
+)
 from soboo_mta.store.unit import Statement
 
 CORRUPT_EVENT = "message-corrupt"  # events.event.EventKind.MESSAGE_CORRUPT
 _MESSAGES_AT_ONCE = 200
 _PIECES_AT_ONCE = 4  # 1 MB
 _ROWS_AT_ONCE = 500
+_EXPIRED_AT_ONCE = 200
 
 
 def sweep_once(
@@ -46,6 +61,47 @@ def sweep_once(
         or _sweep_messages(connection, settled_before)
         or _sweep_events(connection, settled_before)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """One recipient whose lifetime ended behind a gate; `why` is what closed that."""
+
+    message_id: int
+    position: int
+    state: RecipientState
+    why: str
+
+
+def overdue(connection: Connection, now: int) -> tuple[Overdue, ...]:
+    """Return recipients that wait behind a closed gate and whose lifetime is over at
+    `now` (unix ms), at most one transaction's worth.
+
+    What has no gate is tried once more and expires then; what somebody holds by hand
+    waits for that hand.
+    """
+    found = {
+        (row.message_id, row.position): Overdue(
+            row.message_id, row.position, RecipientState(row.state), row.explanation
+        )
+        for row in connection.execute(_OVERDUE, {"now": now})
+    }
+    return tuple(found.values())
+
+
+def expire(connection: Connection, late: Collection[Overdue], now: int) -> int:
+    """End those of `late` that still wait, each with its attempt row; return how many."""
+    ended = 0
+    for one in late:
+        this = {"this": one.message_id, "at": one.position}
+        state = move(one.state, RecipientState.EXPIRED).value
+        values = {**this, "state": state, "why": one.why}
+        if connection.execute(_EXPIRE, values).rowcount:
+            ended += 1
+            row = {"message_id": one.message_id, "position": one.position}
+            connection.execute(_EXPIRED, {**row, "at": now, "reply": one.why})
+            settle_if_last(connection, one.message_id, now)
+    return ended
 
 
 def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Statement]:
@@ -110,6 +166,50 @@ def _delete_by_id(connection: Connection, table: Table, query: Select[int]) -> i
     return connection.execute(delete(table).where(table.c.id.in_(ids))).rowcount
 
 
+_OVERDUE = (
+    select(
+        recipient.c.message_id,
+        recipient.c.position,
+        recipient.c.state,
+        gate.c.explanation,
+    )
+    .join(message, message.c.id == recipient.c.message_id)
+    .join(
+        gate,
+        or_(
+            and_(
+                gate.c.scope == "domain",
+                gate.c.subject == cast(recipient.c.domain_id, Text),
+            ),
+            and_(gate.c.scope == "tenant", gate.c.subject == recipient.c.tenant_id),
+        ),
+    )
+    .where(
+        WAITING, recipient.c.due_at < NEVER, message.c.expires_at <= bindparam("now")
+    )
+    .limit(_EXPIRED_AT_ONCE)
+)
+_EXPIRE = (
+    update(recipient)
+    .where(
+        recipient.c.message_id == bindparam("this"),
+        recipient.c.position == bindparam("at"),
+        WAITING,
+    )
+    .values(
+        state=bindparam("state"),
+        reason=Reason.LIFETIME.value,
+        last_reply=bindparam("why"),
+    )
+)
+_EXPIRED = insert(attempt).values(
+    outcome="expired",  # events.attempt.outcome_word
+    reason=Reason.LIFETIME.value,
+    host="",
+    source="",
+    tls="",
+    duration_ms=0,
+)
 _OLD_MESSAGES = (
     select(message.c.id, message.c.recipients)
     .where(message.c.settled_at < bindparam("before"))

@@ -10,12 +10,15 @@ from types import TracebackType
 
 from sqlalchemy import Engine
 
+from soboo_mta.store.execute import explained
+
 
 class WriteLock:
     """The right to write, over all processes, while in the context; not re-entrant.
 
     Every write transaction on SQLite, migrations and the CLI's included, runs under it.
-    A process that dies gives it up. Each user has an instance of its own.
+    A process that dies gives it up. Each user has an instance of its own. Raises
+    StoreUnavailable where the file cannot be opened (no descriptors left, say).
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -26,9 +29,12 @@ class WriteLock:
 
     def __enter__(self) -> None:
         if self._path is not None:
-            self._handle = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            try:
+                self._handle = os.open(
+                    self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                )
+            except OSError as error:
+                raise explained(error) from error
             fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def __exit__(

@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy import Connection
 
 from soboo_mta.formats.keys import SigningKey
-from soboo_mta.identity.state import DomainState
+from soboo_mta.identity.state import DomainState, PublicKey
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import CredentialId, DomainId, KeyId, TenantId
 from soboo_mta.ports import Clock, IpAddress
@@ -33,7 +33,7 @@ from soboo_mta.tenancy.accounts import (
 )
 from soboo_mta.tenancy.domains import domain_state, owner_state, tenant_state
 from soboo_mta.tenancy.secrets import MasterKey, is_equal
-from soboo_mta.tenancy.slots import open_signing_key
+from soboo_mta.tenancy.slots import keys_of, open_signing_key
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -78,6 +78,7 @@ class Directory:
         self._clock = clock
         self._options = options or DirectoryOptions()
         self._generation = 0
+        self._operator_keys: tuple[PublicKey, ...] = ()
         self._era = 0  # counts what emptied the caches
         self._fresh_until = float("-inf")
         self._uses: dict[CredentialId, int] = {}
@@ -97,12 +98,19 @@ class Directory:
         """What is answered from now on is at least this new."""
         return self._generation
 
+    @property
+    def operator_keys(self) -> tuple[PublicKey, ...]:
+        """The keys of the operator's own d=, as of `generation`."""
+        return self._operator_keys
+
     async def refresh(self) -> None:
         """Follow the store's generation; store now and then who logged in."""
-        found = await self._writer.read(generation)
+        seen = self._generation
+        found, keys = await self._writer.read(lambda at: _followed(at, seen))
         if found != self._generation:
             self._drop()
-            self._generation = found
+            # With the generation: who acknowledges it must not sign with older keys.
+            self._generation, self._operator_keys = found, keys
         if self._uses and self._clock.monotonic() >= self._uses_due:
             await self._store_uses()
 
@@ -211,6 +219,12 @@ class Directory:
 
     def _open_key(self, connection: Connection, key_id: KeyId) -> SigningKey | None:
         return open_signing_key(connection, self._master, key_id)
+
+
+def _followed(connection: Connection, seen: int) -> tuple[int, tuple[PublicKey, ...]]:
+    """The generation and, where it is not the one `seen`, the operator's keys."""
+    found = generation(connection)
+    return found, () if found == seen else keys_of(connection, None)
 
 
 def _by_name(

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from operator import is_ as _is
 from typing import Protocol
 
@@ -73,6 +74,11 @@ class Identities(Protocol):
 
 class Lease(Protocol):
     """This worker's right to its claims (spool.WorkerLease)."""
+
+    @property
+    def epoch(self) -> int:
+        """Another one once the lease was lost and taken anew."""
+        ...
 
     @property
     def may_start_attempt(self) -> bool: ...
@@ -138,12 +144,13 @@ class Departures:
         self._weights: dict[TenantId, int] = {}
 
     async def depart(
-        self, session: Session, claimed: Claimed, source: Source
+        self, session: Session, claimed: Claimed, source: Source, *, epoch: int
     ) -> Departed:
-        """Try one recipient on a session that is ready; never raises for what a peer,
-        DNS or the directory can do. Cancelled, the session is closed."""
+        """Try one recipient, claimed under `epoch`, on a session that is ready; never
+        raises for what a peer, DNS or the directory can do. Cancelled, the session is
+        closed."""
         message = claimed.message
-        if not self._lease.may_start_attempt:
+        if not self._is_ours(epoch):
             return _interrupted()
         try:
             known = await self._steady(message, source)
@@ -155,7 +162,7 @@ class Departures:
             return Departed(outcome=known.departure, plan=None)
         started = self._clock.monotonic()
         try:
-            transaction = self._transaction(claimed, known.departure, known)
+            transaction = self._transaction(claimed, known.departure, known, epoch)
         except FormatError:  # never sent unsigned
             return Departed(outcome=INTERNAL, plan=known.departure)
         outcome = await self._deliver(session, transaction, known.generation, started)
@@ -252,7 +259,7 @@ class Departures:
     # ---- identity
 
     def _transaction(
-        self, claimed: Claimed, plan: Plan, known: "_Known"
+        self, claimed: Claimed, plan: Plan, known: "_Known", epoch: int
     ) -> Transaction:
         message = claimed.message
         signatures = self._signatures(message, plan, known)
@@ -262,7 +269,7 @@ class Departures:
             octets=(signatures, message.content),
             eight_bit=message.eight_bit,
             smtputf8=message.smtputf8,
-            may_finish=self._may_finish,
+            may_finish=partial(self._is_ours, epoch),
         )
 
     def _reverse_path(self, claimed: Claimed, plan: Plan) -> ReversePath:
@@ -312,8 +319,9 @@ class Departures:
 
     # ---- the mail transaction
 
-    def _may_finish(self) -> bool:
-        return self._lease.may_start_attempt
+    def _is_ours(self, epoch: int) -> bool:
+        """Whether the claim is: a lease taken anew has none of the old one's claims."""
+        return self._lease.epoch == epoch and self._lease.may_start_attempt
 
     async def _deliver(
         self, session: Session, transaction: Transaction, generation: int, now: float

@@ -195,7 +195,7 @@ class TransferEngine:
             since=self._clock.monotonic(),
         )
         if crowded or self._closing.is_set():
-            self.give_back(job)
+            self._hand_back(job)
         else:
             self._place(job)
 
@@ -246,6 +246,8 @@ class TransferEngine:
         queue = self._queue(source, destination)
         if queue.is_full:
             self.give_back(job)
+        elif queue.is_half_full_of(job.claimed.message.tenant):
+            self._hand_back(job)  # the other half is for others
         else:
             queue.add(job)
 
@@ -278,6 +280,8 @@ class TransferEngine:
     def owns(self, job: Job) -> bool:
         if job.epoch == self._lease.epoch and self._lease.may_start_attempt:
             return True
+        if job.epoch == self._lease.epoch:
+            self._lease.give_up()  # it was not renewed in time, and must not be now
         self._forget(job)  # somebody else's by now, or soon: its row comes due again
         return False
 
@@ -291,6 +295,10 @@ class TransferEngine:
             self._crowded.clear()
         until = now + self._options.crowded.total_seconds()
         self._crowded[job.claimed.recipient.domain] = until
+        self._hand_back(job)
+
+    def _hand_back(self, job: Job) -> None:
+        """As `give_back`, where others' mail for the same domain finds room."""
         self._unsettled += 1
         self._settling.create_task(self._return(job))
 

@@ -15,6 +15,7 @@ from random import Random
 from typing import Protocol
 
 from soboo_mta.identity.state import Source
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Outcome, Reason, Scope
 from soboo_mta.ports import Clock, ConnectFailure, Connector, HopAddress, Session
 from soboo_mta.store.unit import StoreError
@@ -37,9 +38,7 @@ class ReadyOptions:
     idle: timedelta = timedelta(seconds=5)  # a connection without work is closed
     connection_life: timedelta = timedelta(minutes=5)
     transactions: int = 500  # a connection carries at most
-    host_rest: timedelta = timedelta(
-        minutes=1
-    )  # a broken host is tried last for so long
+    host_rest: timedelta = timedelta(minutes=1)  # a broken host is tried last so long
     denied: timedelta = timedelta(seconds=2)  # without capacity, back to the spool
 
 
@@ -135,6 +134,9 @@ class ReadyQueue:
     def is_full(self) -> bool:
         return len(self._jobs) >= self._options.waiting
 
+    def is_half_full_of(self, tenant: TenantId) -> bool:
+        return 2 * self._jobs.of(tenant) >= self._options.waiting
+
     def add(self, job: Job) -> None:
         self._jobs.add(job)
         while self._idlers:
@@ -157,7 +159,6 @@ class ReadyQueue:
         """Give up connections that are still being opened."""
         for limit in self._opening:
             limit.reschedule(0)
-        self._opening.clear()
 
     async def run(self) -> None:
         """Open connections as there is work and capacity; return when there is none."""
@@ -218,12 +219,10 @@ class ReadyQueue:
             await self._return_share(self._share - self._lines)
 
     async def _take_share(self, wanted: int) -> None:
-        limit = self._options.connections
+        limit, place = self._options.connections, (self.site.name, self.source.name)
         wanted = min(wanted, limit - self._share)
         try:
-            self._share += await self._street.capacity.take(
-                self.site.name, self.source.name, wanted, limit
-            )
+            self._share += await self._street.capacity.take(*place, wanted, limit)
         except StoreError:
             return  # as if denied: asked again soon
 
@@ -231,10 +230,9 @@ class ReadyQueue:
         if connections <= 0:
             return
         self._share -= connections
+        place = (self.site.name, self.source.name)
         try:
-            await self._street.capacity.give_back(
-                self.site.name, self.source.name, connections
-            )
+            await self._street.capacity.give_back(*place, connections)
         except StoreError:
             return  # it returns with this worker's lease
 
@@ -296,7 +294,9 @@ class ReadyQueue:
         session = line.session
         assert session is not None
         line.used += 1
-        departed = await street.departures.depart(session, job.claimed, self.source)
+        departed = await street.departures.depart(
+            session, job.claimed, self.source, epoch=job.epoch
+        )
         self._close_case(line, job, departed)
         return True
 

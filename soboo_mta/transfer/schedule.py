@@ -106,6 +106,10 @@ class FairQueue:
     def __len__(self) -> int:
         return self._size
 
+    def of(self, tenant: TenantId) -> int:
+        """How many jobs of the tenant wait."""
+        return len(self._tenants.get(tenant, ()))
+
     def add(self, job: Job) -> None:
         tenant = job.claimed.message.tenant
         waiting = self._tenants.get(tenant)

@@ -53,10 +53,11 @@ class Spool(Protocol):
 
 
 class OwnLease(Lease, Protocol):
-    """The lease with its epoch (spool.WorkerLease)."""
+    """The lease, and the way to end it (spool.WorkerLease)."""
 
-    @property
-    def epoch(self) -> int: ...
+    def give_up(self) -> None:
+        """End it soon: claims are forgotten that must come due again."""
+        ...
 
 
 class Ledger(Protocol):
@@ -191,7 +192,11 @@ class Settlements:
         return [self._spool.gate_closed(scope, subject, held.reason, held.explanation)]
 
     async def _commit(self, job: Job, unit: Sequence[Statement]) -> bool:
-        """Commit while the claim is ours, again and again where the store is away."""
+        """Commit while the claim is ours, again and again where the store is away.
+
+        Past the lease's time too, until it is taken anew: what was delivered wants to be
+        told, and a claim that somebody took over is fenced.
+        """
         while job.epoch == self._lease.epoch:
             try:
                 await self._ledger.commit(unit)
@@ -202,7 +207,7 @@ class Settlements:
                 _log.warning("cannot settle yet: %s", error)
                 await asyncio.sleep(_STORE_PAUSE.total_seconds())
                 if not self._lease.may_start_attempt:
-                    return False
+                    self._lease.give_up()  # else the claim would outlive our memory
             else:
                 return True
         return False

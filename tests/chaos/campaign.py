@@ -57,7 +57,7 @@ class Campaign:
         who = self.random.choice(("one", "all")) if self.processes > 1 else "one"
         marker = self.place.directory / f"marker-{len(self.lives)}"
         count = self.random.randint(1, most)
-        self._begin_life()
+        self.begin_life()
         try:
             await self.place.start_relay((DIE, name, str(count), who, str(marker)))
         except (WorldError, OSError):
@@ -67,22 +67,26 @@ class Campaign:
         assert marker.read_text() == name
         self.hits[name] += 1
         if self.processes > 1 and who == "one":
-            self._begin_life()  # of the one that takes its place
+            self.begin_life()  # of the one that takes its place
             await self.place.stop_relay(signal.SIGTERM)
         else:
-            assert await self.place.stop_relay() == -signal.SIGKILL
+            await self._ended()
         self._inspect()
 
     async def finish(self) -> Account:
         """Run undisturbed until nothing waits, then draw up the account."""
+        self.begin_life()
+        await self.place.start_relay()
+        return await self.settle()
+
+    async def settle(self) -> Account:
+        """Wait until nothing waits, stop the relay that runs, draw up the account."""
         engine = open_engine(self.store)
 
         async def is_empty() -> bool:
             return not await asyncio.to_thread(read_now, engine, unsettled)
 
-        self._begin_life()
         try:
-            await self.place.start_relay()
             await self.place.until("the queue is empty", is_empty, _DRAIN)
             assert await self.place.stop_relay(signal.SIGTERM) == 0
             settled = read_now(engine, deliveries)
@@ -92,7 +96,15 @@ class Campaign:
         records = tuple(self.place.lab.records)
         return account(self.post.sent, records, settled, self.lives)
 
-    def _begin_life(self) -> None:
+    async def _ended(self) -> None:
+        """Wait for the relay to be gone. Signalling it now would race with its end."""
+        assert self.place.relay is not None
+        async with asyncio.timeout(_PATIENCE):
+            assert await self.place.relay.wait() == -signal.SIGKILL
+        self.place.relay = None
+
+    def begin_life(self) -> None:
+        """Note that a worker lost, or will lose, what it had claimed."""
         self.lives.append(time.time_ns() // 1_000_000)
 
     async def _submit_until(self, marker: Path, what: str) -> None:

@@ -241,6 +241,11 @@ def good_state(pair: KeyPair) -> DomainState:
 class FakeLease:
     epoch: int = 1
     may_start_attempt: bool = True
+    is_given_up: bool = False
+
+    def give_up(self) -> None:
+        self.may_start_attempt = False
+        self.is_given_up = True
 
 
 @dataclass

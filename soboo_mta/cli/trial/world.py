@@ -8,8 +8,9 @@ import os
 import signal
 import smtplib
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -68,13 +69,17 @@ class WorldError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """The running world. `secrets` maps a credential's user name to its secret."""
+    """The running world. `secrets` maps a credential's user name to its secret.
+
+    `environment` goes to every command and to the relay, above the settings file.
+    """
 
     directory: Path
     lab: Lab
     zones: Zones
     config: Path
     port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     relay: asyncio.subprocess.Process | None = None
 
@@ -83,6 +88,7 @@ class World:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "soboo_mta", *words),
             *("--config", str(self.config)),
+            env=os.environ | self.environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -123,6 +129,7 @@ class World:
         with log:
             self.relay = await asyncio.create_subprocess_exec(
                 *(sys.executable, *command, "serve", "--config", str(self.config)),
+                env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
             )
@@ -134,11 +141,11 @@ class World:
             raise WorldError(f"the relay ended:\n{self.relay_log()[-3000:]}")
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            greeting = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
         except OSError:
             return False
-        greeting = await reader.readline()
-        writer.close()
-        await writer.wait_closed()
         return greeting.startswith(b"220")
 
     async def stop_relay(self, number: int = signal.SIGTERM) -> int:
@@ -198,14 +205,23 @@ async def world(
     rules: str = "",
     workers: int = 0,
     extra: str = "",
+    environment: Mapping[str, str] | None = None,
+    sink_tls: ssl.SSLContext | None = None,
+    judges: int = 0,
 ) -> AsyncIterator[World]:
-    """Run a lab and prepare a relay in `directory`; the relay is stopped at the end."""
+    """Run a lab and prepare a relay in `directory`; the relay is stopped at the end.
+
+    `extra` are further lines of the settings file; `{sink}` in it is the sinks' port.
+    `judges` are processes of their own for verdicts, where much mail is to be judged.
+    """
     zones = Zones(directory=directory / "zones")
     zones.directory.mkdir(parents=True)
     zones.write_lab()
     (directory / "sinks.toml").write_text(rules)
     options = LabOptions(
-        raw=directory / "raw", sinks=SinkOptions(addresses=tuple(sinks))
+        raw=directory / "raw",
+        sinks=SinkOptions(addresses=tuple(sinks), tls=sink_tls),
+        judges=judges,
     )
     async with Lab(directory, options) as lab:
         config = directory / "soboo.toml"
@@ -217,11 +233,16 @@ async def world(
                 dns=lab.dns_port,
                 sink=lab.sink_port,
             )
-            + extra
+            + extra.replace("{sink}", str(lab.sink_port))
         )
         (directory / "data").mkdir()
         place = World(
-            directory=directory, lab=lab, zones=zones, config=config, port=port
+            directory=directory,
+            lab=lab,
+            zones=zones,
+            config=config,
+            port=port,
+            environment=environment or {},
         )
         try:
             yield place

@@ -71,6 +71,27 @@ async def test_broken_constraint_fails_its_own_unit_alone(
     assert read_now(engine, details)[1] == "first"
 
 
+async def test_a_lock_file_that_cannot_be_opened_is_the_stores_trouble(
+    sqlite_url: str,
+) -> None:
+    engine = open_engine(sqlite_url)
+    writer = Writer(engine)
+    await writer.start()
+    lock = Path(f"{engine.url.database}.lock")
+    lock.mkdir()  # as where no descriptor is left: the system refuses to open it
+    with pytest.raises(StoreUnavailable):
+        await writer.transact(details)
+    with pytest.raises(StoreUnavailable):
+        await writer.commit([add(1)])
+    with pytest.raises(StoreUnavailable):
+        write_now(engine, details)
+    lock.rmdir()
+    await writer.commit([add(1)])
+    assert read_now(engine, details) == {1: "{}"}
+    await writer.close()
+    engine.dispose()
+
+
 async def test_cancelled_caller_does_not_cancel_the_commit(
     writer: Writer, engine: Engine
 ) -> None:

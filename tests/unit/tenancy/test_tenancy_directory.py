@@ -95,6 +95,25 @@ async def verified(writer: Writer) -> domains.DomainView:
     return await writer.read(lambda at: domains.the_domain(at, NAME))
 
 
+# ---- the operator's keys
+
+
+async def test_the_operators_keys_come_with_the_generation_that_made_them(
+    counting: CountingWriter, directory: Directory
+) -> None:
+    assert directory.operator_keys == ()
+    pairs = [small_pair(), small_pair()]
+    made = await counting.transact(
+        lambda at: keys.add_operator_keys(at, MASTER, pairs, now=1)
+    )
+    counting.reads = 0
+    await directory.refresh()
+    assert directory.operator_keys == made
+    assert counting.reads == 1  # one snapshot: no generation without its keys
+    await directory.refresh()
+    assert directory.operator_keys == made
+
+
 # ---- logging in
 
 

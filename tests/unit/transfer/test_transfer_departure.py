@@ -41,6 +41,7 @@ class Scene:
     def __init__(self) -> None:
         self.identities = FakeIdentities(PAIR)
         self.lease = FakeLease()
+        self.epoch = self.lease.epoch  # of what is departed
         self.clock = FakeClock()
         self.connector = FakeConnector()
         operator = (OPERATOR, None)
@@ -56,7 +57,7 @@ class Scene:
     async def go(self, message=None, position: int = 0) -> Departed:
         claimed = Claimed(message=message or a_message(), position=position, attempts=0)
         session = FakeSession(self.connector, HOP, 100)
-        return await self.departures.depart(session, claimed, SOURCE)
+        return await self.departures.depart(session, claimed, SOURCE, epoch=self.epoch)
 
 
 @pytest.fixture
@@ -185,6 +186,17 @@ async def test_without_the_lease_nothing_starts_and_no_final_dot_is_sent(scene):
     (transaction,) = scene.connector.transactions
     assert transaction.may_finish()
     scene.lease.may_start_attempt = False
+    assert not transaction.may_finish()
+    departed = await scene.go()
+    assert isinstance(departed.outcome, Deferred)
+    assert departed.outcome.reason is Reason.INTERRUPTED
+    assert len(scene.connector.transactions) == 1
+
+
+async def test_a_lease_taken_anew_finishes_nothing_of_the_old_one(scene):
+    await scene.go()
+    (transaction,) = scene.connector.transactions
+    scene.lease.epoch += 1  # lost and registered again: others have the claims
     assert not transaction.may_finish()
     departed = await scene.go()
     assert isinstance(departed.outcome, Deferred)

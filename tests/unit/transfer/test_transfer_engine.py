@@ -335,9 +335,36 @@ async def test_a_full_queue_gives_back_and_its_domain_is_passed_over(start):
     world = await start(ready={"waiting": 10}, claim_every=timedelta(milliseconds=5))
     world.connector.gate.clear()
     for number in range(100):
-        world.engine.offer(a_message(number), (0,))
+        world.engine.offer(a_message(number, tenant=f"tenant{number % 4}"), (0,))
     await world.until(lambda: len(world.spool.returned) >= 60)
     await world.until(lambda: ("there.example",) in world.spool.passed_over)
+
+
+async def test_one_tenants_flood_leaves_room_for_others_at_the_same_site(start):
+    world = await start(ready={"waiting": 10}, claim_every=timedelta(milliseconds=5))
+    world.connector.gate.clear()
+    for number in range(100):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.spool.returned) >= 60)
+    flooded = len(world.spool.returned)
+    world.engine.offer(a_message(200, tenant="other"), (0,))
+    seen = len(world.spool.passed_over)
+    await world.until(lambda: len(world.spool.passed_over) > seen + 2)
+    assert "other" not in [c.message.tenant for c, _ in world.spool.returned[flooded:]]
+    assert ("there.example",) not in world.spool.passed_over
+
+
+async def test_a_tenant_over_its_share_does_not_keep_others_from_a_domain(start):
+    world = await start(
+        recipients=10, tenant_share=0.5, claim_every=timedelta(milliseconds=5)
+    )
+    world.connector.gate.clear()
+    for number in range(20):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.spool.returned) == 15)
+    seen = len(world.spool.passed_over)
+    await world.until(lambda: len(world.spool.passed_over) > seen + 2)
+    assert ("there.example",) not in world.spool.passed_over
 
 
 async def test_room_is_bounded_in_recipients_octets_and_by_tenant(start):
@@ -378,6 +405,18 @@ async def test_what_was_claimed_under_an_older_epoch_is_forgotten(start):
     await world.until(lambda: world.engine._recipients == 0)
     assert len(world.connector.transactions) == 1
     assert world.spool.settled == []
+
+
+async def test_a_lease_whose_claims_were_forgotten_does_not_go_on(start):
+    world = await start(ready={"connections": 1})
+    world.connector.gate.clear()
+    for number in range(2):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 1)
+    world.lease.may_start_attempt = False  # its epoch is still the claims'
+    world.connector.gate.set()
+    await world.until(lambda: world.engine._recipients == 0)
+    assert world.lease.is_given_up
 
 
 async def test_a_lost_lease_interrupts_what_is_under_way(start):
