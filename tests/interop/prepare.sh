@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the interop and chaos tests talk to, where something is missing: real MTAs'
-# clients and verifiers from Debian, nodemailer from npm. Needs root to install.
+# Installs what the interop and chaos tests talk to, where something is missing: clients,
+# MTAs, verifiers and name servers, all of them Debian's. Needs root to install.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,15 +13,19 @@ need() { # need PACKAGE TEST…: note the package unless its test succeeds
 
 need postfix test -x /usr/sbin/postfix
 need swaks command -v swaks
+need libnet-ssleay-perl perl -MNet::SSLeay -e 1
 need opendkim test -x /usr/sbin/opendkim
-need opendkim-tools command -v opendkim-testmsg
 need libmail-dkim-perl perl -MMail::DKIM -e 1
 need libmail-spf-perl perl -MMail::SPF -e 1
 need libnet-dns-perl perl -MNet::DNS -e 1
 need strace command -v strace
 need python3-django /usr/bin/python3 -c 'import django'
 need nodejs command -v node
-need npm command -v npm
+need node-nodemailer test -d /usr/share/nodejs/nodemailer
+need knot test -x /usr/sbin/knotd
+need knot-dnssecutils command -v kzonecheck
+need bind9-utils command -v named-checkzone
+need unbound test -x /usr/sbin/unbound
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ]; then
@@ -39,10 +43,4 @@ if [ -n "$missing" ]; then
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
-fi
-
-modules=.venv/interop
-if [ ! -d $modules/node_modules/nodemailer ]; then
-    mkdir -p $modules
-    npm install --silent --no-audit --no-fund --prefix $modules nodemailer@6.9.16
 fi
