@@ -180,7 +180,7 @@ class Facts:
     spf_author: tuple[str, ...]
     walk: DmarcView
     suffix_list: DmarcView
-    observed_at: int  # unix ms
+    observed_at: int  # unix ms, of the oldest answer that these rest on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

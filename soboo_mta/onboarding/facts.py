@@ -53,11 +53,13 @@ def facts_of(
     spf_bounce: tuple[str, ...] = ()
     spf_author: tuple[str, ...] = ()
     walk = suffix_list = unknown_view()
+    observed_at = memory.now
     for check, finding in seen:
         kept = memory.for_record(check)
         usable.update(finding.usable)
         if kept:
             usable.update(_kept_keys(settings, check, kept))
+            observed_at = min(observed_at, check.good_at or observed_at)
         if _tells_of_bounces(check):
             bounce_ready = _or_kept(
                 finding.bounce, kept.bounce_ready if kept else None, bounce_ready
@@ -81,7 +83,7 @@ def facts_of(
         spf_author=spf_author,
         walk=walk,
         suffix_list=suffix_list,
-        observed_at=memory.now,
+        observed_at=observed_at,  # a watch that stops now adds no further 72 hours
     )
 
 

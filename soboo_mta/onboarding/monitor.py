@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from soboo_mta.identity.plan import depart
+from soboo_mta.identity.plan import depart, is_outdated
 from soboo_mta.identity.state import (
     DomainState,
     Facts,
@@ -135,6 +135,8 @@ class Monitor:
     def leaves(self, state: DomainState) -> bool:
         """Whether mail of the domain has a way out from every source: with one that has
         none the next departure there would close the gate again."""
+        if is_outdated(state, self._clock.unix_ms()):
+            return False
         facts = self._operator_facts()
         return all(
             isinstance(depart(state, source, self._operator, facts), Plan)

@@ -20,6 +20,7 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from tests.fakes.clock import START
 from tests.fakes.dns import FakeResolver
 
 CUSTOMER = Domain("customer.com")
@@ -89,7 +90,7 @@ FACTS = Facts(
     spf_author=(),
     walk=VIEW,
     suffix_list=VIEW,
-    observed_at=1_000,
+    observed_at=int(START.timestamp() * 1_000),
 )
 NOTHING = replace(FACTS, usable=(), bounce_ready=False, spf_bounce=())
 OPERATOR_FACTS = replace(FACTS, usable=(KeyId(900),))

@@ -436,6 +436,20 @@ async def test_silence_keeps_what_was_good_for_72_hours(
     assert after == (before.rung() if is_kept else None)
 
 
+async def test_facts_are_as_old_as_the_oldest_answer_that_they_rest_on() -> None:
+    customer = _cname()
+    await customer.look()
+    seen_at = customer.clock.unix_ms()
+
+    await _after_silence(customer, 71)
+
+    assert customer.facts is not None
+    assert customer.facts.observed_at == seen_at  # a watch that stops now adds nothing
+    await _after_silence(customer, 2)
+    assert customer.facts.usable == ()
+    assert customer.facts.observed_at == customer.clock.unix_ms()
+
+
 async def test_repeated_silence_does_not_lengthen_the_72_hours() -> None:
     customer = _cname()
     await customer.look()

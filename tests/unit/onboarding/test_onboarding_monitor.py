@@ -101,6 +101,16 @@ async def test_a_gate_closed_on_old_facts_opens_without_a_look() -> None:
     assert not book.is_gated
 
 
+async def test_a_gate_stays_while_what_was_seen_is_over_72_hours_old() -> None:
+    old = FACTS.observed_at - 72 * 3_600_000 - 1
+    book = Book(replace(_broken(), facts=replace(FACTS, observed_at=old)))
+    book.is_due = False
+
+    await _monitor(book, is_published=True).round()
+
+    assert book.is_gated  # the next departure would close it again
+
+
 async def test_a_gate_stays_while_one_source_has_no_way_out() -> None:
     alone = replace(NOTHING, spf_author=("out-1",))
     book = Book(replace(_broken(), facts=alone))
