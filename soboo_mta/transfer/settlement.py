@@ -175,15 +175,16 @@ class Settlements:
                 self._plans.popitem(last=False)
 
     def _gate(self, message: SpooledMessage, held: Held) -> list[Statement]:
-        """The gate row of a broken domain or a suspended tenant.
+        """The gate row of a broken domain.
 
         Every hold closes it (a closed one stays as it is): it may have been opened since
-        by somebody else, and a hold is rare. Logged when it is news.
+        by somebody else, and a hold is rare. Logged when it is news. A suspended tenant's
+        gate is left to who suspends and resumes it: closed here, on a view that is a
+        moment old, it could shut after the resumption, and nobody would open it again.
         """
         if held.reason is Reason.TENANT_SUSPENDED:
-            scope, subject = "tenant", str(message.tenant)
-        else:
-            scope, subject = "domain", str(message.domain_id)
+            return []
+        scope, subject = "domain", str(message.domain_id)
         if self._gates.get((scope, subject)) != held.explanation:
             if len(self._gates) >= MAX_GATES:
                 self._gates.clear()
