@@ -31,7 +31,6 @@ from soboo_mta.spool.spool import sweep_for
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
-from soboo_mta.tenancy.keys import operator_keys
 
 _SWEEP_EVERY = timedelta(minutes=10)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
@@ -78,14 +77,14 @@ class Control:
 
     async def run(self, writer: Writer) -> None:
         """Watch and sweep until cancelled."""
-        monitor = await self._monitor(writer)
+        monitor = self._monitor(writer)
         async with asyncio.TaskGroup() as group:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
 
-    async def _monitor(self, writer: Writer) -> Monitor:
+    def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock
-        operator = settings.identity(await writer.read(operator_keys))
+        operator = settings.identity()  # no look or gate depends on its keys
         recursive = DnsResolver(options=resolver_options(settings), clock=clock)
         return Monitor(
             check=DomainCheck(

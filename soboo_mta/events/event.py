@@ -15,7 +15,6 @@ from soboo_mta.store.unit import Statement
 class EventKind(StrEnum):
     """What an event says; each is a fact that has happened."""
 
-    MESSAGE_ACCEPTED = "message-accepted"
     MESSAGE_CORRUPT = "message-corrupt"  # could not be read back; set aside
     MESSAGE_HELD = "message-held"  # by the operator's hand
     MESSAGE_RELEASED = "message-released"
@@ -24,8 +23,6 @@ class EventKind(StrEnum):
     GATE_OPENED = "gate-opened"
     DOMAIN_ADDED = "domain-added"
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
-    DOMAIN_BROKEN = "domain-broken"  # what DNS says no longer lets it send
-    DOMAIN_MENDED = "domain-mended"
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
     DOMAIN_RELEASED = "domain-released"  # given up by its tenant
     KEY_CREATED = "key-created"
@@ -36,7 +33,6 @@ class EventKind(StrEnum):
     TENANT_RESUMED = "tenant-resumed"
     CREDENTIAL_ADDED = "credential-added"
     CREDENTIAL_REVOKED = "credential-revoked"
-    WORKER_LOST = "worker-lost"  # its lease ran out; its claims were taken over
 
 
 def recorded(

@@ -93,10 +93,6 @@ class EventLog:
         """What waited behind the gate is due."""
         self._sink.info("gate_opened", scope=scope, subject=subject)
 
-    def key_changed(self, domain: DnsName, selector: DnsName, state: str) -> None:
-        """A DKIM key took another state."""
-        self._sink.info("key_changed", domain=domain, selector=selector, state=state)
-
     def domain_changed(
         self, domain: DnsName, domain_id: DomainId, change: str, explanation: str
     ) -> None:

@@ -43,10 +43,6 @@ class Reply:
         return f"{self.code}{status} {self.text}".rstrip()
 
     @property
-    def is_positive(self) -> bool:
-        return 200 <= self.code < 400
-
-    @property
     def is_transient(self) -> bool:
         return 400 <= self.code < 500
 

@@ -7,7 +7,6 @@ and a wrong value is refused with a sentence that shows the right form.
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator
@@ -121,4 +120,3 @@ PatternField = Annotated[str, PlainValidator(parse_pattern)]
 LabelField = Annotated[str, PlainValidator(parse_label)]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]
-FilePath = Path
