@@ -1,0 +1,164 @@
+"""A store that can't be written: clients are told to try again, nothing is lost, and the
+relay goes on by itself once it can (RFC 5321 §4.2.5: 452)."""
+
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import select
+
+from soboo_mta.cli.trial.world import World
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.schema import worker
+from soboo_mta.store.writer import read_now
+from tests.chaos.campaign import Campaign
+from tests.chaos.ready_world import ready_world, store_url
+from tests.chaos.sender import Client
+from tests.interop.syncs import traced
+
+_SPACE = "48m"  # of the small disk
+_FULL = "452 4.3.1"
+_INTERNAL = "451 4.3.0"
+_TRIES = 200  # a log file that has grown may still have room for some messages
+
+
+@pytest.fixture
+async def campaign(tmp_path: Path) -> AsyncIterator[Campaign]:
+    async with ready_world(tmp_path) as place:
+        made = Campaign(place, Random(1), store_url(place))
+        await _live(made)
+        yield made
+
+
+async def test_calls_that_fail_are_answered_and_survived(
+    campaign: Campaign, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await _submit(campaign, 5)
+    answers = {
+        "pwrite64:error=ENOSPC": _FULL,
+        "fdatasync:error=ENOSPC": _INTERNAL,
+        "fdatasync:error=EIO": _INTERNAL,
+        "pwrite64:error=EIO": _INTERNAL,
+    }
+    for fault, expected in answers.items():
+        async with _failing(campaign.place, fault):
+            assert expected in (await _submit(campaign, 1))[0], fault
+        campaign.begin_life()  # a claim in doubt ends the lease
+        replies = await _submit(campaign, 5)
+        assert all(reply.startswith("250") for reply in replies), (fault, replies)
+    await _nothing_lost(campaign, capsys)
+
+
+async def test_a_disk_that_is_full_for_longer_than_a_lease(
+    small_disk: Campaign, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = small_disk.place
+    assert all(r.startswith("250") for r in await _submit(small_disk, 5))
+    ballast = place.directory / "data" / "ballast"
+    _fill(ballast)
+    replies = []
+    while not replies or replies[-1].startswith("250"):
+        assert len(replies) < _TRIES
+        replies += await _submit(small_disk, 1)
+        _fill(ballast)
+    assert replies[-1].startswith(_FULL), replies[-1]
+
+    async def has_lost_its_lease() -> bool:
+        replies.extend(await _submit(small_disk, 1))
+        return _lease_is_over(place)
+
+    await place.until("the lease is over", has_lost_its_lease, 20)
+    assert not [r for r in replies if not r.startswith(("250", _FULL))]
+    small_disk.begin_life()  # what it delivered and could not note comes due again
+    ballast.unlink()
+
+    async def takes_mail() -> bool:
+        return (await _submit(small_disk, 1))[0].startswith("250")
+
+    await place.until("it takes mail again", takes_mail, 10)
+    await _nothing_lost(small_disk, capsys)
+
+
+@pytest.fixture
+async def small_disk(tmp_path: Path) -> AsyncIterator[Campaign]:
+    """A relay whose data directory is a disk of its own. Needs root."""
+    assert os.geteuid() == 0, "only root may mount a small disk"
+    data = tmp_path / "world" / "data"
+
+    def mount(_: World) -> None:
+        command = ("mount", "-t", "tmpfs", "-o", f"size={_SPACE}", "none", str(data))
+        subprocess.run(command, check=True)
+
+    try:
+        async with ready_world(tmp_path / "world", before=mount) as place:
+            made = Campaign(place, Random(2), store_url(place))
+            await _live(made)
+            yield made
+    finally:
+        subprocess.run(("umount", "--lazy", str(data)), check=True)
+
+
+async def _live(campaign: Campaign) -> None:
+    campaign.begin_life()
+    await campaign.place.start_relay()
+
+
+def _failing(place: World, fault: str) -> AbstractAsyncContextManager[None]:
+    """The calls of the running relay on its write-ahead log fail while inside."""
+    assert place.relay is not None
+    log = place.directory / "data" / "soboo.db-wal"
+    name = fault.partition(":")[0]
+    options = ("-P", str(log), "-e", f"trace={name}", "-e", f"inject={fault}")
+    return traced(place.relay.pid, place.directory / "strace.out", *options)
+
+
+async def _submit(campaign: Campaign, messages: int) -> list[str]:
+    """Submit; return the replies to the final dots."""
+    client = await Client.connect(campaign.place)
+    replies = []
+    for _ in range(messages):
+        mail = campaign.post.mail(len(campaign.lives) - 1)
+        await client.submit(mail)
+        replies.append(mail.reply)
+    client.close()
+    return replies
+
+
+def _fill(file: Path) -> None:
+    """Take all the space that is left."""
+    with file.open("ab", buffering=0) as out:
+        try:
+            while out.write(bytes(4_096)):
+                pass
+        except OSError:
+            return
+
+
+def _lease_is_over(place: World) -> bool:
+    """By the store's clock, which is this host's."""
+    engine = open_engine(store_url(place))
+    try:
+        until = read_now(engine, lambda at: at.scalar(select(worker.c.lease_until)))
+    finally:
+        engine.dispose()
+    return until < time.time() * 1_000
+
+
+async def _nothing_lost(campaign: Campaign, capsys: pytest.CaptureFixture[str]) -> None:
+    """The relay that had the trouble, not started anew, delivers all that got 250."""
+    found = await campaign.settle()
+    refused = [mail for mail in campaign.post.sent if not mail.is_acknowledged]
+    with capsys.disabled():
+        print(
+            f"\nfull disk: {found.acknowledged} recipients acknowledged, {len(refused)}"
+            f" messages refused, {found.unanswered} recipients of those served anyway,"
+            f" {found.duplicates} duplicates, {len(found.lost)} lost"
+        )
+    assert refused
+    assert not found.wrong, found.wrong
+    assert not campaign.damaged
