@@ -40,7 +40,9 @@ if [ -n "$missing" ]; then
         chmod +x $policy
         trap 'rm -f $policy' EXIT
     fi
+    export DEBIAN_FRONTEND=noninteractive
+    dpkg --configure -a # an install that was cut short would stop this one
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing
 fi
