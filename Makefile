@@ -40,9 +40,10 @@ interop: setup
 	SOBOO_CORPORA="$(CORPORA)" $(BIN)/pytest tests/interop tests/chaos \
 	  $(if $(wildcard $(CORPORA)/*),,--ignore-glob='*test_corpora_*')
 
-# The properties again with many more examples than `make test` tries.
+# The properties again, each with so many times the examples of `make test`, and random.
+fuzz: export SOBOO_FUZZ ?= 20
 fuzz: setup
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 2 tests/unit/formats tests/unit/mail tests/unit/identity
+	$(BIN)/pytest -n 2 -m hypothesis tests/unit
 
 # kill -9 at named points, 200 rounds (25 in `make interop`).
 chaos: setup

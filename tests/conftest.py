@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.migrate import upgrade
 from soboo_mta.store.writer import Writer
+from tests import examples as _profiles  # noqa: F401 - loads hypothesis' profile
 from tests.fakes.clock import FakeClock
 
 

@@ -14,8 +14,9 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-"
 # Inside comments nothing that opens, closes, quotes or separates anything.
 _CFWS = r"""(?:[ \t]|\([^()<>@,;:\\"]*+\))*+"""
-# A full stop in a display name is obs-phrase (RFC 5322 §4.1), and everywhere in use.
-_WORD = rf"""(?:[{_ATEXT}.]++|"(?:[^"\\]|\\["\\])*+")"""
+# A full stop in a display name is obs-phrase (RFC 5322 §4.1), and everywhere in use; one
+# that begins a word is neither, and parsers break on it.
+_WORD = rf"""(?:[{_ATEXT}][{_ATEXT}.]*+|"(?:[^"\\]|\\["\\])*+")"""
 # Never quoted: `"a"@x` and `a@x` are one mailbox, which parsers write in two ways.
 _LOCAL = rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+"
 _DOMAIN = r"[A-Za-z0-9\u00a0-\U0010ffff-]++(?:\.[A-Za-z0-9\u00a0-\U0010ffff-]++)++"

@@ -4,10 +4,11 @@ from base64 import b64encode
 
 import pytest
 from dkim.canonicalization import Relaxed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soboo_mta.formats.canonical import body_hash, relaxed_body, relaxed_header
+from tests.examples import examples
 
 _PIECES = st.lists(
     st.sampled_from(
@@ -17,13 +18,13 @@ _PIECES = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=2_000, deadline=None)
+@examples(2_000)
 @given(_PIECES)
 def test_the_body_equals_dkimpys(body: bytes) -> None:
     assert relaxed_body(body) == Relaxed.canonicalize_body(body)
 
 
-@settings(max_examples=1_000, deadline=None)
+@examples(1_000)
 @given(st.sampled_from([b"From", b"X-Y ", b"SUBJECT"]), _PIECES)
 def test_a_field_equals_dkimpys(name: bytes, value: bytes) -> None:
     ((theirs_name, theirs_value),) = Relaxed.canonicalize_headers([(name, value)])

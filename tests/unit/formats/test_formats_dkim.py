@@ -6,7 +6,7 @@ import re
 import dkim
 import pytest
 import time_machine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soboo_mta.formats.canonical import body_hash
@@ -21,6 +21,7 @@ from soboo_mta.formats.dkim import (
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.formats.keys import Algorithm, dkim_txt, load_signing_key
 from soboo_mta.mail.domain import DnsName, Domain
+from tests.examples import examples
 from tests.unit.formats.dkimpy_reference import (
     AT,
     CUSTOMER,
@@ -83,7 +84,7 @@ _NAMES = st.builds(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(_CONTENT, _NAMES)
 def test_an_rsa_signature_is_byte_identical_to_dkimpys(
     content: bytes, names: Names
@@ -91,7 +92,7 @@ def test_an_rsa_signature_is_byte_identical_to_dkimpys(
     assert signed_by_us(content, names=names) == signed_by_dkimpy(content, names)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(_CONTENT, _NAMES)
 def test_an_ed25519_signature_is_byte_identical_to_dkimpys(
     content: bytes, names: Names
@@ -100,7 +101,7 @@ def test_an_ed25519_signature_is_byte_identical_to_dkimpys(
     assert ours == signed_by_dkimpy(content, names, ED25519_KEY)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(_HEADER, _BODY)
 def test_every_signature_made_is_good_to_dkimpy(header: bytes, body: bytes) -> None:
     content = re.sub(rb"(?im)^dkim-signature:", b"x-old:", header) + b"\r\n" + body
@@ -265,7 +266,7 @@ _TAGS = st.lists(
 ).map(b"; ".join)
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(_TAGS, st.sampled_from([dkim_txt(RSA.p, Algorithm.RSA), "p=QUJD", "k=x; p=A"]))
 def test_verification_never_raises(tags: bytes, txt: str) -> None:
     content = b"DKIM-Signature: " + tags + b"\r\nFrom: a@b.example\r\n\r\n"

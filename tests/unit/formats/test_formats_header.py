@@ -4,11 +4,12 @@ import email
 
 import dkim
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.mail.errors import FormatError
+from tests.examples import examples
 
 MESSAGE = (
     b"From: a@x.example\r\n"
@@ -117,7 +118,7 @@ _OCTETS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=1_500, deadline=None)
+@examples(1_500)
 @given(_OCTETS)
 def test_an_accepted_header_is_read_alike_by_dkimpy_and_the_standard_library(
     content: bytes,
@@ -139,7 +140,6 @@ def test_an_accepted_header_is_read_alike_by_dkimpy_and_the_standard_library(
     ]
 
 
-@settings(deadline=None)
 @given(_OCTETS)
 def test_ranges_tile_the_header(content: bytes) -> None:
     try:

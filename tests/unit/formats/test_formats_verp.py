@@ -4,13 +4,14 @@ import hmac
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soboo_mta.formats.verp import ReturnToken, VerpSigner
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageId
+from tests.examples import examples
 
 HOUR = 3_600_000
 NOW = 500_000 * HOUR
@@ -28,7 +29,6 @@ def token_of(position: int = 7) -> str:
     return SIGNER.address(message, position, NOW + HOUR, BOUNCE).local_part
 
 
-@settings(deadline=None)
 @given(_MESSAGES, _POSITIONS, st.integers(NOW + 1, NOW + 1_000 * HOUR))
 def test_what_was_made_opens_to_the_same(
     message: MessageId, position: int, expires: int
@@ -45,7 +45,7 @@ def test_letters_may_change_case_on_the_way() -> None:
     assert SIGNER.open(token_of().upper(), BOUNCE, NOW) is not None
 
 
-@settings(max_examples=1_000, deadline=None)
+@examples(1_000)
 @given(st.integers(2, 41), st.sampled_from(_BASE32))
 def test_no_token_with_one_letter_changed_opens(at: int, letter: str) -> None:
     token = token_of()
@@ -53,13 +53,11 @@ def test_no_token_with_one_letter_changed_opens(at: int, letter: str) -> None:
     assert (SIGNER.open(changed, BOUNCE, NOW) is None) == (changed != token)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=_BASE32, min_size=40, max_size=40))
 def test_no_made_up_token_opens(letters: str) -> None:
     assert SIGNER.open(f"b-{letters}", BOUNCE, NOW) is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_opens_to_nothing_without_an_error(text: str) -> None:
     assert SIGNER.open(text, BOUNCE, NOW) is None
@@ -98,7 +96,6 @@ def test_tokens_of_an_older_key_open_while_it_is_kept() -> None:
     assert SIGNER.open(fresh.local_part, BOUNCE, NOW) is None
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
 def test_the_mac_is_hmac_sha256_over_payload_and_domain(key: bytes) -> None:
     token = VerpSigner({0: key}, 0).address(MessageId(9), 1, NOW, BOUNCE).local_part
