@@ -116,7 +116,7 @@ class Submission(Section):
     command_timeout: Wait = parse_duration("5m")
     data_block_timeout: Wait = parse_duration("3m")
     data_grace: Wait = parse_duration("1m")
-    min_data_rate: Annotated[int, Field(ge=0)] = 500
+    min_data_rate: Count = 500
     max_buffered_size: Octets = parse_octets("512MiB")
 
 
@@ -239,7 +239,9 @@ class Retry(Section):
 class Signing(Section):
     """[signing]: how long what identifies a message stays good."""
 
-    signature_life: Wait = parse_duration("7d")
+    signature_life: Annotated[Wait, Field(ge=parse_duration("1h"))] = parse_duration(
+        "7d"
+    )
     return_life: Wait = parse_duration("30d")
 
 

@@ -70,6 +70,6 @@ class ListenerOptions:
     data_grace: timedelta = timedelta(minutes=1)
     """How long DATA may be slower than the rate below."""
     min_data_rate: int = 500
-    """Octets a second, on average over DATA, once the grace is over."""
+    """Octets a second, on average over DATA, once the grace is over; at least 1."""
     max_buffered_octets: int = 512 * MEBIBYTE
     """Message octets held by all connections that are inside DATA or wait for 250."""

@@ -1,9 +1,11 @@
 """TLS and AUTH (cases 6-13)."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
 import trustme
@@ -209,3 +211,73 @@ async def test_a_revoked_credential_is_dead_at_the_next_mail() -> None:
         assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530 5.7.0")
         assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530 5.7.0")
     assert len(one.spool.kept) == 1
+
+
+async def test_case_009_a_secret_in_clear_is_for_loopback_alone_by_default() -> None:
+    one = desk()
+    options = ListenerOptions(failed_login_delay=timedelta(0))
+    assert options.clear_login_on_loopback
+    async with listening(one, options) as (server, port):
+        client = await Client.connect(port)
+        await client.reply()
+        assert server._service is not None
+        (session,) = server._service.sessions
+        session._client = ip_address("192.0.2.9")
+        assert "AUTH" not in await client.say("EHLO c.example")
+        assert (await client.say(GOOD)).startswith("538 5.7.11")
+        await client.close()
+    assert one.directory.asked == []
+
+
+async def test_case_012_a_line_that_is_none_gets_one_answer() -> None:
+    async with talking(logged_in=False) as (client, _):
+        await client.reply()
+        await client.say("EHLO c.example")
+        assert (await client.say("AUTH PLAIN")).startswith("334")
+        client.write(b"AGFjbWUAczNjcmV0\n")
+        assert (await client.reply()).startswith("500 5.5.2")
+        assert (await client.say("NOOP")).startswith("250")
+        assert (await client.say(GOOD)).startswith("235")
+
+
+async def test_case_010_a_neighbours_guesses_do_not_bar_who_is_known() -> None:
+    one = desk()
+
+    async def login(port: int, user_name: str, secret: str) -> str:
+        client = await Client.connect(port)
+        await client.reply()
+        await client.say("EHLO c.example")
+        said = await client.say(plain(user_name, secret))
+        await client.close()
+        return said
+
+    async with listening(one) as (_, port):
+        assert (await login(port, "operator", "s3cret")).startswith("235")
+        for _ in range(20):
+            assert (await login(port, "acme", "wrong")).startswith("535")
+        assert (await login(port, "acme", "s3cret")).startswith("421 4.7.0")
+        assert (await login(port, "operator", "s3cret")).startswith("235")
+
+
+async def test_case_038_039_a_handshake_counts_as_a_connection(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    options = ListenerOptions(max_connections=2)
+    serving, trusting = contexts
+    async with listening(desk(), options, tls=serving, implicit_tls=True) as (
+        server,
+        port,
+    ):
+        silent = [await Client.connect(port) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while server.connections < 2:
+                await asyncio.sleep(0.005)
+        third = await Client.connect(port)
+        assert await third.closed()
+        for client in (*silent, third):
+            await client.close()
+        await emptied(server)
+        client = await Client.connect(port, trusting)
+        assert (await client.reply()).startswith("220")
+        assert server.connections == 1
+        await client.close()

@@ -1,10 +1,17 @@
 """Order, limits, patience and trouble (cases 29-36, 38-40, 42, 44, 133)."""
 
 import asyncio
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import uvloop
 
+from soboo_mta.net.smtp_server import server
 from soboo_mta.store.unit import StoreFull, StoreUnavailable
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from tests.fakes.submission import (
@@ -369,3 +376,96 @@ async def test_case_133_stop_ends_idle_clients_now_and_lets_a_message_through() 
         await idle.close()
         await busy.close()
     assert len(one.spool.kept) == 1
+
+
+async def test_case_133_a_message_kept_after_the_grace_is_still_told_so() -> None:
+    one = desk()
+    one.spool.gate = asyncio.Event()
+    async with listening(one) as (server, port):
+        client = await Client.connect(port)
+        await client.open()
+        await client.envelope()
+        client.write(MESSAGE + b".\r\n")
+        await one.spool.is_committing.wait()
+        stopping = asyncio.create_task(server.stop(timedelta(0)))
+        await client_cannot_connect(port)
+        one.spool.gate.set()
+        assert (await client.reply()).startswith("250")
+        await stopping
+        await client.close()
+    assert len(one.spool.kept) == 1
+
+
+async def client_cannot_connect(port: int) -> None:
+    """Return once the listener is closed."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await (await Client.connect(port)).close()
+            except OSError:
+                return
+
+
+async def test_content_is_never_read_as_commands_even_after_an_error_of_ours() -> None:
+    options = ListenerOptions(min_data_rate=0)  # the settings refuse it: it divides
+    async with talking(options=options) as (client, one):
+        await client.envelope()
+        client.write(b"MAIL FROM:<a@acme.example>\r\nRCPT TO:<r@d.example>\r\n.\r\n")
+        assert (await client.reply()).startswith("451 4.3.0")
+        assert await client.closed()
+        assert one.log.errors
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_clients_that_are_gone_before_they_are_accepted_leave_nothing_open(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def come_and_go() -> None:
+        async with listening(desk()) as (server, port):
+            first = await Client.connect(port)  # what a loop opens once is open now
+            assert (await first.reply()).startswith("220")
+            await first.close()
+            await emptied(server)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(50):
+                client = socket.create_connection(("127.0.0.1", port))
+                client.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                client.close()  # a reset
+            last = await Client.connect(port)  # behind them in the same queue
+            assert (await last.reply()).startswith("220")
+            await last.close()
+            await emptied(server)
+            async with asyncio.timeout(5):
+                while len(os.listdir("/proc/self/fd")) > before:
+                    await asyncio.sleep(0.005)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(come_and_go())
+
+
+async def test_case_128_without_descriptors_it_waits_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_EXHAUSTED_PAUSE", 0.01)
+    one = desk()
+    async with listening(one) as (_, port):
+        kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = len(os.listdir("/proc/self/fd"))
+        client = socket.socket()  # has its descriptor: the server's side has none
+        client.setblocking(False)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, kept[1]))
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+            async with asyncio.timeout(5):
+                while not one.log.errors:
+                    await asyncio.sleep(0.005)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+        reader, writer = await asyncio.open_connection(sock=client)
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"220")
+        writer.close()
+        await writer.wait_closed()
+    assert all(isinstance(error, OSError) for error in one.log.errors)

@@ -56,8 +56,9 @@ class Admission:
 class FailedLogins:
     """Wrong passwords of late, by client and by user name.
 
-    A client that has logged in as a user within the window is not counted against that
-    name, so that guessing from elsewhere does not lock the user out.
+    A client that has logged in as a user within the window may do so again whatever was
+    counted: neither guesses from elsewhere nor a neighbour behind the same address lock
+    the user out. Each connection still ends after a few wrong passwords.
     """
 
     def __init__(self, options: ListenerOptions, clock: Callable[[], float]) -> None:
@@ -69,11 +70,11 @@ class FailedLogins:
 
     def is_barred(self, client: str, user_name: str) -> bool:
         """Whether this login is to be refused without a look at its secret."""
-        if self._count(client) >= self._options.max_failed_logins_per_address:
-            return True
         known_at = self._good.get(f"{client} {user_name}")
         if known_at is not None and self._clock() - known_at < self._window:
             return False
+        if self._count(client) >= self._options.max_failed_logins_per_address:
+            return True
         wrong = self._count(f"user {user_name}")
         return wrong >= self._options.max_failed_logins_per_user
 

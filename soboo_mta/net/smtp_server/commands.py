@@ -16,6 +16,7 @@ from soboo_mta.net.smtp_server.arguments import (
 from soboo_mta.net.smtp_server.body import Body
 from soboo_mta.net.smtp_server.login import LoginSession
 from soboo_mta.net.smtp_server.session import READ_OCTETS, Service
+from soboo_mta.ports import IpAddress
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Envelope, Login
 
@@ -25,11 +26,13 @@ _MAX_DRAINED = 16  # times the size limit: then a client that goes on is cut off
 class SubmissionSession(LoginSession):
     """One connection with its transaction."""
 
-    def __init__(self, service: Service, *, implicit_tls: bool) -> None:
+    def __init__(
+        self, service: Service, *, client: IpAddress, implicit_tls: bool
+    ) -> None:
         self._mail: MailArgument | None = None
         self._recipients: dict[Mailbox, None] = {}
         self._refused_recipients = 0
-        super().__init__(service, implicit_tls=implicit_tls)
+        super().__init__(service, client=client, implicit_tls=implicit_tls)
         self._acceptance = service.acceptance
 
     @property
@@ -141,8 +144,10 @@ class SubmissionSession(LoginSession):
             protocol=self._protocol_name(mail.smtputf8, login),
         )
         self._service.admission.hold(body.held)
+        self._is_in_content = True
         try:
             is_whole = await self._read_body(body)
+            self._is_in_content = False
             self.forget_transaction()
             if not is_whole:
                 raise Reject(replies.BUSY)

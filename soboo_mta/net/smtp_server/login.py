@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 
 from soboo_mta.mail.errors import Reject
 from soboo_mta.net.smtp_server.session import Service, Session
+from soboo_mta.ports import IpAddress
 from soboo_mta.store.unit import StoreError
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Login
@@ -20,12 +21,14 @@ _MAX_NAME_OCTETS = 255  # RFC 4616 §2 allows as much
 class LoginSession(Session):
     """A connection that knows, once it is told, who sends."""
 
-    def __init__(self, service: Service, *, implicit_tls: bool) -> None:
+    def __init__(
+        self, service: Service, *, client: IpAddress, implicit_tls: bool
+    ) -> None:
         self._login: Login | None = None
         self._failed_logins = 0
         self._has_greeted = False
         self._is_extended = False
-        super().__init__(service, implicit_tls=implicit_tls)
+        super().__init__(service, client=client, implicit_tls=implicit_tls)
 
     @property
     def may_send(self) -> bool:
@@ -95,8 +98,6 @@ class LoginSession(Session):
         self._out.append(b"334 " + b64encode(challenge) + b"\r\n")
         await self.flush()
         line = await self.read_line()
-        if line is None:
-            raise Reject(replies.BAD_BASE64)
         if line == b"*":
             raise Reject(replies.LOGIN_CANCELLED)
         return _decoded(line.decode("latin-1"))

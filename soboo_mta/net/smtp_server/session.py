@@ -11,7 +11,6 @@ import ssl
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -58,7 +57,9 @@ class Session(SMTP):
 
     line_length_limit = READ_OCTETS  # of the stream reader: ours are checked apart
 
-    def __init__(self, service: Service, *, implicit_tls: bool) -> None:
+    def __init__(
+        self, service: Service, *, client: IpAddress, implicit_tls: bool
+    ) -> None:
         self.command_size_limits = {}  # aiosmtpd's belongs to the class: shadow it
         super().__init__(
             None,
@@ -67,11 +68,14 @@ class Session(SMTP):
         )
         self._service = service
         self._options = service.options
-        self._client: IpAddress = ip_address("0.0.0.0")  # noqa: S104 - no address yet
-        self._client_key = ""
+        self._client = client
+        self._client_key = client_key(client)
+        self._refusal: Reply | None = None
+        self._is_counted = False
         self._is_tls = implicit_tls  # then the listener made the handshake already
         self._is_first_octet = True
         self._is_ending = False
+        self._is_in_content = False
         self._is_committing = False
         self._is_reading_command = False
         self._out: list[bytes] = []
@@ -122,20 +126,19 @@ class Session(SMTP):
             self._out.clear()
             await self._writer.drain()
 
-    async def read_line(self) -> bytes | None:
-        """Return the next line without its CRLF; None when it is none, answered."""
+    async def read_line(self) -> bytes:
+        """Return the next line without its CRLF; raise Reject when it is none."""
         if b"\n" not in self._reader._buffer:  # type: ignore[attr-defined] # no public look
             await self.flush()
         try:
             line = await self._reader.readuntil(b"\n")
-        except asyncio.LimitOverrunError:
-            self.hang_up(replies.LINE_TOO_LONG)
-            return None
+        except asyncio.LimitOverrunError as error:
+            self._is_ending = True  # where the next line begins is not known
+            raise Reject(replies.LINE_TOO_LONG) from error
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError from error
         if not line.endswith(b"\r\n") or line.find(b"\r") != len(line) - 2:
-            self.blame(replies.BARE_LINE_END)
-            return None
+            raise Reject(replies.BARE_LINE_END)
         return line[:-2]
 
     def wait_at_most(self, limit: timedelta, late: Reply = replies.TIMED_OUT) -> None:
@@ -161,9 +164,30 @@ class Session(SMTP):
         assert self._handler_coroutine is not None
         return self._handler_coroutine
 
+    def enter(self) -> bool:
+        """Count the client, once; False when it is one too many: it is told so where
+        it can be, and served nothing."""
+        self._is_counted = True
+        self._refusal = self._service.admission.enter(self._client_key)
+        return self._refusal is None
+
+    def leave(self) -> None:
+        """End what `enter` began; more than once does no harm."""
+        if self._is_counted:
+            self._is_counted = False
+            self._service.admission.leave(self._client_key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was connected to its client: from then on it leaves by itself."""
+        return self._handler_coroutine is not None
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a message is being kept: its client is owed the truth about it."""
+        return self._is_committing
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._client = ip_address(transport.get_extra_info("peername")[0].split("%")[0])
-        self._client_key = client_key(self._client)
         self._service.sessions.add(self)
         super().connection_made(transport)
         if self._is_tls and self.session is not None:
@@ -214,12 +238,10 @@ class Session(SMTP):
         return True
 
     async def _handle_client(self) -> None:
-        admission = self._service.admission
-        refusal = admission.enter(self._client_key)
         raw = self.transport
         try:
-            if refusal is not None:
-                self.hang_up(refusal)
+            if self._refusal is not None:
+                self.hang_up(self._refusal)
             else:
                 await self._serve()
             await self.flush()
@@ -228,7 +250,7 @@ class Session(SMTP):
         except Exception as error:  # noqa: BLE001 - a task's root: logged with its trace
             self._service.acceptance.log.internal_error(stage="session", error=error)
         finally:
-            admission.leave(self._client_key)
+            self.leave()
             self._service.sessions.discard(self)
             self._close_transport(raw)
 
@@ -245,10 +267,14 @@ class Session(SMTP):
                 deadline = min(deadline, self._login_deadline)
             self.wait_until(deadline, replies.TIMED_OUT)
             self._is_reading_command = True
-            line = await self.read_line()
-            self._is_reading_command = False
-            if line is not None:
-                await self._obey(line)
+            try:
+                line = await self.read_line()
+            except Reject as refusal:
+                self.blame(refusal.reply)
+                continue
+            finally:
+                self._is_reading_command = False
+            await self._obey(line)
 
     async def _obey(self, line: bytes) -> None:
         word, _, argument = line.partition(b" ")
@@ -285,6 +311,7 @@ class Session(SMTP):
             self._service.acceptance.log.internal_error(stage="command", error=error)
             self.forget_transaction()
             self.answer(replies.INTERNAL)
+            self._is_ending |= self._is_in_content  # content is never read as commands
 
     def _refuse_unknown(self, word: bytes) -> None:
         if word in _OTHER_PROTOCOLS or word.startswith((b"HOST:", b"SSH-")):
