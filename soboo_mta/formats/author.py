@@ -7,6 +7,8 @@ words (RFC 2047 §5) are taken as the atoms they are and never decoded.
 
 import re
 
+import idna
+
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
 
@@ -27,6 +29,7 @@ _MAILBOX = re.compile(
 )
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ENCODED_WORD = re.compile(r"=\?[^? ]*\?[BbQq]\?")
+_DEVIATIONS = re.compile("[ßς\u200c\u200d]")  # UTS #46 §7
 _MAX_OCTETS = 2_000  # far over any real From; bounds the work on a hostile one
 
 
@@ -45,7 +48,24 @@ def parse_author(raw_value: bytes, *, smtputf8: bool) -> Mailbox:
         raise FormatError(
             "the From address is an encoded word: only the display name may be encoded"
         )
+    domain = address.rpartition("@")[2]
+    if not domain.isascii() and not _is_read_alike(domain):
+        raise FormatError(
+            "the From domain is written in a form that programs read differently: "
+            "write its ASCII form (xn--…)"
+        )
     return parse_mailbox(address)
+
+
+def _is_read_alike(domain: str) -> bool:
+    """Whether nothing of `domain` is mapped to something else, or was by IDNA 2003."""
+    if _DEVIATIONS.search(domain):
+        return False
+    try:
+        idna.encode(domain, uts46=False)
+    except idna.IDNAError:
+        return False
+    return True
 
 
 def _text(raw_value: bytes, *, smtputf8: bool) -> str:

@@ -141,7 +141,11 @@ class Acceptance:
             message = await asyncio.to_thread(prepare)
         else:
             message = prepare()
-        await self._keep(message)
+        try:
+            await self._keep(message)
+        except Reject:
+            self._quota.give_back(tenant, len(envelope.recipients))
+            raise
         return replies.accepted(message.message_id)
 
     async def drain(self) -> None:

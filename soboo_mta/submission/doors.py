@@ -57,6 +57,10 @@ class Quota(Protocol):
         """Take `recipients` from the quota; False, and nothing taken, where over."""
         ...
 
+    def give_back(self, tenant: TenantId, recipients: int) -> None:
+        """Undo a `take` whose message was not kept."""
+        ...
+
 
 class Spool(Protocol):
     """Where accepted mail is kept."""

@@ -23,12 +23,27 @@ _IN_SOMEBODYS_NAME = {
 }
 
 
+MAX_HEADER_OCTETS = 262_144  # a thousand recipients in To; bounds what is done to each
+MAX_FIELDS = 1_000  # each costs parsing, and a signature names it
+_STRIPPED_BY_SOME = (b"\x0b", b"\x0c")
+
+
 def read_header(content: bytes) -> HeaderBlock:
-    """Return the header of `content`; raise Reject when any parser might differ."""
+    """Return the header of `content`; raise Reject when any parser might differ, or when
+    it is so large that every step would be slow for others."""
+    end = content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
+    if end < 0 and len(content) > MAX_HEADER_OCTETS and content[:2] != b"\r\n":
+        raise Reject(replies.large_header(MAX_HEADER_OCTETS, MAX_FIELDS))
     try:
-        return HeaderBlock.parse(content)
+        header = HeaderBlock.parse(content)
     except FormatError as error:
         raise Reject(replies.bad_header(str(error))) from error
+    if len(header.fields) > MAX_FIELDS:
+        raise Reject(replies.large_header(MAX_HEADER_OCTETS, MAX_FIELDS))
+    # At a value's end verifiers differ on whether they belong to it (RFC 6376 §3.4.2).
+    if any(content.find(one, 0, header.body_start) >= 0 for one in _STRIPPED_BY_SOME):
+        raise Reject(replies.ODD_SPACE)
+    return header
 
 
 def read_author(header: HeaderBlock, *, smtputf8: bool) -> Mailbox:

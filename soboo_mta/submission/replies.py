@@ -115,6 +115,9 @@ NUL_IN_CONTENT = reply(554, "5.6.0", "The message has a NUL octet: encode it in 
 LONG_LINE = reply(
     554, "5.6.0", "A line is over 998 octets: encode it quoted-printable or base64"
 )
+ODD_SPACE = reply(
+    554, "5.6.0", "The header has a vertical tab or form feed: take it out"
+)
 LOOP = reply(554, "5.4.6", "The message has too many Received fields: it is in a loop")
 NO_FROM = reply(550, "5.6.0", "The message has no From field: add one")
 SEVERAL_FROM = reply(550, "5.6.0", "The message has several From fields: leave one")
@@ -127,6 +130,12 @@ FULL = reply(452, "4.3.1", "There is no space to keep the message: try again lat
 def accepted(message_id: MessageId) -> Reply:
     """The message is kept; `message_id` finds it in `soboo-mta trace`."""
     return reply(250, "2.0.0", f"Accepted as {message_id}")
+
+
+def large_header(octets: int, fields: int) -> Reply:
+    """The header is over one of the bounds."""
+    text = f"The header is over {octets} octets or {fields} fields: make it smaller"
+    return reply(554, "5.6.0", text)
 
 
 def bad_header(why: str) -> Reply:

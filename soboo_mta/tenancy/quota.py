@@ -104,6 +104,15 @@ class Quota:
             return False
         return await self._lease(tenant, held, recipients)
 
+    def give_back(self, tenant: TenantId, recipients: int) -> None:
+        """Undo a `take`: what is given back is what this process leased, so that it is
+        not lost; after the end of its period there is nothing to undo."""
+        now = self._clock.unix_ms()
+        for period in Period:
+            held = self._leased.get((tenant, period))
+            if held and held.starts_at == now - now % _LENGTH_MS[period]:
+                held.left += recipients
+
     async def _lease(
         self, tenant: TenantId, held: "Sequence[_Held]", recipients: int
     ) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from soboo_mta.net.smtp_server.body import Body
 from soboo_mta.submission.options import AcceptanceOptions
 from tests.fakes.submission import HEADER, HOST, MESSAGE, desk, talking
 
@@ -178,7 +179,20 @@ async def test_case_025_stuffed_dots_do_not_count_as_size() -> None:
         assert (await client.send(stuffed + b"..\r\n")).startswith("552")
 
 
-async def test_case_025_ten_times_the_size_holds_no_more_than_the_size() -> None:
+def test_case_025_over_the_size_nothing_is_held() -> None:
+    body = Body(1_000)
+    held = []
+    for _ in range(30):
+        assert body.feed(b"z" * 98 + b"\r\n") is None
+        held.append(body.held)
+    assert max(held) < 1_500
+    assert held[-1] < 10
+    assert body.received == 3_000
+
+
+async def test_case_025_ten_times_the_size_is_refused_and_the_connection_in_step() -> (
+    None
+):
     one = desk(AcceptanceOptions(host_name=HOST, max_message_octets=100_000))
     async with talking(one) as (client, _):
         await client.envelope()
@@ -188,3 +202,28 @@ async def test_case_025_ten_times_the_size_holds_no_more_than_the_size() -> None
         client.write(b".\r\n")
         assert (await client.reply()).startswith("552 5.3.4")
         assert (await client.say("NOOP")).startswith("250")
+
+
+async def test_case_045_a_header_that_would_slow_others_is_refused() -> None:
+    async with talking() as (client, one):
+        many = HEADER + b"List-Help:\r\n" * 1_000 + b"\r\nx\r\n"
+        assert "1000 fields" in await client.send(many)
+        line = b" " + b"x" * 900 + b"\r\n"
+        large = HEADER + b"X-Large: y\r\n" + line * 300 + b"\r\nx\r\n"
+        assert "262144 octets" in await client.send(large)
+        folded = HEADER + b"X-Large: y\r\n" + line * 200 + b"\r\nx\r\n"
+        assert (await client.send(folded)).startswith("250")
+    assert len(one.spool.kept) == 1
+
+
+@pytest.mark.parametrize("subject", [b" hello\x0c", b" a\x0b", b" a\r\n \x0c"])
+async def test_case_071_what_verifiers_strip_differently_is_refused(
+    subject: bytes,
+) -> None:
+    async with talking() as (client, one):
+        said = await client.send(HEADER.replace(b" hello", subject) + b"\r\nHi\r\n")
+        assert said.startswith("554 5.6.0")
+        assert "form feed" in said
+        body = b"\r\nIn the body they stay.\x0c\x0b\r\n"
+        assert (await client.send(HEADER + body)).startswith("250")
+    assert len(one.spool.kept) == 1

@@ -128,6 +128,9 @@ class FakeQuota:
         self.left -= recipients
         return True
 
+    def give_back(self, tenant: TenantId, recipients: int) -> None:
+        self.left += recipients
+
 
 @dataclass
 class FakeSpool:

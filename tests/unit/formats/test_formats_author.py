@@ -170,3 +170,13 @@ def test_every_plain_display_name_is_accepted_and_read_alike(
     author = str(parse_author(value.encode(), smtputf8=False))
     assert f"<{author}>" == address
     assert readings(value) == [author, author]
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["faß.example", "ας.example", "cus\u00adtomer.example", "ⅽustomer.example"],
+)
+def test_a_domain_that_programs_map_differently_is_refused(domain: str) -> None:
+    with pytest.raises(FormatError, match="its ASCII form"):
+        parse_author(f"a@{domain}".encode(), smtputf8=True)
+    assert parse_author(b"a@xn--fa-hia.example", smtputf8=True).domain

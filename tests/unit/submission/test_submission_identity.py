@@ -9,6 +9,7 @@ from soboo_mta.mail.address import NULL_REVERSE_PATH, ReversePath, parse_mailbox
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.ids import CredentialId
 from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.store.unit import StoreFull
 from soboo_mta.submission.acceptance import Envelope, Login
 from soboo_mta.submission.options import AcceptanceOptions
 from tests.fakes.submission import ACME, HEADER, HOST, MESSAGE, Desk, desk, domain_state
@@ -200,8 +201,17 @@ async def test_case_054_a_missing_date_and_message_id_are_added() -> None:
         b"Message-ID: no brackets@x.example\r\n",
         b"Message-ID: <>\r\n",
         b"Message-ID: <no-at>\r\n",
+        b"Message-ID: <@>\r\n",
+        b"Message-ID: <a@>\r\n",
+        b"Message-ID: <@b>\r\n",
+        b"Message-ID: <a@b@c>\r\n",
         b"Message-ID: <a@x.example>\r\nmessage-id: <b@x.example>\r\n",
         b"Date: yesterday\r\n",
+        b"Date: Mon, 31 Feb 2026 00:00:00 +0000\r\n",
+        b"Date: Thu, 01 Jan 2026 25:00:00 +0000\r\n",
+        b"Date: Thu, 01 Jan 2026 00:00:00 +9999\r\n",
+        b"Date: Thu, 01 Jan 2026 00:00:00 +99999999999999999999\r\n",
+        b"Date: Thu, 01 Jan 99999999999 00:00:00 +0000\r\n",
         b"Date:\r\n",
         b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\nDATE: Thu, 1 Jan 2026 00:00:01 +0000\r\n",
     ],
@@ -217,6 +227,7 @@ async def test_case_054_a_malformed_or_doubled_one_is_replaced(field: bytes) -> 
     "field",
     [
         b"Message-ID:\r\n <folded.1@x.example>\r\nDate: 1 Jan 2026 00:00 GMT\r\n",
+        b'Message-ID: <"a@b c"@x.example>\r\n',
         b"Message-ID: <a@[127.0.0.1]>\r\nDate: Thu, 1 Jan 2026 00:00:00 -0500 (EST)\r\n",
     ],
 )
@@ -272,6 +283,15 @@ async def test_a_used_up_quota_is_temporary() -> None:
     one = desk()
     one.quota.left = 0
     assert (await refusal(MESSAGE, one=one)).startswith("451 4.7.1")
+
+
+async def test_what_was_not_kept_costs_no_quota() -> None:
+    one = desk()
+    one.quota.left = 1
+    one.spool.failure = StoreFull("no space")
+    assert (await refusal(MESSAGE, one=one)).startswith("452 4.3.1")
+    one.spool.failure = None
+    assert len((await keep(MESSAGE, one=one)).spool.kept) == 1
 
 
 # ---- keeping

@@ -166,3 +166,17 @@ async def test_one_tenants_quota_is_not_anothers(
     assert await workers[0].take(ACME, 1)
     assert not await workers[0].take(ACME, 1)
     assert await workers[0].take(RIVAL, 500)
+
+
+async def test_what_is_given_back_can_be_taken_again(
+    writer: Writer, directory: Directory, workers: list[Quota], clock: FakeClock
+) -> None:
+    await limit(writer, directory, 5)
+    assert await workers[0].take(ACME, 5)
+    workers[0].give_back(ACME, 3)
+    assert not await workers[0].take(ACME, 4)
+    assert await workers[0].take(ACME, 3)
+    workers[0].give_back(RIVAL, 1_000)  # which took none
+    clock.advance(3_600)
+    workers[0].give_back(ACME, 5)  # of an hour that is over
+    assert not await workers[0].take(ACME, 6)
