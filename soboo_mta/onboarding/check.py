@@ -10,23 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from soboo_mta.identity.dmarc import Suffixes, unknown_view
+from soboo_mta.identity.dmarc import Suffixes
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import (
     DomainSettings,
     Facts,
-    KeyState,
     Operator,
     RecordCheck,
     RecordStatus,
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.facts import Memory, facts_of
-from soboo_mta.onboarding.judge import Finding, is_served
-from soboo_mta.onboarding.look import Fresh, Look, returns_finding
-from soboo_mta.ports import Clock, RecordType, Resolver, Unanswered
+from soboo_mta.onboarding.judge import Finding
+from soboo_mta.onboarding.look import Look
+from soboo_mta.ports import Clock, RecordType, Resolver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,43 +110,16 @@ class DomainCheck:
         ]
         checks = tuple(check for check, _ in seen)
         memory = Memory(previous, now, self._options.last_known_good)
+        facts = facts_of(settings, seen, memory)
+        kept = self._options.last_known_good // timedelta(milliseconds=1)
         return CheckResult(
             checks=checks,
-            facts=facts_of(settings, seen, memory),
+            facts=facts,
             owned=any(finding.proves for _, finding in seen),
-            next_check_at=now + self._interval_ms(checks),
-        )
-
-    async def check_operator(self, previous: Facts | None) -> Facts:
-        """Look at the operator's own keys, bounce domain and SPF.
-
-        The views are left unknown: the operator's d= and bounce domain are no From
-        domain. Without an answer the previous facts stay, `observed_at` with them, for
-        at most 72 hours.
-        """
-        operator, now = self._operator, self._clock.unix_ms()
-        resolver = Fresh(self._resolver)
-        bounce = await returns_finding(operator.bounce_domain, operator, resolver)
-        usable: list[KeyId] = []
-        silent = bounce.status is RecordStatus.UNKNOWN
-        for key in operator.keys:
-            owner = f"{key.selector}._domainkey.{operator.domain}"
-            answer = await resolver.lookup(owner, RecordType.TXT)
-            silent = silent or isinstance(answer, Unanswered)
-            if key.state is not KeyState.REVOKED and is_served(answer, key):
-                usable.append(key.key_id)
-        if silent and previous is not None:
-            kept_ms = self._options.last_known_good / timedelta(milliseconds=1)
-            if now - previous.observed_at <= kept_ms:
-                return previous
-        return Facts(
-            usable=tuple(usable),
-            bounce_ready=bool(bounce.bounce),
-            spf_bounce=bounce.spf or (),
-            spf_author=(),
-            walk=unknown_view(),
-            suffix_list=unknown_view(),
-            observed_at=now,
+            # At the end of what is kept of older looks: else all of it ends with that.
+            next_check_at=min(
+                now + self._interval_ms(checks), facts.observed_at + kept + 1
+            ),
         )
 
     def _interval_ms(self, checks: tuple[RecordCheck, ...]) -> int:

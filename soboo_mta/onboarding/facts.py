@@ -5,12 +5,13 @@ other finding counts as it is.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
 from soboo_mta.identity.dmarc import unknown_view
 from soboo_mta.identity.state import (
+    DmarcView,
     DomainSettings,
     Facts,
     KeyState,
@@ -58,21 +59,22 @@ def facts_of(
         kept = memory.for_record(check)
         usable.update(finding.usable)
         if kept:
-            usable.update(_kept_keys(settings, check, kept))
+            usable.update(_kept_keys(settings, check, finding, kept))
             observed_at = min(observed_at, check.good_at or observed_at)
         if _tells_of_bounces(check):
             bounce_ready = _or_kept(
                 finding.bounce, kept.bounce_ready if kept else None, bounce_ready
             )
-            spf_bounce = _or_kept(
-                finding.spf, kept.spf_bounce if kept else None, spf_bounce
+            spf_bounce = _sources(
+                finding, kept.spf_bounce if kept else None, spf_bounce
             )
         elif check.record.purpose is Purpose.SPF:
-            spf_author = _or_kept(
-                finding.spf, kept.spf_author if kept else None, spf_author
+            spf_author = _sources(
+                finding, kept.spf_author if kept else None, spf_author
             )
         elif check.record.purpose is Purpose.DMARC:
-            walk = _or_kept(finding.walk, kept.walk if kept else None, walk)
+            seen_walk = _completed(finding.walk, kept)
+            walk = _or_kept(seen_walk, kept.walk if kept else None, walk)
             suffix_list = _or_kept(
                 finding.suffix_list, kept.suffix_list if kept else None, suffix_list
             )
@@ -97,8 +99,27 @@ def _or_kept(seen: _Value | None, kept: _Value | None, otherwise: _Value) -> _Va
     return otherwise if kept is None else kept
 
 
+def _sources(
+    finding: Finding, kept: tuple[str, ...] | None, otherwise: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The sources that SPF passes for; only those without an answer as they were."""
+    if finding.spf is None:
+        return otherwise if kept is None else kept
+    return (
+        *finding.spf,
+        *(name for name in finding.spf_unknown if kept and name in kept),
+    )
+
+
+def _completed(view: DmarcView | None, kept: Facts | None) -> DmarcView | None:
+    """`view` with whom to align as it was, where only how was answered."""
+    if view is None or kept is None or view.organizational:
+        return view
+    return replace(view, organizational=kept.walk.organizational)
+
+
 def _kept_keys(
-    settings: DomainSettings, check: RecordCheck, kept: Facts
+    settings: DomainSettings, check: RecordCheck, finding: Finding, kept: Facts
 ) -> Iterable[KeyId]:
     """The keys that `check` tells of and that were usable; a delegation tells of all."""
     return (
@@ -107,4 +128,5 @@ def _kept_keys(
         if (key.selector == check.record.selector or check.record.kind is RecordType.NS)
         and key.state is not KeyState.REVOKED
         and key.key_id in kept.usable
+        and (finding.unanswered is None or key.key_id in finding.unanswered)
     )

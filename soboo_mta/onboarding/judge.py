@@ -26,7 +26,10 @@ MAX_SHOWN = 300  # of a foreign record: it is stored and shown
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One record's finding. `proves`: it binds the domain to this tenant. `usable`: keys
-    that a receiver finds. `bounce`, `spf` (names of sources) and the DMARC views None: no answer."""
+    that a receiver finds; `unanswered`: those nothing was heard of, None where the status
+    says it for all. `bounce`, `spf` (names of sources) and the DMARC views None: no
+    answer; `spf_unknown`: the sources without one; a view without `organizational`: it is
+    known how to align, and not with whom."""
 
     status: RecordStatus
     found: str = ""
@@ -35,8 +38,10 @@ class Finding:
     ttl: int = 0
     proves: bool = False
     usable: tuple[KeyId, ...] = ()
+    unanswered: tuple[KeyId, ...] | None = None
     bounce: bool | None = None
     spf: tuple[str, ...] | None = None
+    spf_unknown: tuple[str, ...] = ()
     walk: DmarcView | None = None
     suffix_list: DmarcView | None = None
 

@@ -3,7 +3,7 @@
 Pure, as `judge.py`, which judges keys and names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at
@@ -28,7 +28,6 @@ def returns(
     if isinstance(answer, Unanswered):
         return unknown(answer)
     found = _mx_hosts(answer)
-    passing = spf.passing if spf.is_known else None
     if not found or not found <= set(hosts):
         wanted = ", ".join(f"{host}." for host in hosts)
         return Finding(
@@ -38,15 +37,17 @@ def returns(
             mend=f"the operator publishes MX {wanted} where {domain} leads",
             ttl=answer.ttl,
             bounce=False,
-            spf=passing,
+            spf=spf.passing,
         )
-    if not spf.is_known:
+    if spf.unknown:
         return Finding(
             status=RecordStatus.UNKNOWN,
             cause=f"SPF of {domain} got no answer: {spf.others}",
             mend="nothing yet: we ask again",
             ttl=answer.ttl,
             bounce=True,
+            spf=spf.passing,
+            spf_unknown=spf.unknown,
         )
     if not spf.passing:
         return Finding(
@@ -79,13 +80,15 @@ def author_spf(
     if isinstance(answer, Unanswered):
         return unknown(answer)
     records = [t for t in texts(answer) if t == "v=spf1" or t.startswith("v=spf1 ")]
-    if not spf.is_known:
+    if spf.unknown:
         return Finding(
             status=RecordStatus.UNKNOWN,
             found=", ".join(records)[:MAX_SHOWN],
             cause=f"SPF of {name} got no answer: {spf.others}",
             mend="nothing yet: we ask again",
             ttl=answer.ttl,
+            spf=spf.passing,
+            spf_unknown=spf.unknown,
         )
     if not spf.others:
         return Finding(
@@ -160,16 +163,19 @@ def zone_served(
 ) -> Finding:
     """The delegation's finding with what the zone behind it serves."""
     usable = tuple(k.key_id for k, answer in keys.items() if is_served(answer, k))
-    silent = served.status is RecordStatus.UNKNOWN or any(
-        isinstance(answer, Unanswered) for answer in keys.values()
+    unanswered = tuple(
+        k.key_id for k, answer in keys.items() if isinstance(answer, Unanswered)
     )
+    silent = served.status is RecordStatus.UNKNOWN or bool(unanswered)
     return replace(
         finding,
         status=RecordStatus.UNKNOWN if silent else finding.status,
         cause="the zone's servers gave no answer" if silent else finding.cause,
         usable=usable,
+        unanswered=unanswered,
         bounce=served.bounce,
         spf=served.spf,
+        spf_unknown=served.spf_unknown,
     )
 
 
@@ -229,4 +235,24 @@ def dmarc(
         walk=walk,
         suffix_list=suffix_list,
         ttl=ttl,
+    )
+
+
+def half_known(
+    finding: Finding, found: Texts, author: Domain, silent: Sequence[Unanswered]
+) -> Finding:
+    """`finding` where some names of the walks gave no answer.
+
+    The record of the author's own domain decides how to align, whatever is silent; with
+    whom is known by all names alone. Without that record nothing is.
+    """
+    if not silent:
+        return finding
+    if record_at(found.get(DnsName(f"_dmarc.{author}"), ())) is None:
+        return unknown(silent[0])
+    assert finding.walk is not None
+    return replace(
+        unknown(silent[0]),
+        walk=replace(finding.walk, organizational=()),
+        suffix_list=finding.suffix_list,
     )

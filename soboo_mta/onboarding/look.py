@@ -214,19 +214,22 @@ class Look:
         )
         names |= dict.fromkeys(names_to_ask_by_suffix(author, self._suffixes))
         texts: dict[DnsName, tuple[str, ...]] = {}
+        silent: list[Unanswered] = []
         for name in names:
             answer = await self._ask(name, RecordType.TXT)
             if isinstance(answer, Unanswered):
-                return judge.unknown(answer)
-            texts[name] = judge.texts(answer)
+                silent.append(answer)
+            else:
+                texts[name] = judge.texts(answer)
         own = await self._ask(DnsName(f"_dmarc.{author}"), RecordType.TXT)
-        return judge_policy.dmarc(
+        finding = judge_policy.dmarc(
             author,
             texts,
             walk=view_by_walk(author, others, texts),
             suffix_list=view_by_suffix_list(author, others, texts, self._suffixes),
             ttl=0 if isinstance(own, Unanswered) else own.ttl,
         )
+        return judge_policy.half_known(finding, texts, author, silent)
 
     def _others(self) -> tuple[Domain, ...]:
         """The names that may authenticate; the operator's where they could align."""

@@ -29,9 +29,9 @@ class SpfResults:
         return tuple(name for name, result in self.results if result == "pass")
 
     @property
-    def is_known(self) -> bool:
-        """Whether every result rests on an answer."""
-        return all(result != "temperror" for _, result in self.results)
+    def unknown(self) -> tuple[str, ...]:
+        """The sources whose result rests on no answer."""
+        return tuple(name for name, result in self.results if result == "temperror")
 
     @property
     def others(self) -> str:

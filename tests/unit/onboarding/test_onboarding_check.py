@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from soboo_mta.identity.dmarc import SuffixList
-from soboo_mta.identity.plan import depart
+from soboo_mta.identity.plan import depart, is_outdated
 from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import (
     DomainSettings,
@@ -54,10 +54,6 @@ class Onlooker:
         result = await self._check.check(self.settings, self.facts, self.checks)
         self.facts, self.checks = result.facts, result.checks
         return result
-
-    async def operator(self) -> Facts:
-        self.facts = await self._check.check_operator(self.facts)
-        return self.facts
 
     def at(self, owner: str) -> RecordCheck:
         return next(check for check in self.checks if check.record.owner == owner)
@@ -539,27 +535,76 @@ async def test_a_broken_domain_is_looked_at_soon_again() -> None:
     assert result.next_check_at == customer.clock.unix_ms() + 30_000
 
 
-# ---- the operator's own domain
+# ---- silence about one thing tells nothing of another
 
 
-async def test_the_operators_own_records_become_facts() -> None:
-    facts = await Onlooker(published(), SETTINGS).operator()
+async def test_a_zones_key_that_is_gone_is_unusable_while_the_bounce_host_is_silent() -> (
+    None
+):
+    zone = replace(SETTINGS, mode=Mode.ZONE)
+    dns = published(zone)
+    for number in (1, 2):
+        dns.add("customer.com", "NS", f"ns{number}.tok7.n.esp.example.")
+    dns.add("_dmarc.customer.com", "TXT", "v=DMARC1; p=reject")
+    customer = Onlooker(dns, zone)
+    assert (await customer.look()).facts.usable == (1, 2)
 
-    assert facts.usable == (900,)
-    assert facts.bounce_ready
-    assert facts.spf_bounce == ("out-1", "out-2")
+    dns.remove(_SB1, "TXT")
+    dns.silent |= {"bounce.customer.com", "sb2._domainkey.customer.com"}
+    customer.clock.advance(30)
+
+    assert (await customer.look()).facts.usable == (2,)
 
 
-async def test_the_operators_broken_records_count_at_once_and_silence_later() -> None:
-    operator = Onlooker(published(), SETTINGS)
-    await operator.operator()
-    operator.dns.silent.add("bounce.esp.example")
+async def test_dmarc_made_strict_counts_at_once_while_the_parent_is_silent() -> None:
+    customer = _cname()
+    for slot in ("sb1", "sb2"):
+        customer.dns.remove(f"{slot}.tok7.k.esp.example")
+    await customer.look()
+    assert customer.rung() is Rung.SPF_ONLY
 
-    operator.clock.advance(3_600)
-    assert (await operator.operator()).bounce_ready
-    operator.clock.advance(72 * 3_600)
-    assert not (await operator.operator()).bounce_ready
-    operator.dns.silent.clear()
-    assert (await operator.operator()).bounce_ready
-    operator.dns.remove("bounce.esp.example", "MX")
-    assert not (await operator.operator()).bounce_ready
+    customer.dns.silent.add("_dmarc.com")
+    customer.clock.advance(30)
+    await customer.look()
+    assert customer.rung() is Rung.SPF_ONLY  # with whom it aligns is kept
+
+    customer.dns.replace("_dmarc.customer.com", "TXT", "v=DMARC1; p=reject; aspf=s")
+    customer.clock.advance(30)
+    await customer.look()
+    assert customer.rung() is None
+
+
+async def test_spf_that_fails_for_a_source_counts_at_once_while_anothers_is_unknown() -> (
+    None
+):
+    customer = _spf_alone()
+    await customer.look()
+    assert customer.rung() is Rung.SPF_ONLY
+    one, other = (source.public_address for source in OPERATOR.sources[:2])
+    assert str(one) != str(other)
+
+    record = f"v=spf1 -ip4:{one} include:silent.customer.com -all"
+    customer.dns.replace("customer.com", "TXT", record)
+    customer.dns.silent.add("silent.customer.com")
+    customer.clock.advance(30)
+    await customer.look()
+
+    assert customer.facts is not None
+    assert customer.facts.spf_author == ("out-2",)
+
+
+async def test_silence_about_dmarc_alone_holds_no_mail_after_72_hours() -> None:
+    customer = _cname()
+    customer.dns.ttl = 3_600
+    result = await customer.look()
+    customer.dns.silent.add("_dmarc.customer.com")
+    end = customer.clock.unix_ms() + 74 * 3_600_000
+    while customer.clock.unix_ms() < end:
+        wait = (result.next_check_at - customer.clock.unix_ms()) / 1_000
+        customer.clock.advance(wait - 0.001)  # the latest that this look serves for
+        state = DomainState(settings=SETTINGS, was_verified=True, facts=customer.facts)
+        assert not is_outdated(state, customer.clock.unix_ms())
+        customer.clock.advance(0.001)
+        result = await customer.look()
+    assert customer.facts is not None
+    assert not customer.facts.walk.has_record
