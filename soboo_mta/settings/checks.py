@@ -7,7 +7,8 @@ and at each start.
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from soboo_mta.ports import TlsPolicy
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.ports import IpAddress, TlsPolicy
 from soboo_mta.settings.model import Settings
 from soboo_mta.settings.sections import Listener, ListenerTls
 from soboo_mta.settings.values import IpNetwork
@@ -118,7 +119,7 @@ def _routes(settings: Settings) -> Iterator[str]:
         seen.add(route.domain)
         for listener in settings.listeners:
             for hop in route.hops:
-                if hop.port == listener.port and hop.host == listener.address:
+                if hop.port == listener.port and _is_served_by(listener, hop.host):
                     yield (
                         f"[[routes]] {route.domain} ends on {_name(listener)}, which is"
                         " our own listener: mail would loop"
@@ -216,6 +217,15 @@ def _speaks_tls(settings: Settings) -> Iterator[bool]:
 
 def _is_in_clear(listener: Listener) -> bool:
     return listener.tls is ListenerTls.NONE and not listener.address.is_loopback
+
+
+def _is_served_by(listener: Listener, host: IpAddress | DnsName) -> bool:
+    """Whether a connection to `host` would meet the listener, as far as is known."""
+    if isinstance(host, str):
+        return False
+    everywhere = listener.address.is_unspecified and host.is_loopback
+    same_family = host.version == listener.address.version
+    return host == listener.address or (everywhere and same_family)
 
 
 def _is_inside(network: IpNetwork) -> bool:
