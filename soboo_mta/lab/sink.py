@@ -286,9 +286,8 @@ class SinkDialogue(SMTP):
 
     def _delivery(self, envelope: Envelope, stuffed: bytes) -> Delivery:
         assert self.session is not None
-        unstuffed = stuffed.replace(b"\r\n..", b"\r\n.")
-        if unstuffed.startswith(b"."):
-            unstuffed = unstuffed[1:]
+        # Any dot at a line's start, so that what was not stuffed shows (RFC 5321 §4.5.2).
+        unstuffed = (b"\r\n" + stuffed).replace(b"\r\n.", b"\r\n")[2:]
         return Delivery(
             peer=self._peer(),
             sink=self._host,

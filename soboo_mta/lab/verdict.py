@@ -18,6 +18,7 @@ import dns.exception
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import idna
 import spftrace
 from dkim.util import InvalidTagValueList, parse_tag_value
 from publicsuffixlist import PublicSuffixList
@@ -253,8 +254,11 @@ def _author_domain(authors: Sequence[str]) -> str:
         return ""
     domain = addresses[0][1].rpartition("@")[2].lower()
     try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
+        if domain.isascii():
+            dns.name.from_text(domain)
+            return domain
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except (dns.exception.DNSException, idna.IDNAError, UnicodeError):
         return ""
 
 

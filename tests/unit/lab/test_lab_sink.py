@@ -6,6 +6,7 @@ import mailbox
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiosmtplib
 import pytest
@@ -327,3 +328,18 @@ async def test_a_broken_file_is_named_among_the_problems(lab, world):
     assert lab.problems == {}
     world.write("customer.test", "@ A nonsense")
     assert list(lab.problems) == [lab.zones_directory / "customer.test.zone"]
+
+
+async def test_a_dot_that_was_not_stuffed_is_lost_as_at_any_receiver(
+    tmp_path: Path,
+) -> None:
+    async with Lab(tmp_path, LabOptions(raw=tmp_path / "raw")) as lab:
+        line = Line(lab.sink_port)
+        await line.to_stage("data")
+        line.write(b"From: a@x.example\r\n\r\n.signature\r\n..\r\n")
+        assert (await line.say(".")).startswith("250")
+        line.close()
+        (record,) = lab.records
+        assert record.raw is not None
+        arrived = record.raw.read_bytes()
+    assert arrived == b"From: a@x.example\r\n\r\nsignature\r\n.\r\n"
