@@ -1,5 +1,6 @@
 """Transactions against scripted peers: sections H 145 to 149 and 155 to 157."""
 
+import asyncio
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -389,3 +390,63 @@ async def test_the_source_address_is_bound():
         )
         assert not isinstance(session, ConnectFailure)
         await session.close()
+
+
+async def test_a_mail_refused_for_now_is_not_made_final_by_the_503_of_the_group():
+    outcome, usable = await outcome_of(
+        *ENVELOPE,
+        "S: 451 4.7.1 greylisted",
+        "S: 503 5.5.1 need MAIL",
+        "S: 503 5.5.1 need RCPT",
+        *RSET,
+        *QUIT,
+    )
+    assert isinstance(outcome, Deferred)
+    assert outcome.reply.code == 451
+    assert outcome.scope is Scope.MESSAGE
+    assert usable
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(b"250 2.0.0 thanks", Deferred), (b"552 5.3.4 too big", Failed)],
+)
+async def test_an_answer_before_the_final_dot_can_refuse_and_never_deliver(
+    answer: bytes, kind: type[Outcome]
+):
+    """And nothing more is said: the peer may still read it as content."""
+    got = bytearray()
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 x\r\n")
+        await reader.readuntil(b"\r\n")
+        writer.write(b"250-x\r\n250 PIPELINING\r\n")
+        await reader.readuntil(b"DATA\r\n")
+        writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        got.extend(await reader.read(65_536))
+        writer.write(answer + b"\r\n")
+        await writer.drain()
+        try:
+            while more := await reader.read(65_536):
+                got.extend(more)
+        except ConnectionError:
+            pass  # hung up on, as it should be
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    hop = HopAddress(host="x", address=ip_address("127.0.0.1"), port=port)
+    session = await SmtpConnector().connect(
+        hop, ehlo="a.b", source_address=None, tls=TlsPolicy.NONE
+    )
+    assert not isinstance(session, ConnectFailure)
+    content = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 1_000_000
+    (outcome,) = await session.deliver(a_transaction(octets=(content,)))
+    await session.close()
+    await asyncio.wait_for(ended.wait(), 5)
+    server.close()
+    assert isinstance(outcome, kind), outcome
+    assert len(got) < len(content)
+    assert b"QUIT" not in got

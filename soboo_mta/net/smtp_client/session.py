@@ -159,13 +159,22 @@ class SmtpSession:
         while len(content) - start > _CHUNK and not self._wire.is_answered:
             await self._wire.send(content[start : start + _CHUNK], self._data_block)
             start += _CHUNK
-        if not (self._wire.is_answered or transaction.may_finish()):
+        if self._wire.is_answered:
+            return self._cut_off(await self._wire.answers(self._data_done))
+        if not transaction.may_finish():
             self._client.abort()
             return INTERRUPTED
-        if not self._wire.is_answered:  # an early answer refuses: cut the rest off
-            self._wire.put(content[start:] if start else content)
+        self._wire.put(content[start:] if start else content)
         answers = await self._wire.answers(self._data_done)
         return self._final(answers, whole=self._wire.is_clean)
+
+    def _cut_off(self, answers: Sequence[WireReply]) -> Outcome:
+        """An answer before the final dot can refuse, never deliver; the peer may still
+        read what comes as content: nothing more is said to it."""
+        self._client.abort()
+        if answers and expected(Stage.DOT, answers[0][0]):
+            return broken(Stage.DOT, Reason.PROTOCOL, "answered before the final dot")
+        return self._final(answers, whole=True)
 
     def _final(self, answers: Sequence[WireReply], *, whole: bool) -> Outcome:
         if not whole:
@@ -194,7 +203,9 @@ def envelope_outcomes(
     own += [None] * (recipients - len(own))
     closing = next((r for r in refusals if r is not None and is_closing(r)), None)
     data = refusals[-1] if len(refusals) == len(stages) else None
-    for_all = mail or data or closing or trouble
+    if mail is not None:  # RCPT and DATA answered 503 only because of it
+        return [mail] * recipients
+    for_all = data or closing or trouble
     return [outcome or for_all for outcome in own]
 
 
