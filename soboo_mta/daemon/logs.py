@@ -8,6 +8,11 @@ import sys
 
 import structlog
 
+# Without locals: they hold secrets and message bodies.
+_TRACES = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def set_up_logs(level: str) -> None:
     """Send structlog's facts and the standard library's records to the same stream."""
@@ -19,7 +24,7 @@ def set_up_logs(level: str) -> None:
     structlog.configure(
         processors=[
             *shared,
-            structlog.processors.dict_tracebacks,
+            _TRACES,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -32,7 +37,7 @@ def set_up_logs(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                _TRACES,
                 structlog.processors.JSONRenderer(),
             ],
         )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
 import logging, sys, structlog
@@ -56,3 +57,39 @@ def test_records_below_the_level_are_not_written() -> None:
         "odd thing",
         "internal_error",
     ]
+
+
+LOGIN = """
+import asyncio, logging
+from soboo_mta.daemon.logs import set_up_logs
+from soboo_mta.events.log import EventLog
+from soboo_mta.store.unit import StoreUnavailable
+from tests.fakes.submission import talking
+
+async def main():
+    async with talking(logged_in=False) as (client, one):
+        one.acceptance.log = EventLog()
+        await client.reply()
+        await client.say("EHLO c.example")
+        one.directory.broken = StoreUnavailable("gone")
+        secret = "AGFjbWUAa2J6N3NlY3JldHNlY3JldA=="
+        assert (await client.say("AUTH PLAIN " + secret)).startswith("454")
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            logging.getLogger("any.library").exception("odd")
+
+set_up_logs("info")
+asyncio.run(main())
+"""
+
+
+def test_a_login_while_the_store_is_away_leaves_no_secret_in_the_log() -> None:
+    command = [sys.executable, "-c", LOGIN]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    told = done.stderr
+    assert "StoreUnavailable" in told
+    assert "broken" in told
+    assert "kbz7secretsecret" not in told
+    assert "AGFjbWUAa2J6N3NlY3JldHNlY3JldA==" not in told
