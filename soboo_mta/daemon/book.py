@@ -21,6 +21,7 @@ from soboo_mta.tenancy.domains import (
     checks_of,
     domain_state,
     domains_due,
+    postpone_check,
     store_check,
 )
 
@@ -68,6 +69,10 @@ class StoredDomains:
         verified = await self._writer.transact(store)
         if verified or observation.changed:
             await self._tell(observation, verified=verified, now=now)
+
+    async def postpone(self, domain_id: DomainId, *, until: int) -> None:
+        """Leave the domain alone until then (unix ms)."""
+        await self._writer.transact(lambda at: postpone_check(at, domain_id, until))
 
     async def gated(self) -> tuple[DomainState, ...]:
         """Return the domains whose mail waits for their DNS."""

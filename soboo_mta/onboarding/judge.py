@@ -317,4 +317,9 @@ def shown(answer: Answer) -> str:
         else str(record)
         for record in answer.records
     )
-    return "".join(c if c.isprintable() else "?" for c in line)[:MAX_SHOWN]
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    """`text` bounded, and without what a terminal or PostgreSQL (NUL) does not take."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_SHOWN]

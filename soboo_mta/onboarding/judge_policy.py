@@ -10,9 +10,9 @@ from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at
 from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judge import (
-    MAX_SHOWN,
     Finding,
     is_served,
+    printable,
     shown,
     texts,
     unknown,
@@ -83,7 +83,7 @@ def author_spf(
     if spf.unknown:
         return Finding(
             status=RecordStatus.UNKNOWN,
-            found=", ".join(records)[:MAX_SHOWN],
+            found=printable(", ".join(records)),
             cause=f"SPF of {name} got no answer: {spf.others}",
             mend="nothing yet: we ask again",
             ttl=answer.ttl,
@@ -93,14 +93,14 @@ def author_spf(
     if not spf.others:
         return Finding(
             status=RecordStatus.GOOD,
-            found=", ".join(records)[:MAX_SHOWN],
+            found=printable(", ".join(records)),
             ttl=answer.ttl,
             spf=spf.passing,
         )
     status, cause, mend = _spf_fault(name, records, spf, include)
     return Finding(
         status=status,
-        found=", ".join(records)[:MAX_SHOWN],
+        found=printable(", ".join(records)),
         cause=cause,
         mend=mend,
         ttl=answer.ttl,
@@ -209,7 +209,7 @@ def dmarc(
         several = len(own) > 1
         return Finding(
             status=RecordStatus.WRONG,
-            found=", ".join(own)[:MAX_SHOWN],
+            found=printable(", ".join(own)),
             cause=(
                 f"{len(own)} DMARC records are there, which counts as none"
                 if several
@@ -223,7 +223,7 @@ def dmarc(
     if walk.has_record:
         return Finding(
             status=RecordStatus.GOOD,
-            found=applied[:MAX_SHOWN],
+            found=printable(applied),
             walk=walk,
             suffix_list=suffix_list,
             ttl=ttl,

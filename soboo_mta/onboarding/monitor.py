@@ -27,12 +27,17 @@ from soboo_mta.ports import Clock
 _log = structlog.get_logger(__name__)
 
 
+_MS = timedelta(milliseconds=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorOptions:
     """How the monitor works through what is due."""
 
     pause: timedelta = timedelta(seconds=1)
     """Between rounds that found nothing due."""
+    after_fault: timedelta = timedelta(minutes=5)
+    """Before a domain whose look broke is looked at again."""
     at_once: int = 20
     """Domains looked at in one round, all at the same time."""
 
@@ -69,6 +74,10 @@ class DomainBook(Protocol):
     async def record(self, observation: Observation) -> None:
         """Keep checks, facts and the next look's time; verify on a first proof; raise
         the generation where `changed` or newly verified; note an event per change."""
+        ...
+
+    async def postpone(self, domain_id: DomainId, *, until: int) -> None:
+        """Leave the domain alone until then (unix ms)."""
         ...
 
     async def gated(self) -> tuple[DomainState, ...]:
@@ -148,6 +157,11 @@ class Monitor:
             await self._observe(watched)
         except Exception:  # noqa: BLE001 - a task's root: one domain stops no other
             _log.exception("domain_look_failed", domain=watched.state.settings.name)
+            # Else it is the longest due for ever, and keeps the watch from others.
+            await self._book.postpone(
+                watched.state.settings.domain_id,
+                until=self._clock.unix_ms() + self._options.after_fault // _MS,
+            )
 
     async def _observe(self, watched: Watched) -> None:
         settings, previous = watched.state.settings, watched.state.facts

@@ -4,6 +4,7 @@ from soboo_mta.tenancy.domains.checks import (
     check_soon,
     checks_of,
     domains_due,
+    postpone_check,
     store_check,
 )
 from soboo_mta.tenancy.domains.rows import (
@@ -42,6 +43,7 @@ __all__ = [
     "insert_domain",
     "list_domains",
     "owner_state",
+    "postpone_check",
     "release_domain",
     "store_check",
     "tenant_state",

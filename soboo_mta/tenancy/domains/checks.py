@@ -103,6 +103,15 @@ def check_soon(connection: Connection, domain_id: DomainId) -> None:
     )
 
 
+def postpone_check(connection: Connection, domain_id: DomainId, until: int) -> None:
+    """Leave a domain alone until then (unix ms)."""
+    connection.execute(
+        update(schema.sending_domain)
+        .where(_domain.id == domain_id)
+        .values(next_check_at=until)
+    )
+
+
 def _take_over(connection: Connection, settings: DomainSettings) -> bool:
     others = connection.execute(
         select(_domain.id).where(
