@@ -37,7 +37,7 @@ _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
 
-async def run_control(settings: Settings) -> int:
+async def run_control(settings: Settings, *, supervisor: int) -> int:
     """Do the duties in a process of their own until SIGTERM or SIGINT."""
     engine = open_engine(settings.store_url)
     writer = Writer(engine, options=writer_options(settings))
@@ -45,7 +45,7 @@ async def run_control(settings: Settings) -> int:
     try:
         async with asyncio.TaskGroup() as group:
             duties = group.create_task(Control(settings).run(writer))
-            await told_to_stop()
+            await told_to_stop(supervisor)
             duties.cancel()
     finally:
         await writer.close()
@@ -53,14 +53,13 @@ async def run_control(settings: Settings) -> int:
     return 0
 
 
-async def told_to_stop() -> None:
-    """Return at SIGTERM or SIGINT, or when the parent process is gone."""
+async def told_to_stop(supervisor: int | None) -> None:
+    """Return at SIGTERM or SIGINT, or when the supervisor (its process) is gone."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    parent = os.getppid()
-    while not told.is_set() and os.getppid() == parent:
+    while not told.is_set() and supervisor in (None, os.getppid()):
         try:
             async with asyncio.timeout(_PARENT_LOOK.total_seconds()):
                 await told.wait()

@@ -4,6 +4,7 @@ Nothing that a fork must not copy (threads, connections, event loops) exists bef
 """
 
 import gc
+import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 
@@ -36,10 +37,12 @@ def serve(settings: Settings) -> int:
     if settings.worker_count == 0:
         return _run(partial(_alone, settings, listeners))
     roles: dict[str, Callable[[], int]] = {
-        f"worker {number}": partial(_run, partial(_relay, settings, listeners))
+        f"worker {number}": partial(
+            _run, partial(_relay, settings, listeners, os.getpid())
+        )
         for number in range(1, settings.worker_count + 1)
     }
-    roles["control"] = partial(_run, partial(_control, settings))
+    roles["control"] = partial(_run, partial(_control, settings, os.getpid()))
     grace = settings.server.stop_within.total_seconds()
     gc.freeze()  # what is loaded by now is shared with the children: never traced
     return Supervisor(roles=roles, grace_seconds=grace).run()
@@ -73,12 +76,16 @@ def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
 
 async def _alone(settings: Settings, listeners: tuple[Listener, ...]) -> int:
     """Worker and control in one process."""
-    return await Worker(settings, listeners, control=Control(settings)).run()
+    return await Worker(
+        settings, listeners, control=Control(settings), supervisor=None
+    ).run()
 
 
-async def _relay(settings: Settings, listeners: tuple[Listener, ...]) -> int:
-    return await Worker(settings, listeners, control=None).run()
+async def _relay(
+    settings: Settings, listeners: tuple[Listener, ...], supervisor: int
+) -> int:
+    return await Worker(settings, listeners, control=None, supervisor=supervisor).run()
 
 
-async def _control(settings: Settings) -> int:
-    return await run_control(settings)
+async def _control(settings: Settings, supervisor: int) -> int:
+    return await run_control(settings, supervisor=supervisor)

@@ -60,10 +60,12 @@ class Worker:
         listeners: Sequence[Listener],
         *,
         control: Control | None,
+        supervisor: int | None,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._control = control
+        self._supervisor = supervisor
         self._clock = SystemClock()
         self._log = EventLog()
         self._operator = settings.identity()
@@ -98,12 +100,18 @@ class Worker:
                 group.create_task(self._engine.run())
                 await self._engine.started.wait()
                 await self._server.start(self._listeners)
-                await told_to_stop()
+                await told_to_stop(self._supervisor)
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
-            await self._lease.release()
+            await self._release()
         return 0
+
+    async def _release(self) -> None:
+        try:
+            await self._lease.release()
+        except StoreError as error:  # it runs out by itself
+            self._log.store_trouble(str(error))
 
     async def _stop(self) -> None:
         grace = self._settings.server.stop_within
