@@ -78,8 +78,9 @@ def _open_postgresql(url: str) -> Engine:
         engine = create_engine(
             url, pool_size=8, max_overflow=0, pool_pre_ping=True, paramstyle="format"
         )
-    except ArgumentError as error:
-        raise StoreError(f"the store's URL is not one: {error}") from error
+    except (ArgumentError, ValueError) as error:  # its text may hold the password
+        form = "postgresql://user:password@host:port/database"
+        raise StoreError(f"the store's URL is not of the form {form}") from error
     try:
         with engine.connect() as connection:
             _refuse_unsynced(connection)

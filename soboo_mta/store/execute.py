@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+import psycopg
 from sqlalchemy import (
     ClauseElement,
     Connection,
@@ -162,9 +163,11 @@ class _Form:
 
 def is_guilty(error: Exception) -> bool:
     """Whether `error` is about what one unit asked, so that others may succeed alone."""
-    if isinstance(error, Fenced):
-        return True
+    if isinstance(error, (Fenced, OverflowError, UnicodeError)):
+        return True  # a value that the driver can't hand over
     state = getattr(error, "sqlstate", None)
+    if state is None and isinstance(error, psycopg.DataError):
+        return True  # the client's own, before anything was sent: NUL in a text, say
     if state is not None:
         return state[:2] not in _SQL_GONE or state in _SQL_FULL
     code = getattr(error, "sqlite_errorcode", None)

@@ -140,7 +140,7 @@ worker = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),  # only ever rises; claims name it
-    Column("lease_until", BigInteger, nullable=False),  # 0: given up or buried
+    Column("lease_until", BigInteger, nullable=False),  # ms; 0: given up or buried
     Column("started_at", BigInteger, nullable=False),
     Column("host", Text, nullable=False),
     Column("process", Integer, nullable=False),

@@ -23,6 +23,7 @@ from soboo_mta.store.lock import WriteLock
 from soboo_mta.store.unit import Statement, StoreUnavailable
 
 T = TypeVar("T")
+_OF_THE_STORE = (SQLAlchemyError, OverflowError, UnicodeEncodeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +265,7 @@ def write_now(engine: Engine, function: Callable[[Connection], T]) -> T:
             writing = connection.execution_options(**{WRITES: True})
             with writing.begin():
                 return function(writing)
-    except SQLAlchemyError as error:
+    except _OF_THE_STORE as error:
         raise explained(error) from error
 
 
@@ -273,5 +274,5 @@ def read_now(engine: Engine, function: Callable[[Connection], T]) -> T:
     try:
         with engine.connect() as connection:
             return function(connection)
-    except SQLAlchemyError as error:
+    except _OF_THE_STORE as error:
         raise explained(error) from error

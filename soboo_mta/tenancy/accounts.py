@@ -21,6 +21,8 @@ from soboo_mta.store.unit import Statement
 from soboo_mta.tenancy.secrets import MasterKey, generate_secret
 
 IpNetwork = IPv4Network | IPv6Network
+MAX_QUOTA = 2**31 - 1  # recipients; what the column holds
+_MAX_NAME = 200  # characters: it is shown in tables
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 _tenant = schema.tenant.c
@@ -149,6 +151,15 @@ def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
 
 
 # ---- credentials
+
+
+def parse_tenant_name(text: str) -> str:
+    """Return what people call a tenant: one line of text that every store can hold."""
+    if len(text) > _MAX_NAME or not text.isprintable():
+        raise FormatError(
+            f"a tenant's name is at most {_MAX_NAME} printable characters"
+        )
+    return text
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:

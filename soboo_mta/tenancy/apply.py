@@ -23,6 +23,7 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.tenancy.accounts import (
+    MAX_QUOTA,
     Credential,
     IpNetwork,
     NewCredential,
@@ -35,6 +36,7 @@ from soboo_mta.tenancy.accounts import (
     list_tenants,
     parse_networks,
     parse_tenant_id,
+    parse_tenant_name,
     parse_user_name,
     revoke_credential,
 )
@@ -113,11 +115,11 @@ class TenantEntry(_Entry):
     """`[[tenant]]`. Quotas are recipients an hour and a day."""
 
     id: Annotated[TenantId, _parsed(parse_tenant_id)]
-    name: str = ""
+    name: Annotated[str, _parsed(parse_tenant_name)] = ""
     suspended: bool = False
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
-    hourly_quota: Annotated[int, Field(ge=0)] | None = None
-    daily_quota: Annotated[int, Field(ge=0)] | None = None
+    hourly_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
+    daily_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 

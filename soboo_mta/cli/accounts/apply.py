@@ -1,6 +1,6 @@
 """`soboo-mta apply`: make the store as a file says, show each change, change nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, assert_never
 
@@ -23,8 +23,13 @@ from soboo_mta.cli.context import (
     say_json,
 )
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.accounts import NewCredential
+from soboo_mta.tenancy.accounts import (
+    NewCredential,
+    bump_generation,
+    list_tenants,
+)
 from soboo_mta.tenancy.apply import (
     AddCredential,
     AddDomain,
@@ -71,7 +76,7 @@ def apply(
     made: list[NewCredential] = []
     for start in range(0, len(changes), _AT_ONCE):
         some = changes[start : start + _AT_ONCE]
-        new = () if dry_run else _carry_out(store, some)
+        new = () if dry_run else carry_out(store, some)
         made += new
         if not as_json:
             for one in some:
@@ -132,7 +137,7 @@ def _word(value: object) -> str:
     return str(value) or "(empty)"
 
 
-def _carry_out(store: CliStore, changes: Sequence[Change]) -> tuple[NewCredential, ...]:
+def carry_out(store: CliStore, changes: Sequence[Change]) -> tuple[NewCredential, ...]:
     # Keys are made before the transaction: each RSA key takes 0.1 s.
     pairs = {
         one.new: first_pairs(one.new) for one in changes if isinstance(one, AddDomain)
@@ -140,18 +145,22 @@ def _carry_out(store: CliStore, changes: Sequence[Change]) -> tuple[NewCredentia
     master, now = store.master, store.clock.unix_ms()
 
     def write(connection: Connection) -> tuple[NewCredential, ...]:
+        bump_generation(connection)  # its row lock: nobody suspends in between
+        were = {one.tenant_id: one.suspended for one in list_tenants(connection)}
         made = apply_changes(connection, master, changes, pairs, now=now)
         for one in made:
             kind = EventKind.CREDENTIAL_ADDED
             note_credential(connection, kind, one.credential, now)
         for change in changes:
-            _note(connection, change, now)
+            _note(connection, change, were, now)
         return made
 
     return write_now(store.engine, write)
 
 
-def _note(connection: Connection, change: Change, now: int) -> None:
+def _note(
+    connection: Connection, change: Change, were: Mapping[TenantId, bool], now: int
+) -> None:
     match change:
         case AddTenant(tenant):
             kind = EventKind.TENANT_ADDED
@@ -159,7 +168,7 @@ def _note(connection: Connection, change: Change, now: int) -> None:
             perform(connection, event)
             if tenant.suspended:
                 keep_gate(connection, tenant, now=now)
-        case ChangeTenant(before, after) if before.suspended != after.suspended:
+        case ChangeTenant(_, after) if were[after.tenant_id] != after.suspended:
             keep_gate(connection, after, now=now)
         case RevokeCredential(credential):
             kind = EventKind.CREDENTIAL_REVOKED

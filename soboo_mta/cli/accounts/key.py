@@ -29,7 +29,7 @@ from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, Public
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
-from soboo_mta.spool.lease import live_workers, store_time
+from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import generation
 from soboo_mta.tenancy.domains import (
@@ -246,7 +246,7 @@ def _acknowledged(store: CliStore, wanted: int, wait: float) -> bool:
 
 
 def _late(connection: Connection, store: CliStore, wanted: int) -> tuple[str, ...]:
-    now = store_time(connection, store.clock)
+    now = lease_time(connection, store.clock)
     return tuple(
         f"worker {one.number}, process {one.process} on {one.host}"
         for one in live_workers(connection, now)

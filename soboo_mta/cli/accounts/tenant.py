@@ -22,11 +22,13 @@ from soboo_mta.spool.settle import closing, opening
 from soboo_mta.store.unit import Statement
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (
+    MAX_QUOTA,
     Tenant,
     add_tenant,
     change_tenant,
     list_tenants,
     parse_tenant_id,
+    parse_tenant_name,
     the_tenant,
 )
 
@@ -38,7 +40,8 @@ Weight = Annotated[
     int | None, typer.Option(min=1, max=1000, help="Its share where several wait.")
 ]
 Quota = Annotated[
-    int | None, typer.Option(min=-1, help="Recipients at most; -1: no limit.")
+    int | None,
+    typer.Option(min=-1, max=MAX_QUOTA, help="Recipients at most; -1: no limit."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
@@ -184,7 +187,7 @@ def _with(
 ) -> Tenant:
     return replace(
         tenant,
-        name=tenant.name if name is None else name,
+        name=tenant.name if name is None else parse_tenant_name(name),
         weight=weight or tenant.weight,
         hourly_quota=_quota(hourly, tenant.hourly_quota),
         daily_quota=_quota(daily, tenant.daily_quota),

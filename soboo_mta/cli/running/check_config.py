@@ -103,7 +103,7 @@ def _duration(value: timedelta) -> str:
 def _without_password(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "***"
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
+from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.execute import explained, is_guilty, merged
 from soboo_mta.store.schema import event, plan
@@ -282,3 +284,17 @@ def test_postgresql_that_would_lose_commits_is_refused(
 async def test_events_of_a_transaction_are_counted_on_a_reader(writer: Writer) -> None:
     count = select(func.count()).select_from(event)
     assert await writer.read(lambda connection: connection.scalar(count)) == 0
+
+
+async def test_a_value_that_no_store_takes_fails_its_own_unit_alone(writer, engine):
+    def unit(tenant: str, at: int = 1) -> list[Statement]:
+        kind = EventKind.TENANT_ADDED
+        return [recorded(kind, at=at, actor="x", tenant=TenantId(tenant))]
+
+    is_postgresql = engine.dialect.name == "postgresql"
+    poison = unit("bad\0") if is_postgresql else unit("bad", 1 << 70)
+    done = await asyncio.gather(
+        writer.commit(unit("good")), writer.commit(poison), return_exceptions=True
+    )
+    assert done[0] is None
+    assert type(done[1]) is StoreError  # not "try again": it will never do
