@@ -127,12 +127,23 @@ def free_slot(
     long as can be; a key retired for over a week gives its slot up.
     """
     rows = connection.execute(
-        select(_key.id, _key.selector, _key.state, _key.activated_at, _key.revoked_at)
+        select(
+            _key.id,
+            _key.selector,
+            _key.algorithm,
+            _key.state,
+            _key.activated_at,
+            _key.revoked_at,
+        )
         .where(_owned_by(domain_id))
         .order_by(_key.id)
     ).all()
     latest = {row.selector: row for row in rows}
-    activations = [row.activated_at for row in rows if row.activated_at is not None]
+    activations = [
+        row.activated_at
+        for row in rows
+        if row.activated_at is not None and row.algorithm == algorithm.value
+    ]
     freed: dict[DnsName, int] = {}
     for slot in _slots(connection, domain_id, algorithm):
         row = latest.get(slot)

@@ -326,3 +326,28 @@ def test_a_new_key_is_looked_for_at_once(store: Engine, made: DomainSettings) ->
     name, pair = DnsName("theirs"), small_pair()
     write_now(store, lambda at: keys.import_key(at, MASTER, made, name, pair, now=9))
     assert is_due()
+
+
+def test_an_ed25519_key_activated_earlier_does_not_shorten_an_rsa_keys_drain(
+    store: Engine, made: DomainSettings
+) -> None:
+    day = 24 * 3_600 * 1_000
+    pair, name = small_pair(Algorithm.ED25519), DnsName("ed")
+    write_now(
+        store, lambda at: keys.import_key(at, MASTER, made, name, pair, now=10 * day)
+    )
+
+    def rotate(now: int) -> None:
+        state = read_now(store, lambda at: domains.domain_state(at, made.domain_id))
+        assert state is not None
+        following = (k for k in state.settings.keys if k.state is KeyState.NEXT)
+        observe(store, made, *(k for k in following if k.algorithm is Algorithm.RSA))
+        write_now(
+            store,
+            lambda at: keys.rotate(at, MASTER, made.domain_id, small_pair(), now=now),
+        )
+
+    rotate(100 * day)  # sb1 retires here, sb3 becomes next
+    with pytest.raises(TenancyError, match="no slot is free"):
+        rotate(100 * day + 60_000)  # a minute later sb1 is still needed
+    assert states(store, made)["sb1"] == "retiring"
