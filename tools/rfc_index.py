@@ -59,6 +59,7 @@ RFCS = {
     5869: ("HKDF", "keys from the master key"),
     5890: ("IDNA definitions", "A-labels"),
     5891: ("IDNA protocol", "domains parsed at the door"),
+    6052: ("IPv6 Addressing of IPv4/IPv6 Translators", "addresses are unwrapped"),
     6152: ("SMTP 8BITMIME", "both sides"),
     6376: ("DKIM", "signing at departure, verification of key records"),
     6409: ("Message submission", "ports 587 and 465"),

@@ -20,15 +20,17 @@ class Capacity:
         self._writer = writer
         self._lease = lease
 
-    async def take(self, site: str, source: str, wanted: int, limit: int) -> int:
+    async def take(
+        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+    ) -> int:
         """Lease up to `wanted` more connections and return how many were granted.
 
         The shares of all live workers for (site, source) stay within `limit`. 0 where the
-        lease is not held.
+        lease is not held, or is another than that of `epoch`.
         """
-        if wanted <= 0 or not self._lease.is_held:
+        number, mine = self._lease.number, self._lease.epoch
+        if wanted <= 0 or epoch != mine or not self._lease.is_held:
             return 0
-        number, epoch = self._lease.number, self._lease.epoch
 
         def grant(connection: Connection) -> int:
             _alone(connection, site, source)
@@ -44,13 +46,16 @@ class Capacity:
 
         return await self._writer.transact(grant)
 
-    async def give_back(self, site: str, source: str, connections: int) -> None:
-        """Return `connections` of what was taken; nothing where the lease was lost."""
+    async def give_back(
+        self, site: str, source: str, connections: int, *, epoch: int
+    ) -> None:
+        """Return `connections` of what was taken under `epoch`; nothing where that lease
+        was lost: its shares went with it."""
         mine = {
             "at": site,
             "via": source,
             "this": self._lease.number,
-            "under": self._lease.epoch,
+            "under": epoch,
         }
 
         def take_off(connection: Connection) -> None:

@@ -25,6 +25,7 @@ from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient, worker
 
+_GOLDEN = 0.6180339887498949  # multiples of it, less their whole parts, spread evenly
 _ORPHANS_AT_ONCE = 500  # rows: one claim does not become a long transaction
 
 
@@ -40,6 +41,17 @@ def due_lanes(connection: Connection, now: int) -> list[Lane]:
     """Return the lanes with something due and no closed gate."""
     rows = connection.execute(_LANES, {"now": now})
     return [Lane(row.tenant_id, row.domain_id) for row in rows]
+
+
+def in_turn(lanes: Sequence[Lane], turn: int) -> list[Lane]:
+    """Return `lanes` with each tenant's begun elsewhere at each `turn`: else those of a
+    tenant with many would wait for ever behind its first ones."""
+    tenants: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        tenants.setdefault(lane.tenant, []).append(lane)
+    share = turn * _GOLDEN % 1.0
+    begun = ((own, int(len(own) * share)) for own in tenants.values())
+    return [lane for own, start in begun for lane in own[start:] + own[:start]]
 
 
 def orphans_exist(connection: Connection) -> bool:

@@ -1,8 +1,10 @@
 """A worker's right to work: one row, one number, one epoch, renewed each second.
 
-Claims and capacity shares name (worker, epoch). The row lives by the store's clock; the
-worker counts on a monotonic clock, from before each renewal and less a margin, so that it
-stops before anybody may take over. A buried lease's epoch is raised: it cannot come back.
+Claims and capacity shares name (worker, epoch). The row lives by a clock that all workers
+share: PostgreSQL's, or on SQLite this host's monotonic one, which no administrator sets.
+The worker counts on its own monotonic clock, from before each renewal and less a margin,
+so that it stops before anybody may take over. A buried lease's epoch is raised: it cannot
+come back.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 
 _FUTURE_LEASES = (
-    10  # a lease that ends later than so many lengths: the clock was set back
+    10  # a lease that ends later than so many lengths: the clock began anew
 )
 
 
@@ -59,17 +61,17 @@ class LiveWorker:
     process: int
     acknowledged: int
     started_at: int  # unix ms
-    lease_until: int  # unix ms
+    lease_until: int  # ms, by `lease_time`
 
 
-def store_time(connection: Connection, clock: Clock) -> int:
-    """Return the store's present in unix ms: PostgreSQL's own clock, else this host's."""
+def lease_time(connection: Connection, clock: Clock) -> int:
+    """Return the present in ms, by the clock that leases on this store live by."""
     if connection.dialect.name == "postgresql":
         seconds = connection.scalar(
             select(func.extract("epoch", func.clock_timestamp()))
         )
         return int((seconds or 0) * 1000)
-    return clock.unix_ms()
+    return int(clock.monotonic() * 1000)
 
 
 class WorkerLease:
@@ -89,7 +91,7 @@ class WorkerLease:
         self.options = options or LeaseOptions()
         self._writer = writer
         self._clock = clock
-        self._store_now = store_now or (lambda c: store_time(c, clock))
+        self._store_now = store_now or (lambda c: lease_time(c, clock))
         self._until = float("-inf")  # monotonic
         self._is_given_up = False
         self.number = -1
@@ -216,11 +218,14 @@ class WorkerLease:
         )
         if free is None:
             raise StoreError(f"all {MAX_WORKER_NUMBER + 1} worker numbers are taken")
-        epoch = max(now, rows[free].epoch + 1) if free in rows else now
+        started_at = self._clock.unix_ms()
+        epoch = started_at
+        if free in rows:
+            epoch = max(epoch, rows[free].epoch + 1)
         facts = {
             "epoch": epoch,
             "lease_until": now + self.options.length_ms,
-            "started_at": now,
+            "started_at": started_at,
             "host": host,
             "process": process,
             "acknowledged": 0,

@@ -20,6 +20,7 @@ from soboo_mta.spool.claim import (
     Selected,
     Wanted,
     due_lanes,
+    in_turn,
     orphans_exist,
     take_due,
     take_over,
@@ -69,6 +70,7 @@ class Spool:
         self._clock = clock
         self._options = options or SpoolOptions()
         self._last_tenant = ""
+        self._turn = 0
 
     # ---- in
 
@@ -210,7 +212,8 @@ class Spool:
         await self._take_over(now)
         lanes = await self._writer.read(lambda connection: due_lanes(connection, now))
         lanes.sort(key=lambda lane: (lane.tenant <= self._last_tenant, lane.tenant))
-        return lanes
+        self._turn += 1
+        return in_turn(lanes, self._turn)
 
     async def _take_over(self, now: int) -> None:
         """Make due what dead workers had claimed."""

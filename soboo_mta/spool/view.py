@@ -28,7 +28,7 @@ from soboo_mta.spool.lifecycle import (
     RecipientState,
     move,
 )
-from soboo_mta.spool.settle import NEVER
+from soboo_mta.spool.settle import NEVER, settle_if_last
 from soboo_mta.store.schema import gate, message, recipient
 
 
@@ -192,16 +192,8 @@ def cancel(connection: Connection, message_id: MessageId, now: int) -> int:
         RecipientState.CANCELLED,
         {"due_at": now},
     )
-    left = select(recipient.c.message_id).where(
-        recipient.c.message_id == int(message_id),
-        recipient.c.state.not_in([str(state) for state in SETTLED_STATES]),
-    )
-    connection.execute(
-        update(message)
-        .where(message.c.id == int(message_id), ~left.exists())
-        .where(message.c.settled_at.is_(None))
-        .values(settled_at=now, content=None)
-    )
+    if gone:
+        settle_if_last(connection, int(message_id), now)
     return gone
 
 

@@ -43,6 +43,7 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED
 
 MAX_PLANS = 20_000  # cached plans: one per (domain, source)
+_ANSWER_PATIENCE = timedelta(seconds=20)  # a fence waits for the answer to a final dot
 MAX_SIGNED = 256  # messages to several recipients whose signatures are kept
 _STEADY_LOOKS = 5  # looks at a directory that keeps changing before giving way
 
@@ -104,15 +105,18 @@ class Departed:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A departure under way, made under `generation`; `limit` can cut it short."""
+    """A departure under way, made under `generation`; cut short until its final dot is
+    sent: after that its answer is heard, or it would arrive twice."""
 
     generation: int
     since: float
-    limit: asyncio.Timeout
+    limit: asyncio.Timeout | None = None
+    sent_at: float | None = None
     is_cut: bool = False
 
     def cut(self) -> None:
-        if not self.is_cut:
+        """Interrupt it, whatever was sent."""
+        if self.limit is not None and not self.is_cut:
             self.is_cut = True
             self.limit.reschedule(0)
 
@@ -161,11 +165,13 @@ class Departures:
         if not isinstance(known.departure, Plan):
             return Departed(outcome=known.departure, plan=None)
         started = self._clock.monotonic()
+        flight = _Flight(known.generation, started)
+        may_finish = partial(self._may_finish, flight, epoch)
         try:
-            transaction = self._transaction(claimed, known.departure, known, epoch)
+            transaction = self._transaction(claimed, known.departure, known, may_finish)
         except FormatError:  # never sent unsigned
             return Departed(outcome=INTERNAL, plan=known.departure)
-        outcome = await self._deliver(session, transaction, known.generation, started)
+        outcome = await self._deliver(session, transaction, flight)
         return Departed(
             outcome=outcome,
             plan=known.departure,
@@ -191,16 +197,28 @@ class Departures:
         return self._identities.generation
 
     def acknowledged_generation(self) -> int:
-        """Return the generation before which nothing of ours is still under way."""
+        """Return the generation before which nothing of ours is still under way.
+
+        What sent its final dot a while ago left in full: only its answer is missing.
+        """
         current = self._identities.generation
-        return min((flight.generation for flight in self._flights), default=current)
+        answered = self._clock.monotonic() - _ANSWER_PATIENCE.total_seconds()
+        return min(
+            (
+                flight.generation
+                for flight in self._flights
+                if flight.sent_at is None or flight.sent_at > answered
+            ),
+            default=current,
+        )
 
     def cut_short(self, *, older_than: timedelta) -> None:
         """Interrupt what departs under an outdated generation for longer than that."""
         current = self._identities.generation
         latest = self._clock.monotonic() - older_than.total_seconds()
         for flight in self._flights:
-            if flight.generation < current and flight.since <= latest:
+            is_outdated = flight.generation < current and flight.since <= latest
+            if is_outdated and flight.sent_at is None:
                 flight.cut()
 
     def interrupt_all(self) -> None:
@@ -259,7 +277,11 @@ class Departures:
     # ---- identity
 
     def _transaction(
-        self, claimed: Claimed, plan: Plan, known: "_Known", epoch: int
+        self,
+        claimed: Claimed,
+        plan: Plan,
+        known: "_Known",
+        may_finish: Callable[[], bool],
     ) -> Transaction:
         message = claimed.message
         signatures = self._signatures(message, plan, known)
@@ -269,7 +291,7 @@ class Departures:
             octets=(signatures, message.content),
             eight_bit=message.eight_bit,
             smtputf8=message.smtputf8,
-            may_finish=partial(self._is_ours, epoch),
+            may_finish=may_finish,
         )
 
     def _reverse_path(self, claimed: Claimed, plan: Plan) -> ReversePath:
@@ -323,12 +345,18 @@ class Departures:
         """Whether the claim is: a lease taken anew has none of the old one's claims."""
         return self._lease.epoch == epoch and self._lease.may_start_attempt
 
+    def _may_finish(self, flight: _Flight, epoch: int) -> bool:
+        """Whether the final dot may be sent; where it may, it is."""
+        if not self._is_ours(epoch):
+            return False
+        flight.sent_at = self._clock.monotonic()
+        return True
+
     async def _deliver(
-        self, session: Session, transaction: Transaction, generation: int, now: float
+        self, session: Session, transaction: Transaction, flight: _Flight
     ) -> Outcome:
         try:
-            async with asyncio.timeout(None) as limit:
-                flight = _Flight(generation, now, limit)
+            async with asyncio.timeout(None) as flight.limit:
                 self._flights.add(flight)
                 try:
                     outcomes = await session.deliver(transaction)

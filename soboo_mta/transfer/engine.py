@@ -20,7 +20,7 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
-from soboo_mta.ports import Clock, Connector
+from soboo_mta.ports import Clock, Connector, TlsPolicy
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
@@ -37,6 +37,8 @@ from soboo_mta.transfer.settlement import (
 
 _log = logging.getLogger(__name__)
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
+_Place = tuple[str, str, str, TlsPolicy]  # source, site, its ranks, its connections
+_LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
 _CROWDED = 1_000  # destination domains passed over at a time
 
 
@@ -108,9 +110,10 @@ class TransferEngine:
             random=random,
             options=self._options.ready,
         )
-        self._queues: dict[tuple[str, str], ReadyQueue] = {}
+        self._queues: dict[_Place, ReadyQueue] = {}
+        self._running: set[ReadyQueue] = set()  # those replaced and ending too
         self._seeking: dict[Domain, list[Job]] = {}
-        self._resting: dict[tuple[str, str], tuple[float, Outcome]] = {}
+        self._resting: dict[_Place, tuple[float, Outcome]] = {}
         self._crowded: dict[Domain, float] = {}
         self._recipients = 0
         self._octets = 0
@@ -169,16 +172,28 @@ class TransferEngine:
         if not self.started.is_set():
             return
         self._wake.set()
-        for queue in self._queues.values():
+        for queue in self._running:
             queue.close()
         try:
             async with asyncio.timeout(grace.total_seconds()):
                 await self._ended.wait()
         except TimeoutError:
+            await self._interrupted()
+
+    async def _interrupted(self) -> None:
+        """Again and again: what was between two steps begins its next one later."""
+        latest = asyncio.get_running_loop().time() + _LAST_WORD.total_seconds()
+        while not self._ended.is_set():
+            if asyncio.get_running_loop().time() >= latest:
+                self._settlements.abandon()
             self._departures.interrupt_all()
-            for queue in self._queues.values():
+            for queue in self._running:
                 queue.interrupt()
-            await self._ended.wait()
+            try:
+                async with asyncio.timeout(_TICK.total_seconds()):
+                    await self._ended.wait()
+            except TimeoutError:
+                continue
 
     # ---- into a ready queue
 
@@ -239,7 +254,7 @@ class TransferEngine:
             self.give_back(job)
             return
         source = self._source_of(job)
-        resting = self._resting.get((source.name, destination.name))
+        resting = self._resting.get(_place(source, destination))
         if resting is not None and resting[0] > self._clock.monotonic():
             self.settle(job, Departed(outcome=resting[1], plan=None), "")
             return
@@ -258,20 +273,27 @@ class TransferEngine:
         return self._sources[job.domain_id % len(self._sources)]
 
     def _queue(self, source: Source, site: Site) -> ReadyQueue:
-        place = (source.name, site.name)
+        place, epoch = _place(source, site), self._lease.epoch
         queue = self._queues.get(place)
+        if queue is not None and queue.epoch != epoch:
+            queue.close()  # its shares went with the lease, and so must its connections
+            queue = None
         if queue is None or queue.is_over:
-            queue = ReadyQueue(site=site, source=source, street=self._street)
+            queue = ReadyQueue(
+                site=site, source=source, street=self._street, epoch=epoch
+            )
             self._queues[place] = queue
+            self._running.add(queue)
             self._start(self._serve(place, queue), f"ready queue {place}")
         elif queue.site is not site:
             queue.site = site  # the same hosts, looked up again
         return queue
 
-    async def _serve(self, place: tuple[str, str], queue: ReadyQueue) -> None:
+    async def _serve(self, place: _Place, queue: ReadyQueue) -> None:
         try:
             await queue.run()
         finally:
+            self._running.discard(queue)
             if self._queues.get(place) is queue:
                 del self._queues[place]
 
@@ -307,7 +329,7 @@ class TransferEngine:
         if len(self._resting) >= _CROWDED:
             self._resting.clear()
         until = now + self._options.site_rest.total_seconds()
-        self._resting[source.name, site.name] = (until, outcome)
+        self._resting[_place(source, site)] = (until, outcome)
 
     async def pace(self) -> None:
         """Wait while too many outcomes are uncommitted."""
@@ -323,6 +345,7 @@ class TransferEngine:
                 job, departed, host=host, source=self._source_of(job).name
             )
         except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
+            self._lease.give_up()  # which must end, or the claim would outlive our memory
             _log.exception("settling %s broke", job.claimed.message.message_id)
         finally:
             self._done_with(job)
@@ -333,6 +356,7 @@ class TransferEngine:
         try:
             await self._settlements.give_back(job, after=after)
         except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
+            self._lease.give_up()  # which must end, or the claim would outlive our memory
             _log.exception("giving %s back broke", job.claimed.message.message_id)
         finally:
             self._done_with(job)
@@ -382,7 +406,7 @@ class TransferEngine:
 
     async def _watch(self) -> None:
         """Keep the fences: of the identity generation, and of the lease."""
-        while not (self._closing.is_set() and not self._queues and not self._seeking):
+        while not (self._closing.is_set() and not self._running and not self._seeking):
             await asyncio.sleep(_TICK.total_seconds())
             self._departures.cut_short(older_than=self._options.fence_patience)
             if not self._lease.may_start_attempt:
@@ -395,4 +419,9 @@ class TransferEngine:
         try:
             await work
         except Exception:  # noqa: BLE001 - a task root: one must not end all others
+            self._lease.give_up()  # else a claim it had in hand would outlive our memory
             _log.exception("%s broke", what)
+
+
+def _place(source: Source, site: Site) -> _Place:
+    return source.name, site.name, site.ranks, site.tls

@@ -45,9 +45,13 @@ class ReadyOptions:
 class Capacity(Protocol):
     """Shares of a site's connections, leased to this worker (spool.capacity)."""
 
-    async def take(self, site: str, source: str, wanted: int, limit: int) -> int: ...
+    async def take(
+        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+    ) -> int: ...
 
-    async def give_back(self, site: str, source: str, connections: int) -> None: ...
+    async def give_back(
+        self, site: str, source: str, connections: int, *, epoch: int
+    ) -> None: ...
 
 
 class Desk(Protocol):
@@ -109,7 +113,10 @@ class Street:
 class ReadyQueue:
     """What may leave now from `source` to `site`. `add` at any time; `run` once."""
 
-    def __init__(self, *, site: Site, source: Source, street: Street) -> None:
+    def __init__(
+        self, *, site: Site, source: Source, street: Street, epoch: int
+    ) -> None:
+        self.epoch = epoch  # of the lease under which its shares are taken
         self.site = site
         self.source = source
         self.is_over = False  # run() will do nothing more: begin a new queue
@@ -168,11 +175,10 @@ class ReadyQueue:
                     self._staffing.clear()
                     await self._staff(lines)
                     await self._wait()
-                self.is_over = True  # before anything is awaited: no job comes too late
+        finally:
+            self.is_over = True  # before anything is awaited: no job comes too late
             for job in self._jobs.clear():
                 self._street.desk.give_back(job)
-        finally:
-            self.is_over = True
             await self._return_share(self._share)
 
     # ---- how many connections
@@ -222,7 +228,9 @@ class ReadyQueue:
         limit, place = self._options.connections, (self.site.name, self.source.name)
         wanted = min(wanted, limit - self._share)
         try:
-            self._share += await self._street.capacity.take(*place, wanted, limit)
+            self._share += await self._street.capacity.take(
+                *place, wanted, limit, epoch=self.epoch
+            )
         except StoreError:
             return  # as if denied: asked again soon
 
@@ -232,7 +240,7 @@ class ReadyQueue:
         self._share -= connections
         place = (self.site.name, self.source.name)
         try:
-            await self._street.capacity.give_back(*place, connections)
+            await self._street.capacity.give_back(*place, connections, epoch=self.epoch)
         except StoreError:
             return  # it returns with this worker's lease
 
@@ -242,15 +250,19 @@ class ReadyQueue:
         line = _Line()
         try:
             while (job := await self._next()) is not None:
-                await self._retire(line)  # broken, worn out, or left by the peer
-                if self._street.desk.owns(job) and not await self._tried(line, job):
+                if not await self._tried(line, job):
                     break
                 await self._street.desk.pace()
         finally:
-            self._lines -= 1
-            self._sessions -= line.session is not None
-            self._staffing.set()
-            await line.close()
+            had_session = line.session is not None
+            try:
+                await line.close()
+            except Exception:  # noqa: BLE001 - a task root: it must not end the others
+                _log.exception("closing a connection broke")
+            finally:  # only now: until QUIT is answered it counts at the peer
+                self._lines -= 1
+                self._sessions -= had_session
+                self._staffing.set()
 
     async def _next(self) -> Job | None:
         """The next job, after waiting for one at most the idle time; None: no more."""
@@ -272,7 +284,8 @@ class ReadyQueue:
     async def _tried(self, line: _Line, job: Job) -> bool:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
         try:
-            return await self._carry(line, job)
+            await self._retire(line)  # broken, worn out, or left by the peer
+            return not self._street.desk.owns(job) or await self._carry(line, job)
         except Exception:  # noqa: BLE001 - a task root: nothing above could put the job back
             _log.exception("departure of %s broke", job.claimed.message.message_id)
             departed = Departed(outcome=INTERNAL, plan=None)
@@ -308,7 +321,9 @@ class ReadyQueue:
         elif isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
             if line.used == 1 and line.hop is not None:  # not a kept one grown stale
                 self._rest(line.hop)
-            if job.host_tries < MAX_HOST_TRIES and not self._is_closing:
+            elsewhere = line.used > 1 or self._has_another_host()
+            may_try = job.host_tries < MAX_HOST_TRIES and not self._is_closing
+            if elsewhere and may_try:
                 self.add(replace(job, host_tries=job.host_tries + 1))
                 return
         self._street.desk.settle(job, departed, line.host)
@@ -373,6 +388,11 @@ class ReadyQueue:
         ]
         hops.sort(key=lambda hop: self._resting.get(hop, 0.0) > now)
         return hops
+
+    def _has_another_host(self) -> bool:
+        """Whether the host that is tried next is not resting: else it was just tried."""
+        now = self._street.clock.monotonic()
+        return any(self._resting.get(hop, 0.0) <= now for hop in self._hops()[:1])
 
     def _rest(self, hop: HopAddress) -> None:
         now = self._street.clock.monotonic()

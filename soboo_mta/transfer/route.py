@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import zip_longest
 from random import Random
 from typing import Self
@@ -40,6 +40,8 @@ _OUTCOME_TTL = timedelta(minutes=5)  # "there is none" may be mended
 _UNANSWERED_TTL = timedelta(seconds=30)  # case 120: no cached SERVFAIL for longer
 EVERYTHING = "*"
 MAX_PORT = 65_535
+_NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,11 @@ class ResolveOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """The hosts that take a domain's mail, best preference first; domains with the same
-    set of hosts share a site, its connections and its limits."""
+    set of hosts (`name`) share its limits, and those that also rank them alike
+    (`ranks`) its connections."""
 
     name: str
+    ranks: str
     groups: tuple[tuple[HopAddress, ...], ...]  # by preference; equal ones are shuffled
     tls: TlsPolicy
 
@@ -182,7 +186,7 @@ class SiteFinder:
         if not groups:
             return found.nothing(), found.ttl
         name = "|".join(str(hop) for hop in to.hops)
-        return Site(name=name, groups=groups, tls=to.tls), found.ttl
+        return Site(name=name, ranks=name, groups=groups, tls=to.tls), found.ttl
 
     # ---- by MX
 
@@ -212,9 +216,12 @@ class SiteFinder:
         found = await self._all_addresses(wanted, given=False)
         if not found.hops:
             return found.nothing(), min(ttl, found.ttl)
+        groups = _by_preference(found.hops)
+        ranked = (",".join(sorted({hop.host for hop in group})) for group in groups)
         site = Site(
             name="|".join(sorted({hop.host for _, hop in found.hops})),
-            groups=_by_preference(found.hops),
+            ranks="|".join(ranked),
+            groups=groups,
             tls=self._options.tls,
         )
         return site, min(ttl, found.ttl)
@@ -263,11 +270,26 @@ class SiteFinder:
         return found
 
     def _is_forbidden(self, address: IpAddress, port: int) -> bool:
+        address = _plain(address)
         if (address, port) in self._options.own_listeners:
             return True
         if address.is_unspecified or address.is_multicast:
             return True
-        return not (address.is_global or self._options.private_destinations)
+        is_local = isinstance(address, IPv6Address) and address.is_site_local
+        is_public = address.is_global and not is_local
+        return not (is_public or self._options.private_destinations)
+
+
+def _plain(address: IpAddress) -> IpAddress:
+    """The IPv4 address that an IPv6 one stands for (mapped, compatible, 6to4, NAT64 of
+    RFC 6052): a gateway would lead there."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped or address.sixtofour:
+        return address.ipv4_mapped or address.sixtofour or address
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def choose_hosts(

@@ -97,6 +97,12 @@ class Settlements:
         self._options = options
         self._plans: OrderedDict[int, tuple[Plan, PlanId]] = OrderedDict()
         self._gates: dict[tuple[str, str], str] = {}
+        self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """Try no commit again: what the store does not take now comes due with the
+        lease's end."""
+        self._is_abandoned = True
 
     async def settle(
         self, job: Job, departed: Departed, *, host: str, source: str
@@ -207,6 +213,9 @@ class Settlements:
             except StoreError as error:
                 _log.warning("cannot settle yet: %s", error)
                 await asyncio.sleep(_STORE_PAUSE.total_seconds())
+                if self._is_abandoned:
+                    self._lease.give_up()
+                    return False
                 if not self._lease.may_start_attempt:
                     self._lease.give_up()  # else the claim would outlive our memory
             else:

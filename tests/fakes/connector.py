@@ -256,14 +256,18 @@ class FakeCapacity:
     taken: Counter[str] = field(default_factory=Counter)
     most: int = 0
 
-    async def take(self, site: str, source: str, wanted: int, limit: int) -> int:
+    async def take(
+        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+    ) -> int:
         granted = max(0, min(wanted, self.free, limit - self.taken[site]))
         self.free -= granted
         self.taken[site] += granted
         self.most = max(self.most, self.taken[site])
         return granted
 
-    async def give_back(self, site: str, source: str, connections: int) -> None:
+    async def give_back(
+        self, site: str, source: str, connections: int, *, epoch: int
+    ) -> None:
         self.free += connections
         self.taken[site] -= connections
 

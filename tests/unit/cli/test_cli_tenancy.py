@@ -265,7 +265,7 @@ def worker(store: CliStore, *, acknowledged: int, lease: int = 60_000) -> None:
             insert(schema.worker).values(
                 number=3,
                 epoch=1,
-                lease_until=store.clock.unix_ms() + lease,
+                lease_until=int(store.clock.monotonic() * 1_000) + lease,
                 started_at=0,
                 host="relay1",
                 process=77,

@@ -1,6 +1,7 @@
 """Leases and capacity shares with several workers on one store."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import Engine
@@ -8,6 +9,7 @@ from sqlalchemy import Engine
 from soboo_mta.mail.ids import MAX_WORKER_NUMBER
 from soboo_mta.spool.capacity import Capacity
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.store.engine import open_engine
 from soboo_mta.store.schema import worker as worker_table
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
@@ -141,11 +143,31 @@ async def test_all_numbers_taken_is_an_error(writer: Writer, clock: FakeClock) -
         await registered(writer, clock)
 
 
+@dataclass
+class Shares:
+    """Capacity as a queue of the lease's present epoch takes it."""
+
+    capacity: Capacity
+    lease: WorkerLease
+
+    async def take(self, site: str, source: str, wanted: int, limit: int) -> int:
+        epoch = self.lease.epoch
+        return await self.capacity.take(site, source, wanted, limit, epoch=epoch)
+
+    async def give_back(self, site: str, source: str, connections: int) -> None:
+        epoch = self.lease.epoch
+        await self.capacity.give_back(site, source, connections, epoch=epoch)
+
+
+def shares(writer: Writer, lease: WorkerLease) -> Shares:
+    return Shares(Capacity(writer=writer, lease=lease), lease)
+
+
 async def test_shares_of_two_workers_never_exceed_the_limit(
     writer: Writer, second: Writer, clock: FakeClock
 ) -> None:
-    one = Capacity(writer=writer, lease=await registered(writer, clock))
-    two = Capacity(writer=second, lease=await registered(second, clock))
+    first, other = await registered(writer, clock), await registered(second, clock)
+    one, two = shares(writer, first), shares(second, other)
     assert await one.take("mx.example", "a", 6, 10) == 6
     assert await two.take("mx.example", "a", 6, 10) == 4
     assert await one.take("mx.example", "a", 1, 10) == 0
@@ -157,7 +179,7 @@ async def test_shares_of_two_workers_never_exceed_the_limit(
 async def test_lowered_limit_grants_nothing_until_shares_return(
     writer: Writer, clock: FakeClock
 ) -> None:
-    capacity = Capacity(writer=writer, lease=await registered(writer, clock))
+    capacity = shares(writer, await registered(writer, clock))
     assert await capacity.take("s", "a", 8, 10) == 8
     assert await capacity.take("s", "a", 1, 5) == 0
     await capacity.give_back("s", "a", 4)
@@ -168,15 +190,45 @@ async def test_share_of_a_dead_worker_returns(
     writer: Writer, second: Writer, clock: FakeClock
 ) -> None:
     lease = await registered(writer, clock)
-    dead = Capacity(writer=writer, lease=lease)
+    dead = shares(writer, lease)
     assert await dead.take("s", "a", 10, 10) == 10
     alive = await registered(second, clock)
     for _ in range(6):
         clock.advance(1)
         assert await alive.renew(0)
-    assert await Capacity(writer=second, lease=alive).take("s", "a", 4, 10) == 4
+    assert await shares(second, alive).take("s", "a", 4, 10) == 4
     assert await dead.take("s", "a", 1, 10) == 0
     await lease.register(host="again", process=1)
     assert await dead.take("s", "a", 10, 10) == 6
     await dead.give_back("s", "a", 6)
     assert await dead.take("s", "a", 10, 10) == 6
+
+
+async def test_an_old_lease_gives_back_nothing_of_the_new_one(
+    writer: Writer, clock: FakeClock
+) -> None:
+    lease = await registered(writer, clock)
+    capacity, old = Capacity(writer=writer, lease=lease), lease.epoch
+    assert await capacity.take("s", "a", 2, 2, epoch=old) == 2
+    await lease.release()
+    await lease.register(host="again", process=1)
+    assert await capacity.take("s", "a", 2, 2, epoch=old) == 0
+    assert await capacity.take("s", "a", 2, 2, epoch=lease.epoch) == 2
+    await capacity.give_back("s", "a", 2, epoch=old)
+    assert await capacity.take("s", "a", 1, 2, epoch=lease.epoch) == 0
+
+
+async def test_a_wall_clock_set_ahead_takes_nothing_from_a_worker_that_lives(
+    sqlite_url: str, clock: FakeClock
+) -> None:
+    """On SQLite; PostgreSQL has a clock of its own."""
+    writer = Writer(open_engine(sqlite_url))
+    await writer.start()
+    one, other = (WorkerLease(writer=writer, clock=clock) for _ in range(2))
+    await one.register(host="a", process=1)
+    await other.register(host="a", process=2)
+    clock.jump(10)
+    assert await other.renew(0)
+    assert not await writer.read(other.has_dead)
+    assert await one.renew(0)
+    await writer.close()

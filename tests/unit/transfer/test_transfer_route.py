@@ -278,3 +278,16 @@ async def test_the_cache_is_bounded():
         await finder.find(Domain(f"d{n}.example"))
     assert finder.cached(Domain("d0.example")) is None
     assert finder.cached(Domain("d2.example")) is not None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::1", "::7f00:1", "fec0::1"],
+)
+async def test_case_114_a_private_address_in_other_clothes_is_not_connected(address):
+    dns = FakeResolver()
+    dns.add("x.example", "AAAA", address)
+    finder = SiteFinder(resolver=dns, clock=FakeClock(), options=ResolveOptions())
+    found = await finder.find(Domain("x.example"))
+    assert isinstance(found, Failed)
+    assert found.reason is Reason.LOOP

@@ -1,0 +1,96 @@
+"""An engine with fakes at all its doors."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from random import Random
+
+from soboo_mta.formats.keys import generate_rsa
+from soboo_mta.mail.outcome import Deferred, Reason, Scope
+from soboo_mta.mail.reply import reply
+from soboo_mta.transfer.departure import Departures
+from soboo_mta.transfer.engine import TransferEngine, TransferOptions
+from soboo_mta.transfer.ready import ReadyOptions
+from soboo_mta.transfer.route import ResolveOptions, SiteFinder
+from tests.fakes.clock import FakeClock
+from tests.fakes.connector import (
+    OPERATOR,
+    SOURCE,
+    FakeCapacity,
+    FakeConnector,
+    FakeIdentities,
+    FakeLease,
+    FakeLedger,
+    FakeSpool,
+    a_signer,
+    a_verp_signer,
+    an_event_log,
+)
+from tests.fakes.dns import FakeResolver
+
+PAIR = generate_rsa()
+DOWN = Deferred(
+    reply=reply(451, "4.4.1", "refused"), reason=Reason.CONNECTION, scope=Scope.HOST
+)
+BUSY = Deferred(
+    reply=reply(451, "4.3.2", "busy"), reason=Reason.REPLY, scope=Scope.MESSAGE
+)
+GOODBYE = Deferred(
+    reply=reply(421, "4.3.2", "bye"), reason=Reason.REPLY, scope=Scope.HOST
+)
+
+
+class World:
+    """An engine with its fakes; there.example has two hosts, slow.example one."""
+
+    def __init__(self, **options: object) -> None:
+        idle = timedelta(milliseconds=20)
+        ready = ReadyOptions(**{"idle": idle, **options.pop("ready", {})})
+        self.options = TransferOptions(ready=ready, **options)
+        self.clock = FakeClock()
+        self.identities = FakeIdentities(PAIR)
+        self.lease = FakeLease()
+        self.connector = FakeConnector()
+        self.capacity = FakeCapacity()
+        self.spool = FakeSpool()
+        self.ledger = FakeLedger()
+        self.dns = FakeResolver()
+        self.dns.add("there.example", "MX", "10 a.there.example")
+        self.dns.add("there.example", "MX", "20 b.there.example")
+        self.dns.add("a.there.example", "A", "9.9.9.1")
+        self.dns.add("b.there.example", "A", "9.9.9.2")
+        self.dns.add("slow.example", "A", "9.9.9.3")
+        operator = (OPERATOR, None)
+        self.departures = Departures(
+            identities=self.identities,
+            operator=lambda: operator,
+            verp=a_verp_signer(),
+            signer=a_signer(),
+            lease=self.lease,
+            clock=self.clock,
+        )
+        self.engine = TransferEngine(
+            spool=self.spool,
+            ledger=self.ledger,
+            lease=self.lease,
+            log=an_event_log(),
+            capacity=self.capacity,
+            departures=self.departures,
+            finder=SiteFinder(
+                resolver=self.dns, clock=self.clock, options=ResolveOptions()
+            ),
+            connector=self.connector,
+            sources=(SOURCE,),
+            clock=self.clock,
+            random=Random(1),
+            options=self.options,
+        )
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await asyncio.sleep(0.001)
+
+    async def settled(self, count: int) -> list[object]:
+        await self.until(lambda: len(self.spool.settled) >= count)
+        return [outcome for _, outcome, _ in self.spool.settled]
