@@ -21,9 +21,7 @@ from soboo_mta.submission.options import ListenerOptions
 
 _BACKLOG = 1_024
 _EXHAUSTED_PAUSE = 1.0  # seconds: without a free descriptor accept fails at once
-_LAST_WORDS = timedelta(
-    seconds=1
-)  # for a client whose message was kept after the grace
+_LAST_WORDS = timedelta(seconds=1)  # for the 250 of what was kept after the grace
 
 
 @dataclass(frozen=True, slots=True)
