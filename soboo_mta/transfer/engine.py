@@ -125,8 +125,7 @@ class TransferEngine:
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
         self.started = asyncio.Event()
-        self._working = asyncio.TaskGroup()
-        self._settling = asyncio.TaskGroup()
+        self._working, self._settling = asyncio.TaskGroup(), asyncio.TaskGroup()
 
     # ---- from acceptance and the daemon
 

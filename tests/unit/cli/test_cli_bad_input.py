@@ -15,23 +15,9 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import the_tenant
 from soboo_mta.tenancy.apply import load_tenants, plan_changes
-from tests.fakes.tenancy import MASTER
-from tests.unit.cli.test_cli_tenancy import SETTINGS
+from tests.fakes.settings import SETTINGS
 
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    MASTER.write_new(tmp_path / "master.key")
-    path = tmp_path / "soboo.toml"
-    path.write_text(SETTINGS)
-    return path
-
-
-@pytest.fixture
-def store(config: Path) -> CliStore:
-    return open_store(config)
 
 
 @pytest.fixture

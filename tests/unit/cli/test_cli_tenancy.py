@@ -12,34 +12,13 @@ from typer.testing import CliRunner
 
 from soboo_mta.cli.accounts import credential, domain, key, tenant
 from soboo_mta.cli.accounts.apply import apply
-from soboo_mta.cli.context import CliStore, open_store
+from soboo_mta.cli.context import CliStore
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError, find_login
 from soboo_mta.tenancy.domains import DomainView, the_domain
 from tests.fakes.tenancy import MASTER, NAME
-
-SETTINGS = """
-[secrets]
-master_key_file = "master.key"
-[server]
-data_directory = "var"
-[operator]
-domain = "esp.example"
-[[listeners]]
-address = "127.0.0.1"
-port = 2525
-tls = "none"
-[[sources]]
-name = "default"
-public_address = "8.8.8.8"
-ehlo_name = "mta1.esp.example"
-[dns]
-resolvers = ["127.0.0.1:9"]
-timeout = "100ms"
-lifetime = "100ms"
-"""
 
 
 def _app() -> Typer:
@@ -54,19 +33,6 @@ def _app() -> Typer:
 
 APP = _app()
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    MASTER.write_new(tmp_path / "master.key")
-    path = tmp_path / "soboo.toml"
-    path.write_text(SETTINGS)
-    return path
-
-
-@pytest.fixture
-def store(config: Path) -> CliStore:
-    return open_store(config)
 
 
 @pytest.fixture
