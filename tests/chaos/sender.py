@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -89,10 +89,14 @@ class Client:
     @classmethod
     async def connect(cls, place: World) -> "Client":
         client = cls(*await asyncio.open_connection("127.0.0.1", place.port))
-        await client._expect("220")
-        await client.say("EHLO app.test", "250")
-        secret = f"\0{USER}\0{place.secrets[USER]}".encode()
-        await client.say(f"AUTH PLAIN {base64.b64encode(secret).decode()}", "235")
+        try:
+            await client._expect("220")
+            await client.say("EHLO app.test", "250")
+            secret = f"\0{USER}\0{place.secrets[USER]}".encode()
+            await client.say(f"AUTH PLAIN {base64.b64encode(secret).decode()}", "235")
+        except BaseException:  # killed in between: nobody else will close it
+            client.close()
+            raise
         return client
 
     async def submit(self, mail: Mail) -> None:
@@ -133,15 +137,13 @@ async def keep_submitting(
 ) -> None:
     """Submit until the relay is gone or `until` is set: `quickly` so many, then two a
     second, which every point is reached with in the end."""
-    client: Client | None = None
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         client = await Client.connect(place)
-        for number, mail in enumerate(mails):
-            if number >= quickly:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(until.wait(), 0.5)
-            if until.is_set():
-                break
-            await client.submit(mail)
-    if client is not None:
-        client.close()
+        with closing(client):
+            for number, mail in enumerate(mails):
+                if number >= quickly:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(until.wait(), 0.5)
+                if until.is_set():
+                    break
+                await client.submit(mail)
