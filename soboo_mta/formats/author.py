@@ -52,7 +52,7 @@ def parse_author(raw_value: bytes, *, smtputf8: bool) -> Mailbox:
     if not domain.isascii() and not _is_read_alike(domain):
         raise FormatError(
             "the From domain is written in a form that programs read differently: "
-            "write its ASCII form (xn--…)"
+            "write its ASCII form (xn--...)"
         )
     return parse_mailbox(address)
 
@@ -105,14 +105,14 @@ def _why_refused(value: str) -> str:
     if "," in outside:
         return (
             "the From field has several addresses, or a comma outside quotes: write one "
-            'address, and quote a name that has a comma, as in "Doe, Jane" <jane@…>'
+            'address, and quote a name that has a comma, as in "Doe, Jane" <jane@...>'
         )
     if outside.count("<") > 1 or behind.partition("(")[0].strip():
         return "the From field has text after its address: end it with <user@domain>"
     if outside.count("@") > 1:
         return (
             "the From field has more than one '@': write one address, and quote a name "
-            'that has one, as in "info@…" <info@…>'
+            'that has one, as in "info@..." <info@...>'
         )
     if "@" not in outside:
         return "the From field has no address: write user@domain or Name <user@domain>"

@@ -16,7 +16,7 @@ def group() -> None:
 
 @app.command()
 def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Make a master key where [secrets] says; never replaces one.
+    """Make a master key where the settings say; never replaces one.
 
     Into master_key_file, or for master_key_env printed once. Back it up apart from the
     store: without it the store's private keys and credentials are lost.
