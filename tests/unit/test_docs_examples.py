@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from soboo_mta.cli.app import app
-from soboo_mta.settings import load
+from soboo_mta.settings import Settings, load
 from soboo_mta.settings.checks import warnings
+from soboo_mta.tenancy.apply import load_tenants
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,12 +55,28 @@ def test_every_make_target_that_pages_name_exists() -> None:
 
 
 def test_the_readmes_settings_load_without_a_warning(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.+?)```", readme, re.DOTALL)
-    (tmp_path / "soboo.toml").write_text(block)
+    (tmp_path / "soboo.toml").write_text(toml_blocks("README.md")[0])
     lines = warnings(load(tmp_path / "soboo.toml"))
     # 198.51.100.0/24 is for documents (RFC 5737 §3): that it is not public is all there is.
     assert [line for line in lines if "198.51.100.25" not in line] == []
+
+
+def test_the_readmes_tenants_can_be_applied(tmp_path: Path) -> None:
+    (tmp_path / "tenants.toml").write_text(toml_blocks("README.md")[1])
+    (acme,) = load_tenants(tmp_path / "tenants.toml").tenant
+    assert [one.name for one in acme.domain] == ["acme.example"]
+    assert acme.credential[0].networks
+
+
+def test_the_labs_changes_to_the_readmes_settings_are_settings() -> None:
+    (changes,) = toml_blocks("docs/lab.md")
+    settings = tomllib.loads(toml_blocks("README.md")[0]) | tomllib.loads(changes)
+    assert Settings(**settings).delivery.private_destinations
+
+
+def toml_blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"```toml\n(.+?)```", text, re.DOTALL)
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
