@@ -25,6 +25,7 @@ from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.keys import operator_keys
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
+from soboo_mta.tenancy.slots import check_master
 
 FAULT: Final = 1
 CONFIG_FAULT: Final = 2
@@ -59,8 +60,10 @@ class CliStore:
 
     @property
     def master(self) -> MasterKey:
-        """The master key; raises SecretError. Only what needs it asks for it."""
-        return self.settings.master_key()
+        """The master key of this store; raises SecretError. Only what needs it asks."""
+        key = self.settings.master_key()
+        read_now(self.engine, lambda connection: check_master(connection, key))
+        return key
 
 
 def open_store(config: Path) -> CliStore:

@@ -104,6 +104,10 @@ class MasterKey:
         sealed = _encrypt(AESGCM(data_key), plaintext, bound)
         return _VERSION + self._fingerprint + wrapped + sealed
 
+    def has_sealed(self, sealed: bytes) -> bool:
+        """Whether `sealed` was sealed under this key, as its fingerprint says."""
+        return sealed[len(_VERSION) :].startswith(self._fingerprint)
+
     def unseal(self, sealed: bytes, *, context: str) -> bytes:
         """Return what was sealed under `context`; raise SecretError when it does not open."""
         start = len(_VERSION) + len(self._fingerprint)

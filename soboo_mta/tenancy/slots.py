@@ -23,7 +23,7 @@ from soboo_mta.tenancy.domains import (
     to_public_key,
     views,
 )
-from soboo_mta.tenancy.secrets import MasterKey
+from soboo_mta.tenancy.secrets import MasterKey, SecretError
 
 DRAIN_MS = 7 * 24 * 3600 * 1000
 """How long a retired key stays published: signatures made with it carry x= a week on."""
@@ -111,6 +111,18 @@ def open_signing_key(
         row.private_key, context=_context(row.domain_id, row.public_key)
     )
     return key_format.load_signing_key(private, key_format.Algorithm(row.algorithm))
+
+
+def check_master(connection: Connection, master: MasterKey) -> None:
+    """Raise SecretError where the store's keys were sealed under another master key;
+    each credential would be refused, and each new one made for the wrong key."""
+    query = select(_key.private_key).where(_key.private_key.is_not(None))
+    sealed = connection.scalar(query.order_by(_key.id.desc()).limit(1))
+    if sealed is not None and not master.has_sealed(sealed):
+        raise SecretError(
+            "the store was made with another master key: set that one, or none of its"
+            " credentials and private keys can be used"
+        )
 
 
 def _context(domain_id: int | None, p: str) -> str:

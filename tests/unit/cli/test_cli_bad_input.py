@@ -15,6 +15,7 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import the_tenant
 from soboo_mta.tenancy.apply import load_tenants, plan_changes
+from soboo_mta.tenancy.secrets import MasterKey, SecretError
 from tests.fakes.settings import SETTINGS
 
 Run = Callable[..., str]
@@ -100,3 +101,20 @@ def test_a_store_url_that_is_none_is_refused_without_its_password(
     with pytest.raises(StoreError, match="not of the form") as refusal:
         open_store(config)
     assert "s3kr3t" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("serve",), ("credential", "add", "x", "--tenant", "acme"), ("key", "operator")],
+)
+def test_another_master_key_is_told_before_it_does_harm(
+    typed: Run, config: Path, words: tuple[str, ...]
+) -> None:
+    typed("tenant", "add", "acme")
+    typed("domain", "add", "acme.example", "--tenant", "acme")
+    file = config.parent / "master.key"
+    file.unlink()
+    MasterKey.generate().write_new(file)
+    with pytest.raises(SecretError, match="made with another master key"):
+        typed(*words)
+    typed("domain", "list")  # what needs no key asks for none
