@@ -51,7 +51,8 @@ def unknown(answer: Unanswered) -> Finding:
     return Finding(
         status=RecordStatus.UNKNOWN,
         cause=f"DNS gave no answer: {answer.cause[:MAX_SHOWN]}",
-        mend="nothing yet: we ask again; if it lasts, look at the zone's name servers",
+        mend="nothing yet: we ask again; if it lasts, look at the zone's name servers"
+        " and at ours ([dns] resolvers)",
     )
 
 

@@ -102,7 +102,11 @@ def unsupported(status: str, text: str) -> Failed:
 
 
 INTERRUPTED: Final = Deferred(
-    reply=reply(451, "4.3.2", "interrupted by our own stop; will be tried again"),
+    reply=reply(
+        451,
+        "4.3.2",
+        "broken off by us: a stop, or keys or an account that changed; goes again",
+    ),
     reason=Reason.INTERRUPTED,
     scope=Scope.MESSAGE,
 )
