@@ -31,7 +31,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  # the next hop did not answer in time
     PROTOCOL = "protocol"  # the next hop's answer was not SMTP
     CAPACITY = "capacity"  # the site's limit was reached
-    INTERRUPTED = "interrupted"  # our own stop or a lost lease
+    INTERRUPTED = "interrupted"  # by us: a stop, a lost lease, other keys
     INTERNAL = "internal"  # an error of ours; logged with its trace
     UNSUPPORTED = "unsupported"  # the next hop lacks an extension the message needs
     DOMAIN_BROKEN = "domain-broken"  # the customer's DNS records: no aligned way out

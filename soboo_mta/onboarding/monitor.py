@@ -25,8 +25,6 @@ from soboo_mta.onboarding.check import CheckResult, DomainCheck
 from soboo_mta.ports import Clock
 
 _log = structlog.get_logger(__name__)
-
-
 _MS = timedelta(milliseconds=1)
 
 

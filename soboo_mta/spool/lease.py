@@ -30,9 +30,7 @@ from soboo_mta.store.schema import capacity, message, piece, worker
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 
-_FUTURE_LEASES = (
-    10  # a lease that ends later than so many lengths: the clock began anew
-)
+_FUTURE_LEASES = 10  # one that ends later than so many lengths: the clock began anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

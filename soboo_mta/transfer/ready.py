@@ -390,9 +390,9 @@ class ReadyQueue:
         return hops
 
     def _has_another_host(self) -> bool:
-        """Whether the host that is tried next is not resting: else it was just tried."""
+        """Whether a host of the site does not rest: else the same would be asked again."""
         now = self._street.clock.monotonic()
-        return any(self._resting.get(hop, 0.0) <= now for hop in self._hops()[:1])
+        return any(self._resting.get(hop, 0.0) <= now for hop in self._hops())
 
     def _rest(self, hop: HopAddress) -> None:
         now = self._street.clock.monotonic()

@@ -138,6 +138,7 @@ def _word(value: object) -> str:
 
 
 def carry_out(store: CliStore, changes: Sequence[Change]) -> tuple[NewCredential, ...]:
+    """Make the changes in one transaction; return the credentials with their secrets."""
     # Keys are made before the transaction: each RSA key takes 0.1 s.
     pairs = {
         one.new: first_pairs(one.new) for one in changes if isinstance(one, AddDomain)

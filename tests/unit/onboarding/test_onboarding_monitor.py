@@ -37,6 +37,9 @@ class Book:
         self.is_due = False
         self.looked.set()
 
+    async def postpone(self, domain_id: DomainId, *, until: int) -> None:
+        raise AssertionError("no look breaks here")
+
     async def gated(self) -> tuple[DomainState, ...]:
         return (self.state,) if self.is_gated else ()
 
