@@ -5,7 +5,8 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -445,24 +446,37 @@ def test_clients_that_are_gone_before_they_are_accepted_leave_nothing_open(
         runner.run(come_and_go())
 
 
+@contextmanager
+def no_free_descriptor() -> Iterator[None]:
+    """Inside, this process can open nothing: holes below the limit are filled."""
+    kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    fillers: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, kept[1]))
+        with suppress(OSError):
+            while True:
+                fillers.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+        for filler in fillers:
+            os.close(filler)
+
+
 async def test_case_128_without_descriptors_it_waits_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "_EXHAUSTED_PAUSE", 0.01)
     one = desk()
     async with listening(one) as (_, port):
-        kept = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest = len(os.listdir("/proc/self/fd"))
         client = socket.socket()  # has its descriptor: the server's side has none
         client.setblocking(False)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, kept[1]))
+        with no_free_descriptor():
             await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
             async with asyncio.timeout(5):
                 while not one.log.errors:
                     await asyncio.sleep(0.005)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, kept)
         reader, writer = await asyncio.open_connection(sock=client)
         async with asyncio.timeout(5):
             assert (await reader.readline()).startswith(b"220")
