@@ -85,6 +85,7 @@ RFCS = {
         "a submitted one is taken out; the lab writes its own",
     ),
     8689: ("SMTP REQUIRETLS", "not yet"),
+    9112: ("HTTP/1.1", "served by uvicorn"),
     9989: ("DMARC", "tree walk and alignment, before each departure"),
 }
 

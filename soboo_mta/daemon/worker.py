@@ -46,7 +46,8 @@ from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
-from soboo_mta.transfer.route import SiteFinder
+from soboo_mta.transfer.planning import Planner
+from soboo_mta.transfer.routing.finder import SiteFinder
 
 _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
@@ -172,8 +173,9 @@ class Worker:
             log=self._log,
             capacity=Capacity(writer=self._writer, lease=self._lease),
             departures=Departures(
-                identities=self._directory,
-                operator=self._the_operator,
+                planner=Planner(
+                    identities=self._directory, operator=self._the_operator, clock=clock
+                ),
                 verp=VerpSigner(*verp_keys(settings)),
                 signer=Signer(),
                 lease=self._lease,

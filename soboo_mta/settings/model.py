@@ -36,7 +36,7 @@ from soboo_mta.settings.sections import (
 )
 from soboo_mta.store.engine import default_url
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.transfer.route import EVERYTHING, NextHop
+from soboo_mta.transfer.routing.rules import EVERYTHING, NextHop
 
 _NOT_A_HARNESS = (
     "assume_verified is for test harnesses: it is accepted only while a route for the"

@@ -18,8 +18,9 @@ from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from soboo_mta.tenancy.directory import DirectoryOptions
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.engine import TransferOptions
-from soboo_mta.transfer.ready import ReadyOptions
-from soboo_mta.transfer.route import Mx, ResolveOptions, Route, RouteTo
+from soboo_mta.transfer.ready.street import ReadyOptions
+from soboo_mta.transfer.routing.finder import ResolveOptions
+from soboo_mta.transfer.routing.rules import Mx, Route, RouteTo
 from soboo_mta.transfer.schedule import RetrySchedule
 
 

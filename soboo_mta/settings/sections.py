@@ -29,7 +29,7 @@ from soboo_mta.settings.values import (
     parse_endpoint,
     parse_octets,
 )
-from soboo_mta.transfer.route import NextHop
+from soboo_mta.transfer.routing.rules import NextHop
 
 MAX_WORKERS = 128  # of one host; more are a mistake
 MIN_RECIPIENTS = 100  # RFC 5321 §4.5.3.1.8

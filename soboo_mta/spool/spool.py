@@ -4,7 +4,7 @@ A recipient is tried by whoever holds its claim, and a claim is (worker, epoch) 
 Settlements name it, so that one made after the lease was lost does nothing: Fenced.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,16 +15,6 @@ from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
-from soboo_mta.spool.claim import (
-    Lane,
-    Selected,
-    Wanted,
-    due_lanes,
-    in_turn,
-    orphans_exist,
-    take_due,
-    take_over,
-)
 from soboo_mta.spool.content import (
     PIECE_OCTETS,
     Corrupt,
@@ -35,8 +25,27 @@ from soboo_mta.spool.content import (
 )
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.lifecycle import RecipientState
-from soboo_mta.spool.settle import closing, giving_back, held_until, opening, settling
-from soboo_mta.spool.sweep import expire, overdue, set_aside, sweep_once
+from soboo_mta.spool.moves.claim import (
+    LEAVING_NOTHING,
+    Lane,
+    Leaving,
+    Selected,
+    Wanted,
+    due_lanes,
+    find_due,
+    in_turn,
+    orphans_exist,
+    take,
+    take_over,
+)
+from soboo_mta.spool.moves.settle import (
+    closing,
+    giving_back,
+    held_until,
+    opening,
+    settling,
+)
+from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
 from soboo_mta.store.writer import Writer
@@ -107,11 +116,11 @@ class Spool:
     # ---- out
 
     async def claim_due(
-        self, limit: int, *, without: Collection[str] = ()
+        self, limit: int, *, leaving: Leaving = LEAVING_NOTHING
     ) -> tuple[Claimed, ...]:
         """Claim up to `limit` recipients that are due, fairly over tenants.
 
-        Leaves closed gates and the destination domains of `without` alone; takes over
+        Leaves closed gates and what `leaving` names alone; takes over
         what dead workers had claimed. Empty where the lease is not held. A message that
         cannot be read back is set aside (held, with an event) and not returned. Where it
         raises, claims may stand that nobody knows of: the lease is given up.
@@ -125,18 +134,21 @@ class Spool:
         wanted = Wanted(
             recipients=limit,
             octets=self._options.claim_octets,
-            without=frozenset(without),
+            leaving=leaving,
         )
         holder = self._holder
+        find = partial(find_due, lanes=lanes, wanted=wanted, now=now)
+        found = await self._writer.read(find) if self._is_exclusive else None
 
-        def take(connection: Connection) -> list[Selected]:
+        def claim(connection: Connection) -> list[Selected]:
             if not self._lease.is_alive(connection, *holder):
                 return []
-            return take_due(connection, lanes, wanted, now=now, holder=holder)
+            due = find(connection) if found is None else found
+            return take(connection, due, holder=holder)
 
         is_known = False
         try:
-            chosen = await self._writer.transact(take)
+            chosen = await self._writer.transact(claim)
             claimed = await self._loaded(chosen, holder)
             is_known = True
         finally:
@@ -202,6 +214,11 @@ class Spool:
         return await sweep_for(self._writer, self._options, now=self._clock.unix_ms())
 
     # ----
+
+    @property
+    def _is_exclusive(self) -> bool:
+        """Whether one writer excludes all others: it must not search for long then."""
+        return self._writer.engine.dialect.name == "sqlite"
 
     @property
     def _holder(self) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from soboo_mta.spool.lifecycle import (
     RecipientState,
     move,
 )
-from soboo_mta.spool.settle import NEVER, settle_if_last
+from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.store.schema import gate, message, recipient
 
 

@@ -8,7 +8,6 @@ live inside `run`, and `drain` ends it in good order.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,9 +23,18 @@ from soboo_mta.ports import Clock, Connector, TlsPolicy
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
-from soboo_mta.transfer.ready import Capacity, ReadyOptions, ReadyQueue, Street
-from soboo_mta.transfer.route import Destination, ResolveOptions, Site, SiteFinder
-from soboo_mta.transfer.schedule import Job, RetrySchedule
+from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
+from soboo_mta.transfer.ready.fair import Job
+from soboo_mta.transfer.ready.holdings import Holdings
+from soboo_mta.transfer.ready.queue import ReadyQueue
+from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
+from soboo_mta.transfer.routing.finder import (
+    Destination,
+    ResolveOptions,
+    Site,
+    SiteFinder,
+)
+from soboo_mta.transfer.schedule import RetrySchedule
 from soboo_mta.transfer.settlement import (
     Ledger,
     OwnLease,
@@ -39,7 +47,6 @@ _log = logging.getLogger(__name__)
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
 _Place = tuple[str, str, str, TlsPolicy]  # source, site, its ranks, its connections
 _LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
-_CROWDED = 1_000  # destination domains passed over at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +120,13 @@ class TransferEngine:
         self._queues: dict[_Place, ReadyQueue] = {}
         self._running: set[ReadyQueue] = set()  # those replaced and ending too
         self._seeking: dict[Domain, list[Job]] = {}
-        self._resting: dict[_Place, tuple[float, Outcome]] = {}
-        self._crowded: dict[Domain, float] = {}
-        self._recipients = 0
-        self._octets = 0
-        self._by_tenant: Counter[TenantId] = Counter()
+        self._unreachable = Unreachable(clock, rest=self._options.site_rest)
+        self._crowds = Crowds(clock, rest=self._options.crowded)
+        self._holdings = Holdings(
+            recipients=self._options.recipients,
+            octets=self._options.octets,
+            tenant_share=self._options.tenant_share,
+        )
         self._unsettled = 0
         self._lookups = asyncio.Semaphore(self._options.lookups)
         self._settled = asyncio.Event()
@@ -131,13 +140,11 @@ class TransferEngine:
 
     def room_for(self, size: int, tenant: TenantId | None = None) -> bool:
         """Whether a message of `size` octets may be offered: else commit it unclaimed."""
-        options = self._options
         return (
             self.started.is_set()
             and not self._closing.is_set()
-            and self._recipients < options.recipients
-            and self._octets + size <= options.octets
-            and (tenant is None or not self._has_its_share(tenant))
+            and self._holdings.fits(size)
+            and (tenant is None or not self._holdings.has_its_share(tenant))
         )
 
     def offer(self, message: SpooledMessage, positions: Sequence[int]) -> None:
@@ -198,13 +205,11 @@ class TransferEngine:
 
     def _admit(self, claimed: Claimed) -> None:
         message = claimed.message
-        crowded = self._has_its_share(message.tenant)
-        self._recipients += 1
-        self._octets += message.size
-        self._by_tenant[message.tenant] += 1
+        crowded = self._holdings.has_its_share(message.tenant)
+        self._holdings.take(message)
         job = Job(
             claimed=claimed,
-            weight=self._departures.weight(message.tenant),
+            weight=self._departures.planner.weight(message.tenant),
             epoch=self._lease.epoch,
             since=self._clock.monotonic(),
         )
@@ -212,18 +217,6 @@ class TransferEngine:
             self._hand_back(job)
         else:
             self._place(job)
-
-    def _forget(self, job: Job) -> None:
-        message = job.claimed.message
-        self._recipients -= 1
-        self._octets -= message.size
-        self._by_tenant[message.tenant] -= 1
-        if not self._by_tenant[message.tenant]:
-            del self._by_tenant[message.tenant]
-
-    def _has_its_share(self, tenant: TenantId) -> bool:
-        share = self._options.recipients * self._options.tenant_share
-        return self._by_tenant.get(tenant, 0) >= share
 
     def _place(self, job: Job) -> None:
         domain = job.claimed.recipient.domain
@@ -253,15 +246,17 @@ class TransferEngine:
             self.give_back(job)
             return
         source = self._source_of(job)
-        resting = self._resting.get(_place(source, destination))
-        if resting is not None and resting[0] > self._clock.monotonic():
-            self.settle(job, Departed(outcome=resting[1], plan=None), "")
+        known = self._unreachable.outcome_at(_place(source, destination))
+        if known is not None:
+            self.settle(job, Departed(outcome=known, plan=None), "")
             return
         queue = self._queue(source, destination)
+        tenant = job.claimed.message.tenant
         if queue.is_full:
             self.give_back(job)
-        elif queue.is_half_full_of(job.claimed.message.tenant):
-            self._hand_back(job)  # the other half is for others
+        elif queue.is_half_full_of(tenant):  # the other half is for others
+            self._crowds.note(job.claimed.recipient.domain, of=tenant, at=queue)
+            self._hand_back(job)
         else:
             queue.add(job)
 
@@ -303,32 +298,28 @@ class TransferEngine:
             return True
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now
-        self._forget(job)  # somebody else's by now, or soon: its row comes due again
+        self._holdings.let_go(
+            job.claimed.message
+        )  # somebody else's by now, or soon: its row comes due again
         return False
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
-        self._unsettled += 1
-        self._settling.create_task(self._settle(job, departed, host))
+        source = self._source_of(job).name
+        self._end(
+            job, self._settlements.settle(job, departed, host=host, source=source)
+        )
 
     def give_back(self, job: Job) -> None:
-        now = self._clock.monotonic()
-        if len(self._crowded) >= _CROWDED:
-            self._crowded.clear()
-        until = now + self._options.crowded.total_seconds()
-        self._crowded[job.claimed.recipient.domain] = until
+        self._crowds.note(job.claimed.recipient.domain)
         self._hand_back(job)
 
     def _hand_back(self, job: Job) -> None:
         """As `give_back`, where others' mail for the same domain finds room."""
-        self._unsettled += 1
-        self._settling.create_task(self._return(job))
+        after = timedelta(0) if self._closing.is_set() else self._options.crowded
+        self._end(job, self._settlements.give_back(job, after=after))
 
     def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        now = self._clock.monotonic()
-        if len(self._resting) >= _CROWDED:
-            self._resting.clear()
-        until = now + self._options.site_rest.total_seconds()
-        self._resting[_place(source, site)] = (until, outcome)
+        self._unreachable.note(_place(source, site), outcome)
 
     async def pace(self) -> None:
         """Wait while too many outcomes are uncommitted."""
@@ -338,32 +329,22 @@ class TransferEngine:
 
     # ---- settling
 
-    async def _settle(self, job: Job, departed: Departed, host: str) -> None:
+    def _end(self, job: Job, settling: Coroutine[None, None, None]) -> None:
+        self._unsettled += 1
+        self._settling.create_task(self._ended_with(job, settling))
+
+    async def _ended_with(
+        self, job: Job, settling: Coroutine[None, None, None]
+    ) -> None:
         try:
-            await self._settlements.settle(
-                job, departed, host=host, source=self._source_of(job).name
-            )
+            await settling
         except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
             self._lease.give_up()  # which must end, or the claim would outlive our memory
             _log.exception("settling %s broke", job.claimed.message.message_id)
         finally:
-            self._done_with(job)
-
-    async def _return(self, job: Job) -> None:
-        leaving = self._closing.is_set()
-        after = timedelta(0) if leaving else self._options.crowded
-        try:
-            await self._settlements.give_back(job, after=after)
-        except Exception:  # noqa: BLE001 - a task root; the claim returns with the lease
-            self._lease.give_up()  # which must end, or the claim would outlive our memory
-            _log.exception("giving %s back broke", job.claimed.message.message_id)
-        finally:
-            self._done_with(job)
-
-    def _done_with(self, job: Job) -> None:
-        self._forget(job)
-        self._unsettled -= 1
-        self._settled.set()
+            self._holdings.let_go(job.claimed.message)
+            self._unsettled -= 1
+            self._settled.set()
 
     # ---- standing tasks
 
@@ -381,13 +362,12 @@ class TransferEngine:
                     continue
 
     async def _claim_some(self) -> int:
-        options = self._options
-        room = min(options.recipients - self._recipients, options.claim_batch)
-        is_full = room <= 0 or self._octets >= options.octets
-        if is_full or not self._lease.may_start_attempt:
+        room = min(self._holdings.room, self._options.claim_batch)
+        if room <= 0 or not self._lease.may_start_attempt:
             return 0
+        leaving = self._crowds.leaving(self._holdings.tenants_with_their_share())
         try:
-            claimed = await self._spool.claim_due(room, without=self._to_leave_alone())
+            claimed = await self._spool.claim_due(room, leaving=leaving)
         except StoreError as error:
             _log.warning("cannot claim yet: %s", error)
             return 0
@@ -397,11 +377,6 @@ class TransferEngine:
         for one in claimed:
             self._admit(one)
         return len(claimed)
-
-    def _to_leave_alone(self) -> list[Domain]:
-        now = self._clock.monotonic()
-        self._crowded = {d: until for d, until in self._crowded.items() if until > now}
-        return list(self._crowded)
 
     async def _watch(self) -> None:
         """Keep the fences: of the identity generation, and of the lease."""

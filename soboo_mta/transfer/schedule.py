@@ -1,17 +1,13 @@
-"""Who is served next, when a deferred recipient is tried again, when its life is over.
+"""When a deferred recipient is tried again, and when its life is over.
 
-Pure. Tenants take turns by weight. Expiry is decided after an attempt alone, so a clock
+Pure. Expiry is decided after an attempt alone, so a clock
 that jumps ahead expires nothing that was not tried once more (RFC 5321 §4.5.4.1).
 """
 
-from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from heapq import heappop, heappush
 
-from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.mail.reply import Reply
-from soboo_mta.mail.spooled import Claimed
 
 _GREYLIST_CODES = (450, 451)
 _GREYLIST_WORDS = ("greylist", "graylist", "grey list", "try again later")
@@ -74,76 +70,3 @@ def looks_greylisted(reply: Reply) -> bool:
         return False
     text = reply.text.lower()
     return any(word in text for word in _GREYLIST_WORDS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One claimed recipient in memory; `since` on the monotonic clock."""
-
-    claimed: Claimed
-    weight: int  # of its tenant
-    epoch: int  # of the lease it was claimed under
-    since: float
-    host_tries: int = 0
-
-    @property
-    def domain_id(self) -> DomainId:
-        return self.claimed.message.domain_id
-
-
-class FairQueue:
-    """Jobs by tenant; `take` serves the tenant that was served least for its weight."""
-
-    __slots__ = ("_order", "_size", "_tenants", "_turn", "_virtual")
-
-    def __init__(self) -> None:
-        self._tenants: dict[TenantId, deque[Job]] = {}
-        self._order: list[tuple[float, int, TenantId]] = []  # a heap: finish, turn, who
-        self._virtual = 0.0
-        self._turn = 0
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def of(self, tenant: TenantId) -> int:
-        """How many jobs of the tenant wait."""
-        return len(self._tenants.get(tenant, ()))
-
-    def add(self, job: Job) -> None:
-        tenant = job.claimed.message.tenant
-        waiting = self._tenants.get(tenant)
-        if waiting is None:
-            self._tenants[tenant] = deque((job,))
-            self._enter(tenant, job)
-        else:
-            waiting.append(job)
-        self._size += 1
-
-    def take(self) -> Job | None:
-        """Return the next job, or None."""
-        if not self._order:
-            return None
-        finish, _, tenant = heappop(self._order)
-        waiting = self._tenants[tenant]
-        job = waiting.popleft()
-        self._virtual = max(self._virtual, finish)
-        self._size -= 1
-        if waiting:
-            self._enter(tenant, waiting[0], finish)
-        else:
-            del self._tenants[tenant]
-        return job
-
-    def clear(self) -> list[Job]:
-        """Take out and return all jobs."""
-        jobs = [job for waiting in self._tenants.values() for job in waiting]
-        self._tenants.clear()
-        self._order.clear()
-        self._size = 0
-        return jobs
-
-    def _enter(self, tenant: TenantId, job: Job, finish: float = 0.0) -> None:
-        self._turn += 1
-        start = max(self._virtual, finish)
-        heappush(self._order, (start + 1 / job.weight, self._turn, tenant))

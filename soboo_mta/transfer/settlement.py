@@ -8,7 +8,7 @@ is tried again by whoever claims it next (at least once).
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -22,9 +22,11 @@ from soboo_mta.mail.ids import PlanId
 from soboo_mta.mail.outcome import Deferred, Failed, Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
+from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
 from soboo_mta.store.unit import Fenced, Statement, StoreError
 from soboo_mta.transfer.departure import Departed, Lease
-from soboo_mta.transfer.schedule import Job, RetrySchedule, next_due, soon
+from soboo_mta.transfer.ready.fair import Job
+from soboo_mta.transfer.schedule import RetrySchedule, next_due, soon
 
 _log = logging.getLogger(__name__)
 _STORE_PAUSE = timedelta(milliseconds=250)  # before a settlement is tried again
@@ -36,7 +38,7 @@ class Spool(Protocol):
     """Claims and their settlement (spool.Spool)."""
 
     async def claim_due(
-        self, limit: int, *, without: Collection[str] = ()
+        self, limit: int, *, leaving: Leaving = LEAVING_NOTHING
     ) -> tuple[Claimed, ...]: ...
 
     def settlement(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
@@ -43,6 +43,7 @@ from soboo_mta.ports import (
     TlsPolicy,
     Transaction,
 )
+from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
 from soboo_mta.store.unit import Statement
 from tests.fakes.clock import FakeClock
 
@@ -277,15 +278,15 @@ class FakeSpool:
     """Statements become the list of what was settled, once the ledger commits them."""
 
     due: list[Claimed] = field(default_factory=list)
-    passed_over: list[Collection[str]] = field(default_factory=list)
+    passed_over: list[Leaving] = field(default_factory=list)
     settled: list[tuple[Claimed, Outcome, int | None]] = field(default_factory=list)
     returned: list[tuple[Claimed, Reason]] = field(default_factory=list)
     gates: list[tuple[str, str]] = field(default_factory=list)
 
     async def claim_due(
-        self, limit: int, *, without: Collection[str] = ()
+        self, limit: int, *, leaving: Leaving = LEAVING_NOTHING
     ) -> tuple[Claimed, ...]:
-        self.passed_over.append(tuple(without))
+        self.passed_over.append(leaving)
         taken, self.due = self.due[:limit], self.due[limit:]
         return tuple(taken)
 

@@ -10,8 +10,9 @@ from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
-from soboo_mta.transfer.ready import ReadyOptions
-from soboo_mta.transfer.route import ResolveOptions, SiteFinder
+from soboo_mta.transfer.planning import Planner
+from soboo_mta.transfer.ready.street import ReadyOptions
+from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     OPERATOR,
@@ -62,8 +63,9 @@ class World:
         self.dns.add("slow.example", "A", "9.9.9.3")
         operator = (OPERATOR, None)
         self.departures = Departures(
-            identities=self.identities,
-            operator=lambda: operator,
+            planner=Planner(
+                identities=self.identities, operator=lambda: operator, clock=self.clock
+            ),
             verp=a_verp_signer(),
             signer=a_signer(),
             lease=self.lease,

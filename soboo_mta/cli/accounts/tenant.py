@@ -18,7 +18,7 @@ from soboo_mta.cli.context import (
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.spool.settle import closing, opening
+from soboo_mta.spool.moves.settle import closing, opening
 from soboo_mta.store.unit import Statement
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (

@@ -13,7 +13,7 @@ from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.content import accepting
 from soboo_mta.spool.lifecycle import RecipientState
-from soboo_mta.spool.sweep import CORRUPT_EVENT
+from soboo_mta.spool.moves.sweep import CORRUPT_EVENT
 from soboo_mta.store.writer import Writer
 
 OK = Delivered(reply=reply(250, "2.0.0", "taken"))

@@ -18,7 +18,8 @@ from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from soboo_mta.transfer.engine import TransferOptions
-from soboo_mta.transfer.route import Mx, NextHop, ResolveOptions, RouteTo
+from soboo_mta.transfer.routing.finder import ResolveOptions
+from soboo_mta.transfer.routing.rules import Mx, NextHop, RouteTo
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTED = ROOT / "config" / "soboo.toml"

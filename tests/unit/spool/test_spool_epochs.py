@@ -45,7 +45,7 @@ class LosingTheLease(Writer):
 
     async def transact(self, function: Callable[[Connection], T]) -> T:
         result = await super().transact(function)
-        if getattr(function, "__name__", "") == "take":
+        if getattr(function, "__name__", "") == "claim":
             await self._lose()
         return result
 

@@ -13,6 +13,7 @@ from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.spool.content import PIECE_OCTETS
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.moves.claim import Leaving
 from soboo_mta.spool.spool import Spool
 from soboo_mta.spool.view import cancel, hold, list_waiting, release, show, why
 from soboo_mta.store.schema import event, message, piece, recipient
@@ -234,8 +235,22 @@ async def test_tenants_over_the_limit_get_their_turn_in_the_next_claim(
 
 async def test_excluded_destinations_wait(spool: Spool) -> None:
     await spool.accept(spooled(1), claim=False)
-    assert await spool.claim_due(1, without={"example.net"}) == ()
+    assert await spool.claim_due(1, leaving=Leaving(domains={"example.net"})) == ()
     assert len(await spool.claim_due(1)) == 1
+
+
+async def test_a_claim_leaves_a_tenant_or_its_mail_for_a_domain_alone(
+    spool: Spool,
+) -> None:
+    elsewhere = (parse_mailbox("r@example.org"),)
+    await spool.accept(spooled(1, tenant="acme"), claim=False)
+    await spool.accept(spooled(2, tenant="zeta", domain_id=2), claim=False)
+    third = replace(spooled(3, tenant="zeta", domain_id=2), recipients=elsewhere)
+    await spool.accept(third, claim=False)
+    leaving = Leaving(tenants={"acme"}, of_tenant={"zeta": {"example.org"}})
+    claimed = await spool.claim_due(9, leaving=leaving)
+    assert [one.message.message_id for one in claimed] == [2]
+    assert {one.message.message_id for one in await spool.claim_due(9)} == {1, 3}
 
 
 @pytest.mark.parametrize(("scope", "subject"), [("domain", "1"), ("tenant", "acme")])

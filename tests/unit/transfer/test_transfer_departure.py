@@ -15,7 +15,8 @@ from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.ports import HopAddress
 from soboo_mta.store.unit import StoreUnavailable
-from soboo_mta.transfer.departure import Departed, Departures, checked
+from soboo_mta.transfer.departure import Departed, Departures
+from soboo_mta.transfer.planning import Planner, checked
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     CONTENT,
@@ -46,8 +47,9 @@ class Scene:
         self.connector = FakeConnector()
         operator = (OPERATOR, None)
         self.departures = Departures(
-            identities=self.identities,
-            operator=lambda: operator,
+            planner=Planner(
+                identities=self.identities, operator=lambda: operator, clock=self.clock
+            ),
             verp=a_verp_signer(),
             signer=a_signer(),
             lease=self.lease,
@@ -109,12 +111,12 @@ async def test_facts_nobody_looked_at_for_72_hours_hold_the_mail(scene):
 
 async def test_a_hold_is_known_without_a_look_until_the_generation_rises(scene):
     message = a_message()
-    assert scene.departures.standing_hold(message, SOURCE) is None
+    assert scene.departures.planner.standing_hold(message, SOURCE) is None
     scene.identities.change(usable=(), bounce_ready=False)
     await scene.go(message)
-    assert scene.departures.standing_hold(message, SOURCE) is not None
+    assert scene.departures.planner.standing_hold(message, SOURCE) is not None
     scene.identities.generation += 1
-    assert scene.departures.standing_hold(message, SOURCE) is None
+    assert scene.departures.planner.standing_hold(message, SOURCE) is None
 
 
 async def test_a_domain_that_refuses_fails(scene):

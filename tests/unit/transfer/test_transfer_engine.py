@@ -26,7 +26,7 @@ async def test_what_is_offered_is_delivered_and_settled_with_its_attempt(start):
     assert attempt["outcome"] == "delivered"
     assert attempt["host"] == "a.there.example[9.9.9.1]:25"
     assert attempt["plan_id"] is not None
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
 
 
 async def test_each_recipient_is_a_transaction_of_its_own_and_settled_alone(start):
@@ -235,7 +235,12 @@ async def test_a_full_queue_gives_back_and_its_domain_is_passed_over(start):
     for number in range(100):
         world.engine.offer(a_message(number, tenant=f"tenant{number % 4}"), (0,))
     await world.until(lambda: len(world.spool.returned) >= 60)
-    await world.until(lambda: ("there.example",) in world.spool.passed_over)
+    await world.until(
+        lambda: (
+            {"there.example"}
+            in [leaving.domains for leaving in world.spool.passed_over]
+        )
+    )
 
 
 async def test_one_tenants_flood_leaves_room_for_others_at_the_same_site(start):
@@ -249,7 +254,34 @@ async def test_one_tenants_flood_leaves_room_for_others_at_the_same_site(start):
     seen = len(world.spool.passed_over)
     await world.until(lambda: len(world.spool.passed_over) > seen + 2)
     assert "other" not in [c.message.tenant for c, _ in world.spool.returned[flooded:]]
-    assert ("there.example",) not in world.spool.passed_over
+    assert not any(leaving.domains for leaving in world.spool.passed_over)
+
+
+async def test_what_a_tenant_has_too_much_of_is_not_claimed_again(start):
+    world = await start(
+        ready={"waiting": 10, "connections": 1}, claim_every=timedelta(milliseconds=5)
+    )
+    world.connector.gate.clear()
+    for number in range(20):
+        world.engine.offer(a_message(number, tenant="acme"), (0,))
+    await world.until(lambda: len(world.spool.returned) >= 15)
+    asked = len(world.spool.passed_over)
+    await world.until(lambda: len(world.spool.passed_over) > asked + 1)
+    latest = world.spool.passed_over[-1]
+    assert (latest.of("acme"), latest.of("other")) == ({"there.example"}, set())
+    world.connector.gate.set()  # they leave, and there is room again long before the pause
+    await world.until(lambda: not world.spool.passed_over[-1].of_tenant)
+
+
+async def test_a_tenant_with_its_share_of_memory_is_not_claimed_for(start):
+    world = await start(
+        recipients=10, tenant_share=0.5, claim_every=timedelta(milliseconds=5)
+    )
+    world.connector.gate.clear()
+    for number in range(5):
+        world.engine.offer(a_message(number, tenant="acme"), (0,))
+    await world.until(lambda: world.spool.passed_over[-1:] != [])
+    await world.until(lambda: world.spool.passed_over[-1].tenants == {"acme"})
 
 
 async def test_a_tenant_over_its_share_does_not_keep_others_from_a_domain(start):
@@ -262,7 +294,7 @@ async def test_a_tenant_over_its_share_does_not_keep_others_from_a_domain(start)
     await world.until(lambda: len(world.spool.returned) == 15)
     seen = len(world.spool.passed_over)
     await world.until(lambda: len(world.spool.passed_over) > seen + 2)
-    assert ("there.example",) not in world.spool.passed_over
+    assert not any(leaving.domains for leaving in world.spool.passed_over)
 
 
 async def test_room_is_bounded_in_recipients_octets_and_by_tenant(start):
@@ -288,7 +320,7 @@ async def test_a_store_that_is_away_is_asked_again_and_a_lost_claim_is_not(start
     assert await world.settled(1) == [OK]
     world.ledger.troubles.append(Fenced("lost"))
     world.engine.offer(a_message(2), (0,))
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
     assert len(world.spool.settled) == 1
 
 
@@ -300,7 +332,7 @@ async def test_what_was_claimed_under_an_older_epoch_is_forgotten(start):
     await world.until(lambda: len(world.connector.transactions) == 1)
     world.lease.epoch = 2
     world.connector.gate.set()
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
     assert len(world.connector.transactions) == 1
     assert world.spool.settled == []
 
@@ -313,7 +345,7 @@ async def test_a_lease_whose_claims_were_forgotten_does_not_go_on(start):
     await world.until(lambda: len(world.connector.transactions) == 1)
     world.lease.may_start_attempt = False  # its epoch is still the claims'
     world.connector.gate.set()
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
     assert world.lease.is_given_up
 
 

@@ -12,7 +12,8 @@ from soboo_mta.spool.capacity import Capacity
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.store.writer import Writer
-from soboo_mta.transfer.route import NextHop, ResolveOptions, Route, RouteTo, SiteFinder
+from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.rules import NextHop, Route, RouteTo
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import OK, FakeSession, a_message
 from tests.fakes.engine import GOODBYE, World
@@ -213,7 +214,7 @@ async def test_a_settlement_that_breaks_ends_the_lease_with_the_claim(start):
     world.spool.settlement = settlement
     world.engine.offer(a_message(1), (0,))
     await world.until(lambda: bool(world.connector.transactions))
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
     assert world.lease.is_given_up
 
 
@@ -231,7 +232,7 @@ async def test_a_connection_that_breaks_in_closing_leaves_no_job_behind(start):
     changed(world, broken)
     for number in range(1, 12):
         world.engine.offer(a_message(number), (0,))
-    await world.until(lambda: world.engine._recipients == 0)
+    await world.until(lambda: world.engine._holdings.recipients == 0)
 
 
 # ---- the end

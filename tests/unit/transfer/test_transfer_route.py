@@ -8,17 +8,13 @@ import pytest
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.outcome import Deferred, Failed, Reason
-from soboo_mta.transfer.route import (
+from soboo_mta.transfer.routing.finder import (
     Destination,
-    Mx,
-    NextHop,
     ResolveOptions,
-    Route,
-    RouteTo,
     Site,
     SiteFinder,
-    route,
 )
+from soboo_mta.transfer.routing.rules import Mx, NextHop, Route, RouteTo, route
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
-from soboo_mta.transfer.schedule import FairQueue, Job, RetrySchedule, next_due
+from soboo_mta.transfer.ready.fair import FairQueue, Job
+from soboo_mta.transfer.schedule import RetrySchedule, next_due
 from tests.fakes.connector import a_message
 
 MINUTE = 60_000

@@ -16,7 +16,8 @@ from soboo_mta.store.schema import attempt, gate, message, recipient
 from soboo_mta.store.writer import Writer
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
-from soboo_mta.transfer.route import ResolveOptions, SiteFinder
+from soboo_mta.transfer.planning import Planner
+from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     OK,
@@ -50,8 +51,7 @@ async def test_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the_store(
     dns.add("there.example", "A", "9.9.9.1")
     operator = (OPERATOR, None)
     departures = Departures(
-        identities=identities,
-        operator=lambda: operator,
+        planner=Planner(identities=identities, operator=lambda: operator, clock=clock),
         verp=a_verp_signer(),
         signer=a_signer(),
         lease=lease,

@@ -9,105 +9,22 @@ what becomes of a recipient: that is told to its `Desk`.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from random import Random
-from typing import Protocol
+from dataclasses import replace
 
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Outcome, Reason, Scope
-from soboo_mta.ports import Clock, ConnectFailure, Connector, HopAddress, Session
+from soboo_mta.ports import ConnectFailure, HopAddress
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
-from soboo_mta.transfer.departure import Departed, Departures
-from soboo_mta.transfer.route import Site
-from soboo_mta.transfer.schedule import FairQueue, Job
+from soboo_mta.transfer.departure import Departed
+from soboo_mta.transfer.ready.fair import FairQueue, Job
+from soboo_mta.transfer.ready.line import Line
+from soboo_mta.transfer.ready.street import Street
+from soboo_mta.transfer.routing.finder import Site
 
 _log = logging.getLogger(__name__)
 MAX_HOST_TRIES = 2  # hosts tried at once for one message that broke before its content
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadyOptions:
-    """Bounds of one ready queue."""
-
-    connections: int = 20  # to one site from one source, over all workers
-    first_connections: int = 5  # until one of them has delivered
-    waiting: int = 2_000  # recipients in one queue; over it they go back to the spool
-    idle: timedelta = timedelta(seconds=5)  # a connection without work is closed
-    connection_life: timedelta = timedelta(minutes=5)
-    transactions: int = 500  # a connection carries at most
-    host_rest: timedelta = timedelta(minutes=1)  # a broken host is tried last so long
-    denied: timedelta = timedelta(seconds=2)  # without capacity, back to the spool
-
-
-class Capacity(Protocol):
-    """Shares of a site's connections, leased to this worker (spool.capacity)."""
-
-    async def take(
-        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
-    ) -> int: ...
-
-    async def give_back(
-        self, site: str, source: str, connections: int, *, epoch: int
-    ) -> None: ...
-
-
-class Desk(Protocol):
-    """Where a queue asks and hands in what it came to (the engine)."""
-
-    def owns(self, job: Job) -> bool:
-        """Whether the job's claim is still this worker's; else it is forgotten."""
-        ...
-
-    def settle(self, job: Job, departed: Departed, host: str) -> None:
-        """Settle one recipient; the job leaves memory."""
-        ...
-
-    def give_back(self, job: Job) -> None:
-        """Return an untried recipient to the spool, due soon; the job leaves memory."""
-        ...
-
-    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        """No host of the site could be reached: who comes now need not try."""
-        ...
-
-    async def pace(self) -> None:
-        """Wait while too much is unsettled."""
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """One connection: its session while there is one, and how much it was used."""
-
-    session: Session | None = None
-    hop: HopAddress | None = None
-    opened: float = 0.0
-    used: int = 0
-
-    @property
-    def host(self) -> str:
-        hop = self.hop
-        return f"{hop.host}[{hop.address}]:{hop.port}" if hop else ""
-
-    async def close(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            await session.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Street:
-    """What all ready queues of an engine share."""
-
-    departures: Departures
-    connector: Connector
-    capacity: Capacity
-    desk: Desk
-    clock: Clock
-    random: Random
-    options: ReadyOptions
 
 
 class ReadyQueue:
@@ -143,6 +60,10 @@ class ReadyQueue:
 
     def is_half_full_of(self, tenant: TenantId) -> bool:
         return 2 * self._jobs.of(tenant) >= self._options.waiting
+
+    def has_much_of(self, tenant: TenantId) -> bool:
+        """Whether a claim for the tenant is not worth its transaction yet."""
+        return 4 * self._jobs.of(tenant) >= self._options.waiting
 
     def add(self, job: Job) -> None:
         self._jobs.add(job)
@@ -247,7 +168,7 @@ class ReadyQueue:
     # ---- one connection
 
     async def _work(self) -> None:
-        line = _Line()
+        line = Line()
         try:
             while (job := await self._next()) is not None:
                 if not await self._tried(line, job):
@@ -281,7 +202,7 @@ class ReadyQueue:
                 return self._jobs.take()
         return None
 
-    async def _tried(self, line: _Line, job: Job) -> bool:
+    async def _tried(self, line: Line, job: Job) -> bool:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
         try:
             await self._retire(line)  # broken, worn out, or left by the peer
@@ -292,10 +213,10 @@ class ReadyQueue:
             self._street.desk.settle(job, departed, line.host)
             return False
 
-    async def _carry(self, line: _Line, job: Job) -> bool:
+    async def _carry(self, line: Line, job: Job) -> bool:
         """Bring one job to its outcome; False: this connection is of no more use."""
         street, message = self._street, job.claimed.message
-        hold = street.departures.standing_hold(message, self.source)
+        hold = street.departures.planner.standing_hold(message, self.source)
         if hold is not None:
             street.desk.settle(job, Departed(outcome=hold, plan=None), "")
             return True
@@ -313,7 +234,7 @@ class ReadyQueue:
         self._close_case(line, job, departed)
         return True
 
-    def _close_case(self, line: _Line, job: Job, departed: Departed) -> None:
+    def _close_case(self, line: Line, job: Job, departed: Departed) -> None:
         """Settle the job, or let it try another host at once (Scope.HOST)."""
         outcome = departed.outcome
         if isinstance(outcome, Delivered):
@@ -328,7 +249,7 @@ class ReadyQueue:
                 return
         self._street.desk.settle(job, departed, line.host)
 
-    async def _retire(self, line: _Line) -> None:
+    async def _retire(self, line: Line) -> None:
         """Close the session that is broken, or has carried enough."""
         session = line.session
         if session is None:
@@ -345,7 +266,7 @@ class ReadyQueue:
 
     # ---- reaching a host
 
-    async def _opened(self, line: _Line) -> Outcome | None:
+    async def _opened(self, line: Line) -> Outcome | None:
         """As `_open`, unless interrupted."""
         try:
             async with asyncio.timeout(None) as limit:
@@ -357,7 +278,7 @@ class ReadyQueue:
         except TimeoutError:
             return INTERRUPTED
 
-    async def _open(self, line: _Line) -> Outcome | None:
+    async def _open(self, line: Line) -> Outcome | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
         outcome: Outcome = _NO_FAMILY
         for hop in self._hops():

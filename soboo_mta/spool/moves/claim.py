@@ -1,11 +1,12 @@
 """What is due, and taking it under a lease: fair over tenants, blind to closed gates.
 
-Each sending domain is a lane of the queue's index; tenants share the batch evenly and their
+Finding and taking are apart: where one writer excludes all others (SQLite) the search,
+which may pass over a long backlog, runs on a snapshot beside it. Each sending domain is a lane of the queue's index; tenants share the batch evenly and their
 lanes share the tenant's part. Rows of dead leases return to due first.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -84,32 +85,59 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """What a claim leaves alone, for want of room where it would go."""
+
+    domains: Set[str] = frozenset()  # destination domains, whoever's mail it is
+    tenants: Set[str] = frozenset()
+    of_tenant: Mapping[str, Set[str]] = field(
+        default_factory=dict
+    )  # destinations, each
+
+    def of(self, tenant: str) -> Set[str]:
+        """Return the destination domains that mail of `tenant` is not claimed for."""
+        return self.domains | self.of_tenant.get(tenant, frozenset())
+
+
+LEAVING_NOTHING = Leaving()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """The bounds of one claim."""
 
     recipients: int
     octets: int  # of content; the first message may be over it
-    without: Collection[str]  # destination domains to leave alone
+    leaving: Leaving
 
 
-def take_due(
-    connection: Connection,
-    lanes: Sequence[Lane],
-    wanted: Wanted,
-    *,
-    now: int,
-    holder: tuple[int, int],
+def find_due(
+    connection: Connection, lanes: Sequence[Lane], wanted: Wanted, *, now: int
 ) -> list[Selected]:
-    """Claim rows of `lanes` for `holder` (worker number, epoch); return the rows.
+    """Return rows of `lanes`, which are in the order of turns, that `take` may claim.
 
-    In a write transaction. `lanes` are in the order of turns.
+    In a transaction that writes, PostgreSQL locks them and passes over those that others
+    have locked.
     """
-    chosen = _within(wanted.octets, _chosen(connection, lanes, wanted, now))
-    if chosen:
-        number, epoch = holder
-        rows = [{**_key(row), "number": number, "under": epoch} for row in chosen]
-        connection.execute(_CLAIM, rows)
-    return chosen
+    lanes = [lane for lane in lanes if lane.tenant not in wanted.leaving.tenants]
+    return _within(wanted.octets, _chosen(connection, lanes, wanted, now))
+
+
+def take(
+    connection: Connection, found: list[Selected], *, holder: tuple[int, int]
+) -> list[Selected]:
+    """Claim those of `found` that still wait for `holder` (worker number, epoch), in a
+    write transaction; return them."""
+    if not found:
+        return []
+    number, epoch = holder
+    rows = [{**_key(row), "number": number, "under": epoch} for row in found]
+    taken = connection.execute(_CLAIM, rows).rowcount
+    if taken == len(found):
+        return found
+    mine = connection.execute(_MINE, {"number": number, "under": epoch}).all()
+    own = {(row.message_id, row.position) for row in mine}
+    return [row for row in found if (row.message_id, row.position) in own]
 
 
 def _chosen(
@@ -125,21 +153,25 @@ def _chosen(
             part = min(share, left)
             if part <= 0:
                 break
-            got = _from_tenant(connection, open_lanes[tenant], part, taken, wanted, now)
+            search = _Search(connection, now, wanted.leaving.of(tenant), taken)
+            got = _from_tenant(search, open_lanes[tenant], part)
             left -= got
             if got < part:
                 del open_lanes[tenant]
     return _interleaved(taken.values())
 
 
-def _from_tenant(
-    connection: Connection,
-    lanes: list[int],
-    part: int,
-    taken: dict[int, list[Selected]],
-    wanted: Wanted,
-    now: int,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One tenant's: what it passes over, and what was taken of each lane so far."""
+
+    connection: Connection
+    now: int
+    without: Set[str]
+    taken: dict[int, list[Selected]]
+
+
+def _from_tenant(search: _Search, lanes: list[int], part: int) -> int:
     """Take up to `part` rows of one tenant, evenly over its lanes; drop empty lanes."""
     got = 0
     while got < part and lanes:
@@ -147,10 +179,8 @@ def _from_tenant(
         for lane in list(lanes):
             if got >= part:
                 break
-            have = taken.setdefault(lane, [])
-            rows = _of_lane(
-                connection, lane, len(have), min(each, part - got), wanted, now
-            )
+            have = search.taken.setdefault(lane, [])
+            rows = _of_lane(search, lane, len(have), min(each, part - got))
             have.extend(rows)
             got += len(rows)
             if len(rows) < min(each, part - got + len(rows)):
@@ -158,13 +188,12 @@ def _from_tenant(
     return got
 
 
-def _of_lane(
-    connection: Connection, lane: int, skip: int, limit: int, wanted: Wanted, now: int
-) -> list[Selected]:
-    query = _OF_LANE.limit(limit).offset(skip)
-    if wanted.without:
-        query = query.where(recipient.c.domain.not_in(wanted.without))
-    rows = connection.execute(query, {"lane": lane, "now": now})
+def _of_lane(search: _Search, lane: int, skip: int, limit: int) -> list[Selected]:
+    keys = _KEYS.limit(limit).offset(skip)
+    if search.without:
+        keys = keys.where(recipient.c.domain.not_in(search.without))
+    query = _of_keys(keys)
+    rows = search.connection.execute(query, {"lane": lane, "now": search.now})
     return [Selected(*row) for row in rows]
 
 
@@ -226,15 +255,8 @@ def _lanes() -> Any:
 
 
 _LANES = _lanes()
-_OF_LANE = (
-    select(
-        recipient.c.message_id,
-        recipient.c.position,
-        recipient.c.attempts,
-        recipient.c.tenant_id,
-        func.coalesce(message.c.size, 0),
-    )
-    .join(message, message.c.id == recipient.c.message_id, isouter=True)
+_KEYS = (  # of the index alone, where SQLite passes over a long backlog
+    select(recipient.c.message_id, recipient.c.position)
     .where(
         WAITING,
         recipient.c.domain_id == bindparam("lane"),
@@ -243,6 +265,31 @@ _OF_LANE = (
     .order_by(recipient.c.due_at)
     .with_for_update(of=recipient, skip_locked=True)
 )
+
+
+def _of_keys(keys: Any) -> Any:
+    key = keys.cte("key")
+    return (
+        select(
+            recipient.c.message_id,
+            recipient.c.position,
+            recipient.c.attempts,
+            recipient.c.tenant_id,
+            func.coalesce(message.c.size, 0),
+        )
+        .select_from(key)
+        .join(
+            recipient,
+            and_(
+                recipient.c.message_id == key.c.message_id,
+                recipient.c.position == key.c.position,
+            ),
+        )
+        .join(message, message.c.id == recipient.c.message_id, isouter=True)
+        .order_by(recipient.c.due_at)
+    )
+
+
 _ORPHANS = (
     select(recipient.c.message_id, recipient.c.position)
     .select_from(worker)
@@ -269,9 +316,14 @@ _REQUEUE = (
         epoch=None,
     )
 )
+_MINE = select(recipient.c.message_id, recipient.c.position).where(
+    ACTIVE,
+    recipient.c.worker == bindparam("number"),
+    recipient.c.epoch == bindparam("under"),
+)
 _CLAIM = (
     update(recipient)
-    .where(_THIS)
+    .where(_THIS, WAITING)
     .values(
         state=str(RecipientState.ACTIVE),
         worker=bindparam("number"),

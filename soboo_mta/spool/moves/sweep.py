@@ -27,7 +27,7 @@ from sqlalchemy import (
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
-from soboo_mta.spool.settle import NEVER, settle_if_last
+from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.store.schema import (
     ACTIVE,
     WAITING,

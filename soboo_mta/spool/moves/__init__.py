@@ -1,0 +1,1 @@
+"""Statements and transactions that move rows of the queue: claims, settlements, sweeps."""

@@ -1,0 +1,84 @@
+"""Departures under way, and the fences that end them: an identity generation that is over,
+a lease that was not renewed. What sent its final dot is left alone: its answer is heard, or
+it would arrive twice.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from soboo_mta.mail.outcome import Outcome
+from soboo_mta.ports import Clock, Session, Transaction
+from soboo_mta.transfer.classify import INTERRUPTED
+
+_ANSWER_PATIENCE = timedelta(seconds=20)  # a fence waits for the answer to a final dot
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A departure under way, made under `generation`; cut short until its final dot is
+    sent: after that its answer is heard, or it would arrive twice."""
+
+    generation: int
+    since: float
+    limit: asyncio.Timeout | None = None
+    sent_at: float | None = None
+    is_cut: bool = False
+
+    def cut(self) -> None:
+        """Interrupt it, whatever was sent."""
+        if self.limit is not None and not self.is_cut:
+            self.is_cut = True
+            self.limit.reschedule(0)
+
+
+class Flights:
+    """All departures of one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._flying: set[Flight] = set()
+
+    def begin(self, generation: int) -> Flight:
+        """Return a departure under `generation` that `deliver` will carry out."""
+        return Flight(generation, self._clock.monotonic())
+
+    async def deliver(
+        self, session: Session, transaction: Transaction, flight: Flight
+    ) -> Outcome:
+        """Run the transaction, unless it is cut short; return what it came to."""
+        try:
+            async with asyncio.timeout(None) as flight.limit:
+                self._flying.add(flight)
+                try:
+                    outcomes = await session.deliver(transaction)
+                finally:
+                    self._flying.discard(flight)
+        except TimeoutError:  # cut short by us; the session closed itself
+            return INTERRUPTED
+        return outcomes[0]
+
+    def acknowledged_generation(self, current: int) -> int:
+        """Return the generation before which nothing is under way, at most `current`."""
+        answered = self._clock.monotonic() - _ANSWER_PATIENCE.total_seconds()
+        return min(
+            (
+                flight.generation
+                for flight in self._flying
+                if flight.sent_at is None or flight.sent_at > answered
+            ),
+            default=current,
+        )
+
+    def cut_short(self, current: int, *, older_than: timedelta) -> None:
+        """Interrupt what departs under a generation before `current` for too long."""
+        latest = self._clock.monotonic() - older_than.total_seconds()
+        for flight in self._flying:
+            is_outdated = flight.generation < current and flight.since <= latest
+            if is_outdated and flight.sent_at is None:
+                flight.cut()
+
+    def interrupt_all(self) -> None:
+        """Interrupt every departure under way."""
+        for flight in self._flying:
+            flight.cut()

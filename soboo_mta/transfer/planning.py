@@ -1,0 +1,195 @@
+"""Who sends a message and under which plan, as of one generation of the directory.
+
+Fetches a tenant, its domain's state and its keys, and lets `identity.depart` decide. What
+it decided is cached while the facts are the very same. Never sends.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import is_ as _is
+from typing import Protocol
+
+from soboo_mta.formats.keys import SigningKey
+from soboo_mta.identity.plan import depart, is_outdated
+from soboo_mta.identity.state import (
+    Departure,
+    DomainState,
+    Facts,
+    Hold,
+    OnBroken,
+    Operator,
+    Plan,
+    Refuse,
+    Source,
+    Verdict,
+)
+from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.outcome import Failed, Held, Reason, Scope
+from soboo_mta.mail.reply import reply
+from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.ports import Clock
+
+MAX_PLANS = 20_000  # cached plans: one per (domain, source)
+_STEADY_LOOKS = 5  # looks at a directory that keeps changing before giving way
+
+
+class Tenant(Protocol):
+    """What departure asks of a tenant."""
+
+    @property
+    def suspended(self) -> bool: ...
+
+    @property
+    def weight(self) -> int: ...
+
+
+class Identities(Protocol):
+    """Who may send and sign, cached (tenancy.Directory)."""
+
+    @property
+    def generation(self) -> int:
+        """Rises with whatever changes who may send or sign."""
+        ...
+
+    async def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
+
+    async def domain_by_id(self, domain_id: DomainId) -> DomainState | None: ...
+
+    async def signing_key(self, key_id: KeyId) -> SigningKey: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a message's identity as of `generation`."""
+
+    generation: int
+    departure: Plan | Held | Failed
+    keys: tuple[SigningKey, ...]
+
+
+class Planner:
+    """Plans for the messages of one process."""
+
+    def __init__(
+        self,
+        *,
+        identities: Identities,
+        operator: Callable[[], tuple[Operator, Facts | None]],
+        clock: Clock,
+    ) -> None:
+        self._identities = identities
+        self._operator = operator
+        self._clock = clock
+        self._plans: dict[tuple[DomainId, str], _Cached] = {}
+        self._weights: dict[TenantId, int] = {}
+
+    @property
+    def generation(self) -> int:
+        return self._identities.generation
+
+    def standing_hold(self, message: SpooledMessage, source: Source) -> Held | None:
+        """Return why the message would be held now, as far as that is known without a
+        look-up: what waits behind a gate need not open a connection."""
+        cached = self._plans.get((message.domain_id, source.name))
+        if cached is None or cached.generation != self._identities.generation:
+            return None
+        stopped = cached.departure
+        return stopped if isinstance(stopped, Held) else None
+
+    def weight(self, tenant: TenantId) -> int:
+        """The tenant's weight as last seen; 1 until then."""
+        return self._weights.get(tenant, 1)
+
+    async def steady(self, message: SpooledMessage, source: Source) -> Known | None:
+        """Return the plan and its keys as of one generation; None: it keeps changing."""
+        for _ in range(_STEADY_LOOKS):
+            generation = self._identities.generation
+            tenant = await self._identities.tenant(message.tenant)
+            state = await self._identities.domain_by_id(message.domain_id)
+            departure = self._departure(message, tenant, state, source)
+            keys = await self._keys(departure)
+            if self._identities.generation == generation:
+                return Known(generation, departure, keys)
+        return None
+
+    def _departure(
+        self,
+        message: SpooledMessage,
+        tenant: Tenant | None,
+        state: DomainState | None,
+        source: Source,
+    ) -> "Plan | Held | Failed":
+        if tenant is None or tenant.suspended:
+            return _SUSPENDED
+        self._weights[message.tenant] = max(1, tenant.weight)
+        if state is None or not _belongs(message, state):
+            return _GONE
+        if is_outdated(state, self._clock.unix_ms()):
+            return _OUTDATED
+        generation = self._identities.generation
+        operator, operator_facts = self._operator()
+        basis = (state, operator, operator_facts)
+        place = (message.domain_id, source.name)
+        cached = self._plans.get(place)
+        if cached is None or not all(map(_is, cached.basis, basis)):
+            way = checked(depart(state, source, operator, operator_facts), state)
+            cached = _Cached(basis=basis, departure=way, generation=generation)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[place] = cached
+        cached.generation = generation
+        return cached.departure
+
+    async def _keys(self, departure: "Plan | Held | Failed") -> tuple[SigningKey, ...]:
+        if not isinstance(departure, Plan):
+            return ()
+        signing_key = self._identities.signing_key
+        return tuple([await signing_key(s.key_id) for s in departure.signatures])
+
+
+@dataclass(slots=True)
+class _Cached:
+    """A departure and what it was made from; compared by identity, which is cheap."""
+
+    basis: tuple[DomainState, Operator, Facts | None]
+    departure: Plan | Held | Failed
+    generation: int  # the latest under which it was found to be valid
+
+
+def checked(departure: Departure, state: DomainState) -> Plan | Held | Failed:
+    """Return the plan, or the outcome that stands for it; a plan that predicts a failure
+    the domain did not ask for is held (promise: aligned or not sent)."""
+    match departure:
+        case Plan() as plan:
+            wanted = state.settings.on_broken is OnBroken.SEND_UNALIGNED
+            if plan.verdict is Verdict.FAIL and not wanted:
+                return Held(reason=Reason.DOMAIN_BROKEN, explanation=_UNALIGNED)
+            return plan
+        case Hold(explanation):
+            return Held(reason=Reason.DOMAIN_BROKEN, explanation=explanation)
+        case Refuse(explanation):
+            return Failed(
+                reply=reply(550, "5.7.1", explanation),
+                reason=Reason.DOMAIN_BROKEN,
+                scope=Scope.MESSAGE,
+            )
+
+
+def _belongs(message: SpooledMessage, state: DomainState) -> bool:
+    settings = state.settings
+    return settings.tenant == message.tenant and settings.name == message.author.domain
+
+
+_UNALIGNED = "its mail would leave unaligned, and the domain does not ask for that"
+_SUSPENDED = Held(
+    reason=Reason.TENANT_SUSPENDED, explanation="the tenant is suspended or gone"
+)
+_OUTDATED = Held(
+    reason=Reason.DOMAIN_BROKEN,
+    explanation="the domain's DNS records were not looked at for 72 hours: is the control"
+    " worker running?",
+)
+_GONE = Held(
+    reason=Reason.DOMAIN_BROKEN,
+    explanation="the sending domain is no longer this tenant's",
+)

@@ -1,0 +1,1 @@
+"""Ready queues: what may leave now, per egress source and site."""

@@ -1,0 +1,25 @@
+"""One connection of a ready queue."""
+
+from dataclasses import dataclass
+
+from soboo_mta.ports import HopAddress, Session
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One connection: its session while there is one, and how much it was used."""
+
+    session: Session | None = None
+    hop: HopAddress | None = None
+    opened: float = 0.0
+    used: int = 0
+
+    @property
+    def host(self) -> str:
+        hop = self.hop
+        return f"{hop.host}[{hop.address}]:{hop.port}" if hop else ""
+
+    async def close(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            await session.close()

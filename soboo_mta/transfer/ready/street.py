@@ -1,0 +1,75 @@
+"""What ready queues share: their bounds, and the doors to capacity and to the engine."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Protocol
+
+from soboo_mta.identity.state import Source
+from soboo_mta.mail.outcome import Outcome
+from soboo_mta.ports import Clock, Connector
+from soboo_mta.transfer.departure import Departed, Departures
+from soboo_mta.transfer.ready.fair import Job
+from soboo_mta.transfer.routing.finder import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyOptions:
+    """Bounds of one ready queue."""
+
+    connections: int = 20  # to one site from one source, over all workers
+    first_connections: int = 5  # until one of them has delivered
+    waiting: int = 2_000  # recipients in one queue; over it they go back to the spool
+    idle: timedelta = timedelta(seconds=5)  # a connection without work is closed
+    connection_life: timedelta = timedelta(minutes=5)
+    transactions: int = 500  # a connection carries at most
+    host_rest: timedelta = timedelta(minutes=1)  # a broken host is tried last so long
+    denied: timedelta = timedelta(seconds=2)  # without capacity, back to the spool
+
+
+class Capacity(Protocol):
+    """Shares of a site's connections, leased to this worker (spool.capacity)."""
+
+    async def take(
+        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+    ) -> int: ...
+
+    async def give_back(
+        self, site: str, source: str, connections: int, *, epoch: int
+    ) -> None: ...
+
+
+class Desk(Protocol):
+    """Where a queue asks and hands in what it came to (the engine)."""
+
+    def owns(self, job: Job) -> bool:
+        """Whether the job's claim is still this worker's; else it is forgotten."""
+        ...
+
+    def settle(self, job: Job, departed: Departed, host: str) -> None:
+        """Settle one recipient; the job leaves memory."""
+        ...
+
+    def give_back(self, job: Job) -> None:
+        """Return an untried recipient to the spool, due soon; the job leaves memory."""
+        ...
+
+    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
+        """No host of the site could be reached: who comes now need not try."""
+        ...
+
+    async def pace(self) -> None:
+        """Wait while too much is unsettled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Street:
+    """What all ready queues of an engine share."""
+
+    departures: Departures
+    connector: Connector
+    capacity: Capacity
+    desk: Desk
+    clock: Clock
+    random: Random
+    options: ReadyOptions
