@@ -1,16 +1,35 @@
 """Shares of a site's connection limit, leased to workers: together never over the limit.
 
 A worker takes what it needs and gives it back when idle; a dead worker's share returns
-with the burial of its lease. The hot path asks no shared counter.
+with the burial of its lease. Where the limit is too small for all, what a worker did not
+get stands in its row, and who has more than its fair share gives up the difference. The
+hot path asks no shared counter.
 """
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.store.schema import capacity, worker
 from soboo_mta.store.writer import Writer
+
+Place = tuple[str, str]  # site, egress source
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One worker's connections to a place, and how many more it waits for."""
+
+    held: int
+    unmet: int = 0
+
+    @property
+    def demand(self) -> int:
+        return self.held + self.unmet
 
 
 class Capacity:
@@ -21,9 +40,17 @@ class Capacity:
         self._lease = lease
 
     async def take(
-        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+        self,
+        site: str,
+        source: str,
+        wanted: int,
+        limit: int,
+        *,
+        spare: int = 0,
+        epoch: int,
     ) -> int:
-        """Lease up to `wanted` more connections and return how many were granted.
+        """Lease up to `wanted` more connections, `spare` besides where no other worker
+        is in want; return how many were granted. What is missing is waited for.
 
         The shares of all live workers for (site, source) stay within `limit`. 0 where the
         lease is not held, or is another than that of `epoch`.
@@ -37,11 +64,12 @@ class Capacity:
             self._lease.bury_dead(connection)
             if not self._lease.is_alive(connection, number, epoch):
                 return 0
-            where = {"at": site, "via": source}
-            taken = connection.scalar(_TAKEN, where) or 0
-            granted = max(0, min(wanted, limit - taken))
-            if granted:
-                _add(connection, site, source, number, epoch, granted)
+            shares = _shares_at(connection, site, source)
+            granted = granting(shares, number, wanted=wanted, spare=spare, limit=limit)
+            before = shares.get(number, Share(0))
+            now = Share(before.held + granted, max(0, wanted - granted))
+            if now != before:
+                _keep(connection, (site, source), (number, epoch), now)
             return granted
 
         return await self._writer.transact(grant)
@@ -49,8 +77,8 @@ class Capacity:
     async def give_back(
         self, site: str, source: str, connections: int, *, epoch: int
     ) -> None:
-        """Return `connections` of what was taken under `epoch`; nothing where that lease
-        was lost: its shares went with it."""
+        """Return `connections` of what was taken under `epoch`, and wait for no more;
+        nothing where that lease was lost: its shares went with it."""
         mine = {
             "at": site,
             "via": source,
@@ -60,10 +88,52 @@ class Capacity:
 
         def take_off(connection: Connection) -> None:
             _alone(connection, site, source)
-            connection.execute(_ADD, {**mine, "more": -connections})
+            connection.execute(_TAKE_OFF, {**mine, "less": connections})
             connection.execute(_EMPTY, mine)
 
         await self._writer.transact(take_off)
+
+    async def contested(self) -> dict[Place, dict[int, Share]]:
+        """Return the shares of all live workers at places where one of them waits."""
+        rows = await self._writer.read(lambda at: at.execute(_CONTESTED).all())
+        places: dict[Place, dict[int, Share]] = {}
+        for row in rows:
+            shares = places.setdefault((row.site, row.source), {})
+            shares[row.worker] = Share(row.connections, row.unmet)
+        return places
+
+    def surplus(self, shares: Mapping[int, Share], limit: int) -> int:
+        """Return how many of this worker's connections are another's by right."""
+        number = self._lease.number
+        mine = shares.get(number, Share(0))
+        return max(0, mine.held - fair_share(shares, number, limit))
+
+
+def granting(
+    shares: Mapping[int, Share], number: int, *, wanted: int, spare: int, limit: int
+) -> int:
+    """Return how many more connections worker `number` gets. Pure."""
+    mine = shares.get(number, Share(0))
+    free = limit - sum(share.held for share in shares.values())
+    others_wait = any(share.unmet for who, share in shares.items() if who != number)
+    if not others_wait:
+        return max(0, min(wanted + spare, free))
+    fair = fair_share({**shares, number: Share(mine.held, wanted)}, number, limit)
+    return max(0, min(wanted, free, fair - mine.held))
+
+
+def fair_share(shares: Mapping[int, Share], number: int, limit: int) -> int:
+    """Return what of `limit` is due to worker `number`: all that it asks for where that
+    is little, else as much as any other gets (max-min fairness). Pure."""
+    left = limit
+    ascending = sorted((share.demand, who) for who, share in shares.items())
+    for place, (demand, who) in enumerate(ascending):
+        even = -(-left // (len(ascending) - place))
+        due = min(demand, even)
+        if who == number:
+            return due
+        left -= due
+    return 0
 
 
 def _alone(connection: Connection, site: str, source: str) -> None:
@@ -74,47 +144,61 @@ def _alone(connection: Connection, site: str, source: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def _add(
-    connection: Connection,
-    site: str,
-    source: str,
-    number: int,
-    epoch: int,
-    granted: int,
+def _shares_at(connection: Connection, site: str, source: str) -> dict[int, Share]:
+    rows = connection.execute(_SHARES_AT, {"at": site, "via": source})
+    return {row.worker: Share(row.connections, row.unmet) for row in rows}
+
+
+def _keep(
+    connection: Connection, place: Place, holder: tuple[int, int], share: Share
 ) -> None:
-    mine = {"at": site, "via": source, "this": number, "under": epoch}
-    if connection.execute(_ADD, {**mine, "more": granted}).rowcount:
-        return
-    connection.execute(_STALE, mine)
+    (site, source), (number, epoch) = place, holder
     connection.execute(
-        insert(capacity).values(
-            site=site,
-            source=source,
-            worker=number,
-            epoch=epoch,
-            connections=granted,
-        )
+        _KEEP,
+        {
+            "site": site,
+            "source": source,
+            "worker": number,
+            "epoch": epoch,
+            "connections": share.held,
+            "unmet": share.unmet,
+        },
     )
 
 
+_LIVE = and_(worker.c.number == capacity.c.worker, worker.c.epoch == capacity.c.epoch)
 _AT = and_(capacity.c.site == bindparam("at"), capacity.c.source == bindparam("via"))
 _MINE = and_(
     _AT, capacity.c.worker == bindparam("this"), capacity.c.epoch == bindparam("under")
 )
-_TAKEN = (
-    select(func.sum(capacity.c.connections))
-    .join(
-        worker,
-        and_(worker.c.number == capacity.c.worker, worker.c.epoch == capacity.c.epoch),
+_SHARES = select(
+    capacity.c.site,
+    capacity.c.source,
+    capacity.c.worker,
+    capacity.c.connections,
+    capacity.c.unmet,
+).join(worker, _LIVE)
+_SHARES_AT = _SHARES.where(_AT)
+_waiting = capacity.alias("waiting")
+_CONTESTED = _SHARES.where(
+    exists().where(
+        _waiting.c.site == capacity.c.site,
+        _waiting.c.source == capacity.c.source,
+        _waiting.c.unmet > 0,
     )
-    .where(_AT)
 )
-_STALE = delete(capacity).where(
-    _AT, capacity.c.worker == bindparam("this"), capacity.c.epoch != bindparam("under")
+_insert = insert(capacity)
+_KEEP = _insert.on_conflict_do_update(  # PostgreSQL's form: SQLite's compiler writes the same
+    index_elements=["site", "source", "worker"],
+    set_={
+        "epoch": _insert.excluded.epoch,
+        "connections": _insert.excluded.connections,
+        "unmet": _insert.excluded.unmet,
+    },
 )
-_ADD = (
+_TAKE_OFF = (
     update(capacity)
     .where(_MINE)
-    .values(connections=capacity.c.connections + bindparam("more"))
+    .values(connections=capacity.c.connections - bindparam("less"), unmet=0)
 )
 _EMPTY = delete(capacity).where(_MINE, capacity.c.connections <= 0)

@@ -155,6 +155,7 @@ capacity = Table(
     Column("worker", Integer, primary_key=True),
     Column("epoch", BigInteger, nullable=False),
     Column("connections", Integer, nullable=False),
+    Column("unmet", Integer, nullable=False, server_default="0"),  # waited for
 )
 
 # ---- what is on its way

@@ -19,14 +19,14 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
-from soboo_mta.ports import Clock, Connector, TlsPolicy
+from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
 from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
-from soboo_mta.transfer.ready.queue import ReadyQueue
+from soboo_mta.transfer.ready.queues import Queues, kind_of
 from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
 from soboo_mta.transfer.routing.finder import (
     Destination,
@@ -45,7 +45,6 @@ from soboo_mta.transfer.settlement import (
 
 _log = logging.getLogger(__name__)
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
-_Place = tuple[str, str, str, TlsPolicy]  # source, site, its ranks, its connections
 _LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
 
 
@@ -108,7 +107,7 @@ class TransferEngine:
                 retry=self._options.retry, interrupted=self._options.interrupted
             ),
         )
-        self._street = Street(
+        street = Street(
             departures=departures,
             connector=connector,
             capacity=capacity,
@@ -117,8 +116,7 @@ class TransferEngine:
             random=random,
             options=self._options.ready,
         )
-        self._queues: dict[_Place, ReadyQueue] = {}
-        self._running: set[ReadyQueue] = set()  # those replaced and ending too
+        self._queues = Queues(street, self._start)
         self._seeking: dict[Domain, list[Job]] = {}
         self._unreachable = Unreachable(clock, rest=self._options.site_rest)
         self._crowds = Crowds(clock, rest=self._options.crowded)
@@ -166,6 +164,7 @@ class TransferEngine:
             async with self._settling, self._working:
                 self._working.create_task(self._claim())
                 self._working.create_task(self._watch())
+                self._working.create_task(self._queues.share(self._closing))
                 self.started.set()
                 await self._closing.wait()
         finally:
@@ -178,8 +177,7 @@ class TransferEngine:
         if not self.started.is_set():
             return
         self._wake.set()
-        for queue in self._running:
-            queue.close()
+        self._queues.close()
         try:
             async with asyncio.timeout(grace.total_seconds()):
                 await self._ended.wait()
@@ -193,8 +191,7 @@ class TransferEngine:
             if asyncio.get_running_loop().time() >= latest:
                 self._settlements.abandon()
             self._departures.interrupt_all()
-            for queue in self._running:
-                queue.interrupt()
+            self._queues.interrupt()
             try:
                 async with asyncio.timeout(_TICK.total_seconds()):
                     await self._ended.wait()
@@ -246,11 +243,11 @@ class TransferEngine:
             self.give_back(job)
             return
         source = self._source_of(job)
-        known = self._unreachable.outcome_at(_place(source, destination))
+        known = self._unreachable.outcome_at(kind_of(source, destination))
         if known is not None:
             self.settle(job, Departed(outcome=known, plan=None), "")
             return
-        queue = self._queue(source, destination)
+        queue = self._queues.to(source, destination, epoch=self._lease.epoch)
         tenant = job.claimed.message.tenant
         if queue.is_full:
             self.give_back(job)
@@ -265,31 +262,6 @@ class TransferEngine:
         if len(self._sources) == 1:
             return self._sources[0]
         return self._sources[job.domain_id % len(self._sources)]
-
-    def _queue(self, source: Source, site: Site) -> ReadyQueue:
-        place, epoch = _place(source, site), self._lease.epoch
-        queue = self._queues.get(place)
-        if queue is not None and queue.epoch != epoch:
-            queue.close()  # its shares went with the lease, and so must its connections
-            queue = None
-        if queue is None or queue.is_over:
-            queue = ReadyQueue(
-                site=site, source=source, street=self._street, epoch=epoch
-            )
-            self._queues[place] = queue
-            self._running.add(queue)
-            self._start(self._serve(place, queue), f"ready queue {place}")
-        elif queue.site is not site:
-            queue.site = site  # the same hosts, looked up again
-        return queue
-
-    async def _serve(self, place: _Place, queue: ReadyQueue) -> None:
-        try:
-            await queue.run()
-        finally:
-            self._running.discard(queue)
-            if self._queues.get(place) is queue:
-                del self._queues[place]
 
     # ---- the desk of the ready queues
 
@@ -319,7 +291,7 @@ class TransferEngine:
         self._end(job, self._settlements.give_back(job, after=after))
 
     def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        self._unreachable.note(_place(source, site), outcome)
+        self._unreachable.note(kind_of(source, site), outcome)
 
     async def pace(self) -> None:
         """Wait while too many outcomes are uncommitted."""
@@ -380,7 +352,7 @@ class TransferEngine:
 
     async def _watch(self) -> None:
         """Keep the fences: of the identity generation, and of the lease."""
-        while not (self._closing.is_set() and not self._running and not self._seeking):
+        while not (self._closing.is_set() and not self._queues and not self._seeking):
             await asyncio.sleep(_TICK.total_seconds())
             self._departures.cut_short(older_than=self._options.fence_patience)
             if not self._lease.may_start_attempt:
@@ -395,7 +367,3 @@ class TransferEngine:
         except Exception:  # noqa: BLE001 - a task root: one must not end all others
             self._lease.give_up()  # else a claim it had in hand would outlive our memory
             _log.exception("%s broke", what)
-
-
-def _place(source: Source, site: Site) -> _Place:
-    return source.name, site.name, site.ranks, site.tls

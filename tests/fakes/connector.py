@@ -43,6 +43,7 @@ from soboo_mta.ports import (
     TlsPolicy,
     Transaction,
 )
+from soboo_mta.spool.capacity import Share, fair_share
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
 from soboo_mta.store.unit import Statement
 from tests.fakes.clock import FakeClock
@@ -256,10 +257,19 @@ class FakeCapacity:
     free: int = 1_000
     taken: Counter[str] = field(default_factory=Counter)
     most: int = 0
+    waiting: dict[tuple[str, str], dict[int, Share]] = field(default_factory=dict)
 
     async def take(
-        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+        self,
+        site: str,
+        source: str,
+        wanted: int,
+        limit: int,
+        *,
+        spare: int = 0,
+        epoch: int,
     ) -> int:
+        wanted += spare
         granted = max(0, min(wanted, self.free, limit - self.taken[site]))
         self.free -= granted
         self.taken[site] += granted
@@ -271,6 +281,12 @@ class FakeCapacity:
     ) -> None:
         self.free += connections
         self.taken[site] -= connections
+
+    async def contested(self) -> dict[tuple[str, str], dict[int, Share]]:
+        return dict(self.waiting)
+
+    def surplus(self, shares: dict[int, Share], limit: int) -> int:
+        return max(0, shares[0].held - fair_share(shares, 0, limit))
 
 
 @dataclass

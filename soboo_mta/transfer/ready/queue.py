@@ -46,6 +46,8 @@ class ReadyQueue:
         self._lines = 0  # connection tasks
         self._sessions = 0  # of them with a session
         self._share = 0  # of the site's limit, leased
+        self._owed = 0  # of it, to other workers: returned when a line ends
+        self._ask_from = 0.0  # for more capacity, once some was not granted
         self._ceiling_until = 0.0
         self._has_delivered = False
         self._is_closing = False
@@ -74,6 +76,16 @@ class ReadyQueue:
                 return
         if self._lines < self._ceiling():
             self._staffing.set()
+
+    def make_room(self, surplus: int) -> int:
+        """Give other workers, which wait for this site, `surplus` of our connections and
+        those that are idle, each when its transaction is over; return how many."""
+        self._owed = min(max(surplus, len(self._idlers)), self._share)
+        for idler in self._idlers[: self._owed]:
+            if not idler.done():
+                idler.set_result(None)
+        self._staffing.set()
+        return self._owed
 
     def close(self) -> None:
         """Let what is under way finish, then end; what waits is given back."""
@@ -117,10 +129,11 @@ class ReadyQueue:
     async def _staff(self, lines: asyncio.TaskGroup) -> None:
         if self._is_closing:
             return
+        await self._pay_back()
         wanted = min(self._lines + len(self._jobs), self._ceiling())
         if wanted > self._share:
-            await self._take_share(max(wanted - self._share, self._share))
-        for _ in range(min(wanted, self._share) - self._lines):
+            await self._take_share(wanted - self._share)
+        for _ in range(min(wanted, self._share - self._owed) - self._lines):
             self._lines += 1
             lines.create_task(self._work())
         if self._lines == 0:
@@ -138,7 +151,7 @@ class ReadyQueue:
     async def _wait(self) -> None:
         """Until work wants a connection; in vain for the idle time: return the surplus."""
         denied = self._lines == 0 and len(self._jobs) > 0
-        patience = self._options.denied / 4 if denied else self._options.idle
+        patience = self._options.ask_again if denied else self._options.idle
         try:
             async with asyncio.timeout(patience.total_seconds()):
                 await self._staffing.wait()
@@ -146,14 +159,28 @@ class ReadyQueue:
             await self._return_share(self._share - self._lines)
 
     async def _take_share(self, wanted: int) -> None:
+        """Ask for what is wanted now; where nobody waits, for as much again at once."""
+        now = asyncio.get_running_loop().time()
+        if now < self._ask_from:
+            return
         limit, place = self._options.connections, (self.site.name, self.source.name)
         wanted = min(wanted, limit - self._share)
+        spare = min(max(0, self._share - wanted), limit - self._share - wanted)
+        granted = 0
         try:
-            self._share += await self._street.capacity.take(
-                *place, wanted, limit, epoch=self.epoch
+            granted = await self._street.capacity.take(
+                *place, wanted, limit, spare=spare, epoch=self.epoch
             )
-        except StoreError:
-            return  # as if denied: asked again soon
+        except StoreError as error:  # as if denied: asked again soon
+            _log.warning("cannot take capacity yet: %s", error)
+        self._share += granted
+        if granted < wanted:
+            self._ask_from = now + self._options.ask_again.total_seconds()
+
+    async def _pay_back(self) -> None:
+        back = min(self._owed, self._share - self._lines)
+        self._owed -= max(0, back)
+        await self._return_share(back)
 
     async def _return_share(self, connections: int) -> None:
         if connections <= 0:
@@ -187,7 +214,7 @@ class ReadyQueue:
 
     async def _next(self) -> Job | None:
         """The next job, after waiting for one at most the idle time; None: no more."""
-        while not self._is_closing:
+        while not (self._is_closing or self._is_owed_a_line()):
             job = self._jobs.take()
             if job is not None:
                 return job
@@ -201,6 +228,10 @@ class ReadyQueue:
                     self._idlers.remove(idler)
                 return self._jobs.take()
         return None
+
+    def _is_owed_a_line(self) -> bool:
+        """Whether a connection has to end so that its share can be returned."""
+        return self._owed > self._share - self._lines
 
     async def _tried(self, line: Line, job: Job) -> bool:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""

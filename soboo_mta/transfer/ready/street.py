@@ -1,5 +1,6 @@
 """What ready queues share: their bounds, and the doors to capacity and to the engine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -8,6 +9,7 @@ from typing import Protocol
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.outcome import Outcome
 from soboo_mta.ports import Clock, Connector
+from soboo_mta.spool.capacity import Share
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.routing.finder import Site
@@ -25,18 +27,30 @@ class ReadyOptions:
     transactions: int = 500  # a connection carries at most
     host_rest: timedelta = timedelta(minutes=1)  # a broken host is tried last so long
     denied: timedelta = timedelta(seconds=2)  # without capacity, back to the spool
+    ask_again: timedelta = timedelta(milliseconds=250)  # for capacity not granted
 
 
 class Capacity(Protocol):
     """Shares of a site's connections, leased to this worker (spool.capacity)."""
 
     async def take(
-        self, site: str, source: str, wanted: int, limit: int, *, epoch: int
+        self,
+        site: str,
+        source: str,
+        wanted: int,
+        limit: int,
+        *,
+        spare: int = 0,
+        epoch: int,
     ) -> int: ...
 
     async def give_back(
         self, site: str, source: str, connections: int, *, epoch: int
     ) -> None: ...
+
+    async def contested(self) -> Mapping[tuple[str, str], Mapping[int, Share]]: ...
+
+    def surplus(self, shares: Mapping[int, Share], limit: int) -> int: ...
 
 
 class Desk(Protocol):

@@ -1,10 +1,8 @@
 """Leases and capacity shares with several workers on one store."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import Engine
 
 from soboo_mta.mail.ids import MAX_WORKER_NUMBER
 from soboo_mta.spool.capacity import Capacity
@@ -18,14 +16,6 @@ from tests.fakes.clock import FakeClock
 
 def make(writer: Writer, clock: FakeClock) -> WorkerLease:
     return WorkerLease(writer=writer, clock=clock, store_now=lambda _c: clock.unix_ms())
-
-
-@pytest.fixture
-async def second(engine: Engine) -> AsyncIterator[Writer]:
-    writer = Writer(engine)
-    await writer.start()
-    yield writer
-    await writer.close()
 
 
 async def registered(writer: Writer, clock: FakeClock) -> WorkerLease:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
+from soboo_mta.spool.capacity import Share
 from soboo_mta.store.unit import Fenced, StoreUnavailable
 from tests.fakes.connector import (
     OK,
@@ -213,8 +214,24 @@ async def test_connections_stay_within_the_leased_share_and_it_is_given_back(sta
         world.engine.offer(a_message(number), (0,))
     await world.settled(60)
     assert len(world.connector.dialled) <= 2
-    await world.until(lambda: not world.engine._queues)
+    await world.until(lambda: len(world.engine._queues) == 0)
     assert world.capacity.free == 2
+
+
+async def test_connections_go_to_another_worker_that_waits_for_them(start):
+    world = await start(ready={"connections": 4, "first_connections": 4})
+    world.connector.gate.clear()
+    for number in range(800):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.transactions) == 4)
+    (site,) = world.capacity.taken
+    wanted = {(site, SOURCE.name): {0: Share(4, 36), 1: Share(0, 9)}}
+    world.engine._queues._make_room(wanted)
+    world.capacity.free = -2  # what is given back is taken by the other
+    world.connector.gate.set()
+    await world.until(lambda: world.capacity.taken[site] == 2)
+    assert len(world.spool.settled) < 800
+    assert len(await world.settled(800)) == 800
 
 
 async def test_without_capacity_it_goes_back_to_the_spool_untried(start):

@@ -152,7 +152,8 @@ async def test_a_share_ends_with_the_lease_it_was_taken_under(
     engine, theirs = world.engine, Capacity(writer=writer, lease=other)
     engine._lease = world.departures._lease = engine._settlements._lease = mine
     capacity = Capacity(writer=writer, lease=mine)
-    engine._street = replace(engine._street, capacity=capacity, clock=clock)
+    street = engine._queues._street
+    engine._queues._street = replace(street, capacity=capacity, clock=clock)
     async with running(world):
         world.connector.gate.clear()
         for number in (1, 2):

@@ -1,4 +1,5 @@
-"""The index of waiting recipients holds all that a search for due ones asks."""
+"""The index of waiting recipients holds all that a search for due ones asks; a share of
+capacity says what its worker waits for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,4 +20,8 @@ def upgrade() -> None:
         ["domain_id", "due_at", "domain", "state"],
         sqlite_where=WAITING,
         postgresql_where=WAITING,
+    )
+    op.add_column(
+        "capacity",
+        sa.Column("unmet", sa.Integer(), server_default="0", nullable=False),
     )

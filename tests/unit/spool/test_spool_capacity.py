@@ -1,0 +1,94 @@
+"""Who gets how much of a limit that is too small for all; over workers on one store."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soboo_mta.spool.capacity import Capacity, Share, fair_share, granting
+from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.store.writer import Writer
+from tests.fakes.clock import FakeClock
+
+some_shares = st.dictionaries(
+    st.integers(1, 8), st.builds(Share, st.integers(0, 30), st.integers(0, 300))
+)
+
+
+@pytest.mark.parametrize(
+    ("demands", "limit", "due"),
+    [
+        ([30, 10], 20, [10, 10]),  # who asks for little gets it
+        ([3, 300], 20, [3, 17]),
+        ([300, 300, 300], 20, [7, 7, 6]),
+        ([100, 1], 1, [0, 1]),
+        ([5, 5], 20, [5, 5]),
+        ([0, 50], 20, [0, 20]),
+    ],
+)
+def test_a_limit_is_shared_by_max_min_fairness(
+    demands: list[int], limit: int, due: list[int]
+) -> None:
+    shares = {number: Share(0, demand) for number, demand in enumerate(demands)}
+    assert [fair_share(shares, number, limit) for number in shares] == due
+
+
+@given(some_shares, st.integers(0, 100))
+def test_fair_shares_use_the_limit_up_and_never_more(
+    shares: dict[int, Share], limit: int
+) -> None:
+    due = {number: fair_share(shares, number, limit) for number in shares}
+    demanded = sum(share.demand for share in shares.values())
+    assert sum(due.values()) == min(limit, demanded)
+    least = min((due[n] for n in shares if due[n] < shares[n].demand), default=limit)
+    assert all(got <= least + 1 for got in due.values())
+
+
+@given(some_shares, st.integers(1, 50), st.integers(0, 50), st.integers(0, 100))
+def test_a_grant_never_passes_the_limit(
+    shares: dict[int, Share], wanted: int, spare: int, limit: int
+) -> None:
+    granted = granting(shares, 1, wanted=wanted, spare=spare, limit=limit)
+    held = sum(share.held for share in shares.values())
+    assert granted >= 0
+    assert granted == 0 or held + granted <= limit
+
+
+async def registered(writer: Writer, clock: FakeClock) -> WorkerLease:
+    lease = WorkerLease(
+        writer=writer, clock=clock, store_now=lambda _connection: clock.unix_ms()
+    )
+    await lease.register(host="test", process=1)
+    return lease
+
+
+async def test_who_waits_is_seen_and_gets_what_the_other_gives_back(
+    writer: Writer, second: Writer, clock: FakeClock
+) -> None:
+    lease, other = await registered(writer, clock), await registered(second, clock)
+    one = Capacity(writer=writer, lease=lease)
+    two = Capacity(writer=second, lease=other)
+    assert await one.take("s", "a", 20, 20, epoch=lease.epoch) == 20
+    assert await one.contested() == {}
+    assert await two.take("s", "a", 30, 20, epoch=other.epoch) == 0
+    shares = (await one.contested())["s", "a"]
+    assert shares == {lease.number: Share(20), other.number: Share(0, 30)}
+    assert (one.surplus(shares, 20), two.surplus(shares, 20)) == (10, 0)
+    await one.give_back("s", "a", 10, epoch=lease.epoch)
+    # The first does not get back what it gave up, however often it asks.
+    assert await one.take("s", "a", 50, 20, epoch=lease.epoch) == 0
+    assert await two.take("s", "a", 30, 20, epoch=other.epoch) == 10
+    assert one.surplus((await one.contested())["s", "a"], 20) == 0
+    await two.give_back("s", "a", 10, epoch=other.epoch)  # it waits no more
+    assert await one.take("s", "a", 50, 20, epoch=lease.epoch) == 10
+
+
+async def test_spare_connections_are_granted_while_nobody_waits(
+    writer: Writer, second: Writer, clock: FakeClock
+) -> None:
+    lease, other = await registered(writer, clock), await registered(second, clock)
+    one = Capacity(writer=writer, lease=lease)
+    two = Capacity(writer=second, lease=other)
+    assert await one.take("s", "a", 2, 10, spare=6, epoch=lease.epoch) == 8
+    assert await two.take("s", "a", 4, 10, epoch=other.epoch) == 2
+    await one.give_back("s", "a", 4, epoch=lease.epoch)
+    assert await one.take("s", "a", 2, 10, spare=6, epoch=lease.epoch) == 2
