@@ -280,6 +280,8 @@ class _Verifier(dkim.DKIM):
             raise dkim.KeyFormatError(
                 f"the signature's a= does not fit a key of k={kind}"
             )
+        if "s" in tags.get("t", "").split(":") and not _is_by_the_domain_itself(sig):
+            raise dkim.KeyFormatError("i= is below d=, which the key's t=s forbids")
         if kind != "ed25519":
             self.pk, self.keysize, self.ktag, self.seqtlsrpt = dkim.evaluate_pk(
                 name, txt
@@ -293,6 +295,12 @@ class _Verifier(dkim.DKIM):
         self.pk, self.keysize, self.ktag, self.seqtlsrpt = key, 256, b"ed25519", False
         self.verify_sig_process(sig, include_headers, sig_header, dnsfunc)
         return key.is_good
+
+
+def _is_by_the_domain_itself(tags: Mapping[bytes, bytes]) -> bool:
+    """Whether i=, where it stands, names d= and no subdomain (RFC 6376 §3.6.1)."""
+    domain = tags[b"d"].lower()
+    return tags.get(b"i", domain).lower().rpartition(b"@")[2] == domain
 
 
 class _Ed25519PublicKey:

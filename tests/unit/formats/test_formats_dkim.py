@@ -103,7 +103,9 @@ def test_an_ed25519_signature_is_byte_identical_to_dkimpys(
 
 @examples(200)
 @given(_HEADER, _BODY)
-def test_every_signature_made_is_good_to_dkimpy(header: bytes, body: bytes) -> None:
+def test_case_071_every_signature_made_is_good_to_dkimpy(
+    header: bytes, body: bytes
+) -> None:
     content = re.sub(rb"(?im)^dkim-signature:", b"x-old:", header) + b"\r\n" + body
     signed = signed_by_us(content) + content
     with time_machine.travel(AT, tick=False):
@@ -128,7 +130,7 @@ def tags_of(signature: bytes) -> dict[str, str]:
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 
-def test_the_tags_are_as_promised() -> None:
+def test_case_062_the_tags_are_as_promised() -> None:
     signature = signed_by_us(MESSAGE, expires_after=60)
     tags = tags_of(signature)
     assert list(tags) == ["v", "a", "c", "d", "i", "q", "s", "t", "x", "h", "bh", "b"]
@@ -143,15 +145,32 @@ def test_each_name_is_signed_once_more_than_it_occurs() -> None:
     assert [covered.count(name) for name in ("from", "subject", "cc")] == [2, 2, 1]
 
 
+def test_case_055_the_one_click_fields_are_signed_also_where_they_stand() -> None:
+    one_click = (
+        b"List-Unsubscribe: <https://l.customer.example/u/1>\r\n"
+        b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    )
+    covered = tags_of(signed_by_us(one_click + MESSAGE))["h"].split(" : ")
+    assert covered.count("list-unsubscribe") == 2  # the one there, and none besides
+    assert covered.count("list-unsubscribe-post") == 2
+
+
 @pytest.mark.parametrize("name", [name.decode() for name in OVERSIGNED])
-def test_no_covered_field_can_be_added(name: str) -> None:
+def test_case_061_no_covered_field_can_be_added(name: str) -> None:
     signed = f"{name}: more\r\n".encode() + signed_by_us(MESSAGE) + MESSAGE
     with time_machine.travel(AT, tick=False):
         (verdict,) = verify(signed, lookup)
     assert verdict.result is Result.FAIL
 
 
-def test_several_signatures_of_one_message_are_independent() -> None:
+@pytest.mark.parametrize("more", [b"more\r\n", b" x", b"\r\n.\r\n"])
+def test_case_062_no_content_can_be_appended(more: bytes) -> None:
+    with time_machine.travel(AT, tick=False):
+        (verdict,) = verify(signed_by_us(MESSAGE) + MESSAGE + more, lookup)
+    assert verdict.result is Result.FAIL
+
+
+def test_case_065_several_signatures_of_one_message_are_independent() -> None:
     header = HeaderBlock.parse(MESSAGE)
     unsigned = Signer().prepare(header, body_hash(header.body))
     both = b"".join(
@@ -183,7 +202,7 @@ def test_a_change_fails(selector: str, before: bytes, after: bytes) -> None:
     assert verdict.cause
 
 
-def test_an_expired_signature_fails() -> None:
+def test_case_075_an_expired_signature_fails() -> None:
     signed = signed_by_us(MESSAGE) + MESSAGE
     with time_machine.travel(AT + WEEK + 86_400, tick=False):
         (verdict,) = verify(signed, lookup)
@@ -199,7 +218,9 @@ def test_an_expired_signature_fails() -> None:
         ("sb4", "does not fit a key of k=ed25519"),
     ],
 )
-def test_an_unusable_key_is_a_permanent_error(selector: str, cause: str) -> None:
+def test_case_073_an_unusable_key_is_a_permanent_error(
+    selector: str, cause: str
+) -> None:
     signed = signed_by_us(MESSAGE, names=named(selector)) + MESSAGE
     with time_machine.travel(AT, tick=False):
         (verdict,) = verify(signed, lookup)
@@ -207,7 +228,33 @@ def test_an_unusable_key_is_a_permanent_error(selector: str, cause: str) -> None
     assert cause in verdict.cause
 
 
-def test_an_rsa_sha1_signature_is_no_pass() -> None:  # RFC 8301 §3.1
+@pytest.mark.parametrize(
+    ("identity", "flags", "result"),
+    [
+        (b"@news.customer.example", "t=s", Result.PERMERROR),
+        (b"a@news.customer.example", "t=y:s", Result.PERMERROR),
+        (b"@news.customer.example", "t=y", Result.PASS),
+        (b"@customer.example", "t=s", Result.PASS),
+        (None, "t=s", Result.PASS),
+    ],
+)
+def test_case_072_a_key_for_the_domain_alone_signs_for_no_subdomain(
+    identity: bytes | None, flags: str, result: Result
+) -> None:
+    with time_machine.travel(AT, tick=False):
+        signature = dkim.sign(
+            MESSAGE, b"sb1", b"customer.example", RSA_PEM, identity=identity
+        )
+        record = f"v=DKIM1; {flags}; p={RSA.p}"
+        (verdict,) = verify(signature + MESSAGE, lambda _: record)
+    assert verdict.result is result, verdict
+
+
+def test_case_072_our_signatures_name_the_domain_itself() -> None:
+    assert tags_of(signed_by_us(MESSAGE))["i"] == "@customer.example"
+
+
+def test_case_067_an_rsa_sha1_signature_is_no_pass() -> None:  # RFC 8301 §3.1
     with time_machine.travel(AT, tick=False):
         signature = dkim.sign(
             MESSAGE,
@@ -224,7 +271,7 @@ def test_an_rsa_sha1_signature_is_no_pass() -> None:  # RFC 8301 §3.1
     )
 
 
-def test_dns_without_an_answer_is_a_temporary_error() -> None:
+def test_case_073_dns_without_an_answer_is_a_temporary_error() -> None:
     def no_answer(name: str) -> str | None:
         raise TimeoutError(name)
 
@@ -275,7 +322,9 @@ def test_verification_never_raises(tags: bytes, txt: str) -> None:
         assert verdict.result is not Result.PASS
 
 
-def test_the_key_pair_of_rfc_8463_signs_and_verifies() -> None:  # its Appendix A.1
+def test_case_064_the_key_pair_of_rfc_8463_signs_and_verifies() -> (
+    None
+):  # its Appendix A.1
     seed = base64.b64decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
     private = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20" + seed
     key = load_signing_key(private, Algorithm.ED25519)
