@@ -81,7 +81,7 @@ class Departures:
         self._lease = lease
         self._clock = clock
         self._options = options or DepartureOptions()
-        self._signed: dict[MessageId, tuple[int, Plan, bytes]] = {}
+        self._signed: dict[MessageId, _Signed] = {}
         self._flights = Flights(clock)
 
     async def depart(
@@ -167,16 +167,19 @@ class Departures:
         )
 
     def _signatures(self, message: SpooledMessage, plan: Plan, known: Known) -> bytes:
-        """The signature fields, made once for all recipients of a message and plan."""
-        kept = self._signed.get(message.message_id)
-        if kept is not None and kept[0] == known.generation and kept[1] is plan:
-            return kept[2]
-        made = self._sign(message, plan, known.keys)
+        """The signature fields, made once for all recipients of a message and plan;
+        anew for a retry that comes when half their life is over."""
+        now = self._clock.monotonic()
+        kept = self._signed.pop(message.message_id, None)
+        if kept is None or not kept.fits(known.generation, plan, now):
+            life = self._options.signature_life.total_seconds()
+            made = self._sign(message, plan, known.keys)
+            kept = _Signed(known.generation, plan, now + life / 2, made)
         if len(message.recipients) > 1:
             if len(self._signed) >= MAX_SIGNED:
                 del self._signed[next(iter(self._signed))]
-            self._signed[message.message_id] = (known.generation, plan, made)
-        return made
+            self._signed[message.message_id] = kept
+        return kept.fields
 
     def _sign(
         self, message: SpooledMessage, plan: Plan, keys: tuple[SigningKey, ...]
@@ -207,6 +210,21 @@ class Departures:
             return False
         flight.sent_at = self._clock.monotonic()
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """The signature fields of a message, for its further recipients; `until` when, on
+    the monotonic clock."""
+
+    generation: int
+    plan: Plan
+    until: float
+    fields: bytes
+
+    def fits(self, generation: int, plan: Plan, now: float) -> bool:
+        is_same = self.generation == generation and self.plan is plan
+        return is_same and now < self.until
 
 
 def _interrupted() -> Departed:

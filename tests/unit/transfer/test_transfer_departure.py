@@ -1,6 +1,7 @@
 """Promise 1: nothing leaves without a plan, and with no older state than is known."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.ports import HopAddress
 from soboo_mta.store.unit import StoreUnavailable
-from soboo_mta.transfer.departure import Departed, Departures
+from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
 from soboo_mta.transfer.planning import Planner, checked
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
@@ -82,7 +83,7 @@ async def test_a_good_domain_departs_signed_with_its_own_reverse_path(scene):
     assert (opened.message, opened.position) == (MessageId(1), 0)
 
 
-async def test_a_retry_has_the_same_reverse_path(scene):
+async def test_case_124_a_retry_has_the_same_reverse_path(scene):
     for _ in range(2):
         await scene.go()
     first, second = scene.connector.transactions
@@ -98,7 +99,7 @@ async def test_a_broken_domain_is_held_and_nothing_is_sent(scene):
     assert scene.connector.transactions == []
 
 
-async def test_facts_nobody_looked_at_for_72_hours_hold_the_mail(scene):
+async def test_case_069_facts_nobody_looked_at_for_72_hours_hold_the_mail(scene):
     scene.clock.advance(71 * 3_600)
     assert isinstance((await scene.go()).outcome, Delivered)
     scene.clock.advance(2 * 3_600)
@@ -129,7 +130,7 @@ async def test_a_domain_that_refuses_fails(scene):
     assert scene.connector.transactions == []
 
 
-async def test_a_suspended_tenant_is_held(scene):
+async def test_case_057_a_suspended_tenant_is_held(scene):
     scene.identities.tenants["acme"] = FakeTenant(suspended=True)
     departed = await scene.go()
     assert isinstance(departed.outcome, Held)
@@ -137,7 +138,7 @@ async def test_a_suspended_tenant_is_held(scene):
     assert scene.connector.transactions == []
 
 
-async def test_a_domain_that_is_gone_or_anothers_is_held(scene):
+async def test_case_057_a_domain_that_is_gone_or_anothers_is_held(scene):
     good = scene.identities.state
     others = replace(good.settings, tenant=TenantId("other"))
     renamed = replace(good.settings, name=Domain("evil.example"))
@@ -151,7 +152,9 @@ async def test_a_domain_that_is_gone_or_anothers_is_held(scene):
     assert scene.connector.transactions == []
 
 
-async def test_a_plan_that_predicts_failure_needs_the_domains_own_setting(scene):
+async def test_case_074_a_plan_that_predicts_failure_needs_the_domains_own_setting(
+    scene,
+):
     plan = (await scene.go()).plan
     failing = replace(plan, verdict=Verdict.FAIL)
     state = scene.identities.state
@@ -206,7 +209,7 @@ async def test_a_lease_taken_anew_finishes_nothing_of_the_old_one(scene):
     assert len(scene.connector.transactions) == 1
 
 
-async def test_content_that_cannot_be_signed_is_not_sent_unsigned(scene):
+async def test_case_070_content_that_cannot_be_signed_is_not_sent_unsigned(scene):
     departed = await scene.go(a_message(content=b" no header\r\n\r\nx\r\n"))
     assert isinstance(departed.outcome, Deferred)
     assert departed.outcome.reason is Reason.INTERNAL
@@ -237,6 +240,19 @@ async def test_signatures_are_shared_by_recipients_until_the_generation_rises(sc
     assert signed[0] == signed[1] != signed[2]
     first, second, _ = scene.connector.transactions
     assert first.reverse_path != second.reverse_path
+
+
+async def test_case_076_a_retry_late_in_a_signatures_life_is_signed_anew(scene):
+    message = a_message(to=("a@there.example", "b@there.example"))
+    scene.departures._options = DepartureOptions(signature_life=timedelta(hours=2))
+    expiries = []
+    for minutes in (0, 59, 2):
+        scene.clock.advance(minutes * 60)
+        await scene.go(message)
+        signature = scene.connector.transactions[-1].octets[0]
+        expires = int(re.search(rb"x=(\d+)", signature)[1])
+        expiries.append(expires - scene.clock.unix_ms() // 1_000)
+    assert expiries == [120 * 60, 61 * 60, 120 * 60]
 
 
 async def test_a_generation_is_acknowledged_once_nothing_older_is_under_way(scene):
