@@ -6,7 +6,7 @@ PEERS ?= ../shared/peers
 CORPORA ?= ../shared/corpora
 BIN := .venv/bin
 
-.PHONY: setup demo test check interop fuzz chaos bench rfc lock clean
+.PHONY: setup demo test check interop fuzz chaos bench rfc cases lock clean
 
 setup: .venv/.ready
 
@@ -63,6 +63,9 @@ bench: setup
 
 rfc: setup
 	$(BIN)/python tools/rfc_index.py
+
+cases: setup
+	$(BIN)/python tools/case_index.py
 
 lock: setup
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -10,7 +10,7 @@ FILES = sorted((Path(__file__).parent / "files").glob("*.toml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_bad_file_is_refused_for_the_reason_it_states(file: Path) -> None:
+def test_case_135_a_bad_file_is_refused_for_the_reason_it_states(file: Path) -> None:
     first = file.read_text().splitlines()[0]
     reason = first.removeprefix("# refused: ")
     assert reason != first

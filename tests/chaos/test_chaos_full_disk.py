@@ -35,7 +35,7 @@ async def campaign(tmp_path: Path) -> AsyncIterator[Campaign]:
         yield made
 
 
-async def test_calls_that_fail_are_answered_and_survived(
+async def test_case_126_127_177_calls_that_fail_are_answered_and_survived(
     campaign: Campaign, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _submit(campaign, 5)
@@ -54,7 +54,7 @@ async def test_calls_that_fail_are_answered_and_survived(
     await _nothing_lost(campaign, capsys)
 
 
-async def test_a_disk_that_is_full_for_longer_than_a_lease(
+async def test_case_126_a_disk_that_is_full_for_longer_than_a_lease(
     small_disk: Campaign, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = small_disk.place

@@ -24,7 +24,7 @@ _FEWER = (  # for PostgreSQL and for several workers, where rounds are dear
 )
 
 
-async def test_what_got_250_survives_kills(
+async def test_case_121_124_what_got_250_survives_kills(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with ready_world(tmp_path) as place:
@@ -32,7 +32,7 @@ async def test_what_got_250_survives_kills(
         await _kept_through(campaign, ROUNDS, tuple(POINTS), capsys)
 
 
-async def test_what_got_250_survives_kills_on_postgresql(
+async def test_case_121_124_what_got_250_survives_kills_on_postgresql(
     tmp_path: Path, postgresql_server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"chaos_{os.getpid()}"
@@ -47,7 +47,7 @@ async def test_what_got_250_survives_kills_on_postgresql(
         _admin(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def test_what_got_250_survives_kills_of_a_worker_or_of_all(
+async def test_case_121_124_what_got_250_survives_kills_of_a_worker_or_of_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with ready_world(tmp_path, workers=2) as place:

@@ -45,7 +45,7 @@ async def campaign(
         yield made
 
 
-async def test_no_final_dot_is_sent_after_the_lease_was_lost(
+async def test_case_139_no_final_dot_is_sent_after_the_lease_was_lost(
     campaign: Campaign,
 ) -> None:
     place, host = campaign.place, HeldHost()
@@ -69,7 +69,9 @@ async def test_no_final_dot_is_sent_after_the_lease_was_lost(
     server.close()
 
 
-async def test_under_load_a_stopped_worker_loses_nothing(campaign: Campaign) -> None:
+async def test_case_139_under_load_a_stopped_worker_loses_nothing(
+    campaign: Campaign,
+) -> None:
     place = campaign.place
 
     async def meanwhile(process: int) -> None:

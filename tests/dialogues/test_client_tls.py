@@ -44,7 +44,7 @@ async def connect(
 
 
 @pytest.mark.parametrize("tls", [TlsPolicy.OPPORTUNISTIC, TlsPolicy.REQUIRED])
-async def test_a_good_peer_is_reached_over_tls(authority, tls):
+async def test_case_151_a_good_peer_is_reached_over_tls(authority, tls):
     async with Peer([SECURE], tls=serving(authority)) as peer:
         session = await connect(peer, a_connector(authority), tls)
         assert not isinstance(session, ConnectFailure), session
@@ -54,7 +54,7 @@ async def test_a_good_peer_is_reached_over_tls(authority, tls):
         assert peer.wrong == []
 
 
-async def test_an_unverified_certificate_does_for_opportunistic_tls(authority):
+async def test_case_151_an_unverified_certificate_does_for_opportunistic_tls(authority):
     script = [*UPGRADE, "S: 250 peer.example", *QUIT]
     async with Peer([script], tls=serving(authority, "other.example")) as peer:
         session = await connect(peer, SmtpConnector(), TlsPolicy.OPPORTUNISTIC)
@@ -64,7 +64,9 @@ async def test_an_unverified_certificate_does_for_opportunistic_tls(authority):
 
 
 @pytest.mark.parametrize("how", ["DROP", "HANG"])
-async def test_a_broken_starttls_falls_back_to_clear_and_is_remembered(authority, how):
+async def test_case_151_a_broken_starttls_falls_back_to_clear_and_is_remembered(
+    authority, how
+):
     broken = [*OFFER, "C: STARTTLS", "S: 220 go", how]
     async with Peer([broken, [*OFFER, *ACCEPT, *QUIT]]) as peer:
         connector = a_connector(authority)
@@ -78,7 +80,7 @@ async def test_a_broken_starttls_falls_back_to_clear_and_is_remembered(authority
         assert peer.connections == 3
 
 
-async def test_plaintext_injected_behind_the_220_is_never_read(authority):
+async def test_case_150_plaintext_injected_behind_the_220_is_never_read(authority):
     injected = [*UPGRADE]
     injected[injected.index("S: 220 go")] = "S: 220 go\r\n250 injected"
     script = [*injected, "S: 250-peer.example", "S: 250 PIPELINING", *ACCEPT, *QUIT]
@@ -92,7 +94,7 @@ async def test_plaintext_injected_behind_the_220_is_never_read(authority):
 
 
 @pytest.mark.parametrize("name", ["other.example", None])
-async def test_required_tls_never_goes_in_clear(authority, name):
+async def test_case_151_required_tls_never_goes_in_clear(authority, name):
     script = CLEAR if name is None else SECURE
     context = None if name is None else serving(authority, name)
     async with Peer([script], tls=context) as peer:

@@ -1,4 +1,4 @@
-"""Transactions against scripted peers: sections H 145 to 149 and 155 to 157."""
+"""Transactions against scripted peers: cases 145 to 149 and 155 to 157."""
 
 import asyncio
 from datetime import timedelta
@@ -89,7 +89,7 @@ async def test_a_refused_mail_in_step_asks_nothing_more():
         assert peer.wrong == []
 
 
-async def test_ehlo_refused_falls_back_to_helo():
+async def test_case_157_ehlo_refused_falls_back_to_helo():
     script = [
         *GREETING,
         "S: 502 what",
@@ -104,7 +104,7 @@ async def test_ehlo_refused_falls_back_to_helo():
         await session.close()
 
 
-async def test_a_refused_recipient_fails_alone_and_the_session_goes_on():
+async def test_case_145_a_refused_recipient_fails_alone_and_the_session_goes_on():
     outcome, usable = await outcome_of(
         *ENVELOPE, "S: 250 ok", "S: 550 5.1.1 who", "S: 503 5.5.1 no rcpt", *RSET, *QUIT
     )
@@ -114,7 +114,7 @@ async def test_a_refused_recipient_fails_alone_and_the_session_goes_on():
     assert usable
 
 
-async def test_354_without_a_recipient_is_ended_by_a_lone_dot():
+async def test_case_145_a_354_without_a_recipient_is_ended_by_a_lone_dot():
     outcome, usable = await outcome_of(
         *ENVELOPE,
         "S: 250 ok",
@@ -130,7 +130,7 @@ async def test_354_without_a_recipient_is_ended_by_a_lone_dot():
     assert usable
 
 
-async def test_each_recipient_has_an_outcome_of_its_own():
+async def test_case_125_146_each_recipient_has_an_outcome_of_its_own():
     script = [
         *PIPELINING,
         "C: MAIL FROM:*",
@@ -157,7 +157,7 @@ async def test_each_recipient_has_an_outcome_of_its_own():
 
 
 @pytest.mark.parametrize("code", [451, 554])
-async def test_a_refusal_after_the_final_dot_is_the_messages(code):
+async def test_case_145_a_refusal_after_the_final_dot_is_the_messages(code):
     outcome, usable = await outcome_of(*ACCEPT[:-1], f"S: {code} 1.2.3 no", *QUIT)
     assert isinstance(outcome, Deferred if code == 451 else Failed)
     assert outcome.scope is Scope.MESSAGE
@@ -165,7 +165,7 @@ async def test_a_refusal_after_the_final_dot_is_the_messages(code):
 
 
 @pytest.mark.parametrize("answered", [0, 1, 2])
-async def test_421_at_any_command_defers_and_closes(answered):
+async def test_case_145_a_421_at_any_command_defers_and_closes(answered):
     oks = ["S: 250 ok", "S: 250 ok"][:answered]
     outcome, usable = await outcome_of(*ENVELOPE, *oks, "S: 421 4.3.2 closing", "DROP")
     assert isinstance(outcome, Deferred)
@@ -176,7 +176,9 @@ async def test_421_at_any_command_defers_and_closes(answered):
 
 @pytest.mark.parametrize("how", ["DROP", "RESET"])
 @pytest.mark.parametrize("answered", [0, 1, 2])
-async def test_a_connection_lost_before_the_content_tries_another_host(how, answered):
+async def test_case_147_a_connection_lost_before_the_content_tries_another_host(
+    how, answered
+):
     oks = ["S: 250 ok", "S: 250 ok"][:answered]
     outcome, usable = await outcome_of(*ENVELOPE, *oks, how)
     assert isinstance(outcome, Deferred)
@@ -185,14 +187,14 @@ async def test_a_connection_lost_before_the_content_tries_another_host(how, answ
     assert not usable
 
 
-async def test_a_connection_lost_after_the_final_dot_waits_for_its_next_time():
+async def test_case_147_a_connection_lost_after_the_final_dot_waits_for_its_next_time():
     outcome, usable = await outcome_of(*ACCEPT[:-1], "DROP")
     assert isinstance(outcome, Deferred)
     assert outcome.scope is Scope.MESSAGE
     assert not usable
 
 
-async def test_a_refusal_counts_even_when_the_peer_then_drops_the_line():
+async def test_case_147_a_refusal_counts_even_when_the_peer_then_drops_the_line():
     outcome, _ = await outcome_of(*ENVELOPE, "S: 250 ok", "S: 550 5.1.1 who", "DROP")
     assert isinstance(outcome, Failed)
 
@@ -210,7 +212,7 @@ async def test_a_refusal_counts_even_when_the_peer_then_drops_the_line():
         "\x00\x00\x00",
     ],
 )
-async def test_what_is_not_smtp_defers_and_closes(answer):
+async def test_case_145_what_is_not_smtp_defers_and_closes(answer):
     outcome, usable = await outcome_of(*ACCEPT[:-1], f"S: {answer}")
     assert isinstance(outcome, Deferred)
     assert outcome.reason is Reason.PROTOCOL
@@ -218,14 +220,14 @@ async def test_what_is_not_smtp_defers_and_closes(answer):
 
 
 @pytest.mark.parametrize("answer", ["250 " + "x" * 20_000, "250-x\r\n" * 10_000])
-async def test_an_endless_reply_is_cut_off(answer):
+async def test_case_145_an_endless_reply_is_cut_off(answer):
     outcome, usable = await outcome_of(*ACCEPT[:-1], f"S: {answer}")
     assert isinstance(outcome, Deferred)
     assert outcome.reason is Reason.PROTOCOL
     assert not usable
 
 
-async def test_a_hostile_reply_is_made_printable_and_short():
+async def test_case_145_160_a_hostile_reply_is_made_printable_and_short():
     text = "250 2.0.0 \x1b[31m\x00 \x7f caf\xe9 " + "y" * 5_000
     outcome, _ = await outcome_of(*ACCEPT[:-1], f"S: {text}", *QUIT)
     assert isinstance(outcome, Delivered)
@@ -233,13 +235,13 @@ async def test_a_hostile_reply_is_made_printable_and_short():
     assert len(outcome.reply.text) <= 2_000
 
 
-async def test_a_reply_nobody_asked_for_ends_the_session():
+async def test_case_149_a_reply_nobody_asked_for_ends_the_session():
     outcome, usable = await outcome_of(*ACCEPT[:-1], "S: 250 ok\r\n250 and more")
     assert isinstance(outcome, Delivered)
     assert not usable
 
 
-async def test_250_instead_of_354_is_never_followed_by_the_content():
+async def test_case_145_a_250_instead_of_354_is_never_followed_by_the_content():
     async with Peer([[*PIPELINING, *ENVELOPE, *["S: 250 ok"] * 3]]) as peer:
         session = await connected(peer)
         (outcome,) = await session.deliver(a_transaction())
@@ -251,7 +253,7 @@ async def test_250_instead_of_354_is_never_followed_by_the_content():
 
 
 @pytest.mark.parametrize("after", [ENVELOPE, ACCEPT[:-1]])
-async def test_silence_is_a_timeout(after):
+async def test_case_147_silence_is_a_timeout(after):
     timeouts = SmtpTimeouts(command=SHORT, data_start=SHORT, data_done=SHORT)
     async with Peer([[*PIPELINING, *after, "HANG"]]) as peer:
         session = await connected(peer, timeouts)
@@ -260,6 +262,31 @@ async def test_silence_is_a_timeout(after):
         assert outcome.reason is Reason.TIMEOUT
         assert not session.is_usable
         await session.close()
+
+
+async def test_case_148_the_answer_to_the_final_dot_may_take_longer_than_any_other():
+    timeouts = SmtpTimeouts(command=SHORT, data_start=SHORT, data_block=SHORT)
+    script = [*PIPELINING, *ACCEPT[:-1], "PAUSE", ACCEPT[-1], *QUIT]
+    async with Peer([script]) as peer:
+        session = await connected(peer, timeouts)
+        (outcome,) = await session.deliver(a_transaction())
+        assert isinstance(outcome, Delivered)
+        await session.close()
+        assert peer.wrong == []
+
+
+@pytest.mark.parametrize("answer", ["S: 421 4.3.2 bye", "S: 500 what", "DROP", "S: x"])
+async def test_case_155_a_session_whose_rset_fails_is_not_used_again(answer):
+    outcome, usable = await outcome_of(
+        *ENVELOPE,
+        "S: 250 ok",
+        "S: 550 5.1.1 who",
+        "S: 503 5.5.1 no rcpt",
+        "C: RSET",
+        answer,
+    )
+    assert isinstance(outcome, Failed)
+    assert not usable
 
 
 async def test_the_final_dot_is_not_sent_when_it_may_not():
@@ -286,7 +313,7 @@ async def test_a_large_content_arrives_whole():
     assert peer.contents[0] == content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 
-async def test_more_than_the_peers_size_is_refused_before_mail():
+async def test_case_157_more_than_the_peers_size_is_refused_before_mail():
     outcome, usable = await outcome_of(*QUIT, octets=(b"x" * 100_001 + b"\r\n",))
     assert isinstance(outcome, Failed)
     assert "5.3.4" in str(outcome.reply)
@@ -294,7 +321,7 @@ async def test_more_than_the_peers_size_is_refused_before_mail():
 
 
 @pytest.mark.parametrize("what", ["eight_bit", "smtputf8"])
-async def test_what_the_peer_does_not_take_is_refused_before_mail(what):
+async def test_case_021_028_what_the_peer_does_not_take_is_refused_before_mail(what):
     async with Peer([[*PLAIN, *QUIT]]) as peer:
         session = await connected(peer)
         (outcome,) = await session.deliver(a_transaction(**{what: True}))
@@ -315,7 +342,7 @@ async def test_extensions_are_asked_for_where_the_message_needs_them():
 
 
 @pytest.mark.parametrize("bare", [b"a\nb", b"a\rb", b"\n.\n", b"\r.\r", b"\r\r\n"])
-async def test_a_bare_line_end_never_reaches_a_peer(bare):
+async def test_case_003_a_bare_line_end_never_reaches_a_peer(bare):
     outcome, _ = await outcome_of(
         *QUIT, octets=(b"Subject: x\r\n\r\n" + bare + b"\r\n",)
     )
@@ -331,7 +358,7 @@ async def test_a_bare_line_end_never_reaches_a_peer(bare):
         ((b"a\r\n", b".b\r\n"), b"a\r\n..b\r\n.\r\n"),
     ],
 )
-def test_dots_are_stuffed_at_line_starts_alone(pieces, wire):
+def test_case_003_dots_are_stuffed_at_line_starts_alone(pieces, wire):
     assert dot_stuffed(pieces) == wire
 
 
@@ -348,7 +375,9 @@ def test_dots_are_stuffed_at_line_starts_alone(pieces, wire):
         ([*GREETING, "HANG"], Reason.TIMEOUT),
     ],
 )
-async def test_a_session_that_does_not_open_defers_for_the_host(script, reason):
+async def test_case_147_a_session_that_does_not_open_defers_for_the_host(
+    script, reason
+):
     timeouts = SmtpTimeouts(banner=SHORT, command=SHORT)
     async with Peer([script]) as peer:
         connector = SmtpConnector(options=ClientOptions(timeouts=timeouts))
@@ -364,7 +393,7 @@ async def test_a_session_that_does_not_open_defers_for_the_host(script, reason):
         assert failure.outcome.reason is Reason.PROTOCOL
 
 
-async def test_nobody_listening_and_an_unbindable_source_defer():
+async def test_case_166_nobody_listening_and_an_unbindable_source_defer():
     async with Peer([PIPELINING]) as peer:
         elsewhere = ip_address("192.0.2.77")
         failure = await SmtpConnector().connect(
@@ -392,7 +421,7 @@ async def test_the_source_address_is_bound():
         await session.close()
 
 
-async def test_a_mail_refused_for_now_is_not_made_final_by_the_503_of_the_group():
+async def test_case_145_a_mail_refused_for_now_is_not_made_final_by_the_503_of_the_group():
     outcome, usable = await outcome_of(
         *ENVELOPE,
         "S: 451 4.7.1 greylisted",
@@ -411,7 +440,7 @@ async def test_a_mail_refused_for_now_is_not_made_final_by_the_503_of_the_group(
     ("answer", "kind"),
     [(b"250 2.0.0 thanks", Deferred), (b"552 5.3.4 too big", Failed)],
 )
-async def test_an_answer_before_the_final_dot_can_refuse_and_never_deliver(
+async def test_case_149_an_answer_before_the_final_dot_can_refuse_and_never_deliver(
     answer: bytes, kind: type[Outcome]
 ):
     """And nothing more is said: the peer may still read it as content."""

@@ -1,4 +1,4 @@
-"""What stands between DATA and the final dot (cases 1, 2, 4, 5, 24, 25 of the catalogue)."""
+"""What stands between DATA and the final dot (cases 1, 2, 4, 5, 24, 25 of the case list)."""
 
 import pytest
 

@@ -201,7 +201,7 @@ async def test_auth_says_454_while_logins_cannot_be_checked() -> None:
         assert (await client.say(GOOD)).startswith("235")
 
 
-async def test_a_revoked_credential_is_dead_at_the_next_mail() -> None:
+async def test_case_059_a_revoked_credential_is_dead_at_the_next_mail() -> None:
     async with talking() as (client, one):
         assert (await client.send(MESSAGE)).startswith("250")
         (credential,) = {

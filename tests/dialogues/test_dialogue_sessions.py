@@ -407,7 +407,9 @@ async def client_cannot_connect(port: int) -> None:
                 return
 
 
-async def test_content_is_never_read_as_commands_even_after_an_error_of_ours() -> None:
+async def test_case_042_content_is_never_read_as_commands_even_after_an_error_of_ours() -> (
+    None
+):
     options = ListenerOptions(min_data_rate=0)  # the settings refuse it: it divides
     async with talking(options=options) as (client, one):
         await client.envelope()
@@ -418,7 +420,7 @@ async def test_content_is_never_read_as_commands_even_after_an_error_of_ours() -
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_clients_that_are_gone_before_they_are_accepted_leave_nothing_open(
+def test_case_040_clients_that_are_gone_before_they_are_accepted_leave_nothing_open(
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def come_and_go() -> None:

@@ -2,7 +2,8 @@
 
 Lines of a script: `S: text` is sent; `C: text` must be what the client says next (`*` at the
 end matches any rest); `DATA` takes a content up to the final dot into `contents`; `DROP`
-closes, `RESET` closes with RST, `HANG` says nothing more, `TLS` does the handshake.
+closes, `RESET` closes with RST, `HANG` says nothing more, `PAUSE` says nothing for half a
+second, `TLS` does the handshake.
 """
 
 import asyncio
@@ -136,6 +137,8 @@ class Peer:
                 return False
             case "HANG":
                 await reader.read()
+            case "PAUSE":
+                await asyncio.sleep(0.5)
             case "TLS":
                 await writer.start_tls(self.tls)
             case _:

@@ -65,7 +65,7 @@ async def with_client(
 
 
 @pytest.mark.parametrize("security", list(_PORTS))
-async def test_smtplib_sends_several_messages_on_a_connection(
+async def test_case_171_smtplib_sends_several_messages_on_a_connection(
     house: House, security: str
 ) -> None:
     several = [f"smtplib-{security}-{number}@{SINK}" for number in range(3)]
@@ -80,7 +80,9 @@ async def test_smtplib_sends_several_messages_on_a_connection(
         assert b"\r\n.a line that begins with a dot\r\n" in content
 
 
-async def test_smtplib_reaches_many_recipients_of_one_message(house: House) -> None:
+async def test_case_171_smtplib_reaches_many_recipients_of_one_message(
+    house: House,
+) -> None:
     many = [f"smtplib-many-{number:02}@{SINK}" for number in range(25)]
     await with_client(
         house, "clear", lambda opened: opened.send_message(rich(SINK), to_addrs=many)
@@ -88,7 +90,7 @@ async def test_smtplib_reaches_many_recipients_of_one_message(house: House) -> N
     await house.aligned(ACME, *many)
 
 
-async def test_smtplib_speaks_smtputf8(house: House) -> None:
+async def test_case_171_smtplib_speaks_smtputf8(house: House) -> None:
     to = f"smtplib-josé@{SINK}"
     message = EmailMessage(policy=SMTPUTF8)
     message["From"] = Address("Grüße", "news", ACME)
@@ -100,7 +102,9 @@ async def test_smtplib_speaks_smtputf8(house: House) -> None:
     assert f"To: {to}\r\n".encode() in content
 
 
-async def test_smtplib_names_the_one_recipient_that_was_refused(house: House) -> None:
+async def test_case_171_smtplib_names_the_one_recipient_that_was_refused(
+    house: House,
+) -> None:
     to = f"smtplib-refused@{SINK}"
     refused: dict[str, tuple[int, bytes]] = {}
 
@@ -113,7 +117,7 @@ async def test_smtplib_names_the_one_recipient_that_was_refused(house: House) ->
     await house.aligned(ACME, to)
 
 
-async def test_smtplib_sends_a_large_message(house: House) -> None:
+async def test_case_171_smtplib_sends_a_large_message(house: House) -> None:
     to = f"smtplib-large@{SINK}"
     message = rich(to)
     message.add_attachment(bytes(8_000_000), maintype="application", subtype="zip")
@@ -123,7 +127,7 @@ async def test_smtplib_sends_a_large_message(house: House) -> None:
 
 
 @pytest.mark.parametrize("security", list(_PORTS))
-async def test_nodemailer_sends_html_with_an_attachment(
+async def test_case_172_nodemailer_sends_html_with_an_attachment(
     house: House, security: str
 ) -> None:
     to = f"nodemailer-{security}@{SINK}"
@@ -139,7 +143,9 @@ async def test_nodemailer_sends_html_with_an_attachment(
     assert b"Content-Type: text/html; charset=utf-8" in content
 
 
-async def test_nodemailer_is_told_that_its_password_is_wrong(house: House) -> None:
+async def test_case_172_nodemailer_is_told_that_its_password_is_wrong(
+    house: House,
+) -> None:
     ended = await run(
         *("node", _HERE / "send_nodemailer.mjs", str(house.clear), "clear"),
         *("acme-app", "guessed", _AUTHOR, f"nobody@{SINK}"),
@@ -150,7 +156,7 @@ async def test_nodemailer_is_told_that_its_password_is_wrong(house: House) -> No
 
 
 @pytest.mark.parametrize("security", list(_PORTS))
-async def test_django_sends_html_with_an_attachment(
+async def test_case_171_django_sends_html_with_an_attachment(
     house: House, security: str
 ) -> None:
     to = f"django-{security}@{SINK}"

@@ -23,7 +23,7 @@ async def swaks(house: House, to: str, *words: str, port: int | None = None) -> 
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-async def test_swaks_logs_in_on_loopback(house: House, mechanism: str) -> None:
+async def test_case_169_swaks_logs_in_on_loopback(house: House, mechanism: str) -> None:
     to = f"swaks-{mechanism.lower()}@{SINK}"
     ended = await swaks(house, to, "--auth", mechanism, "--body", "hello from swaks")
     assert ended.code == 0, ended.text
@@ -32,7 +32,7 @@ async def test_swaks_logs_in_on_loopback(house: House, mechanism: str) -> None:
     assert b"\r\nhello from swaks\r\n" in content
 
 
-async def test_swaks_sends_after_starttls_with_a_verified_certificate(
+async def test_case_169_swaks_sends_after_starttls_with_a_verified_certificate(
     house: House,
 ) -> None:
     to = f"swaks-starttls@{SINK}"
@@ -44,7 +44,7 @@ async def test_swaks_sends_after_starttls_with_a_verified_certificate(
     assert b" with ESMTPSA id " in content
 
 
-async def test_swaks_sends_over_implicit_tls(house: House) -> None:
+async def test_case_169_swaks_sends_over_implicit_tls(house: House) -> None:
     to = f"swaks-implicit@{SINK}"
     trust = ("--tls-verify", "--tls-ca-path", str(house.authority))
     words = ("--tls-on-connect", "--auth", "LOGIN", *trust)
@@ -54,14 +54,14 @@ async def test_swaks_sends_over_implicit_tls(house: House) -> None:
     assert b" with ESMTPSA id " in content
 
 
-async def test_swaks_sends_commands_in_one_go(house: House) -> None:
+async def test_case_169_swaks_sends_commands_in_one_go(house: House) -> None:
     to = f"swaks-pipeline@{SINK}"
     ended = await swaks(house, to, "--pipeline")
     assert ended.code == 0, ended.text
     await house.aligned(ACME, to)
 
 
-async def test_swaks_sends_utf8_as_it_stands(house: House) -> None:
+async def test_case_169_swaks_sends_utf8_as_it_stands(house: House) -> None:
     to = f"swaks-utf8@{SINK}"
     words = ("--h-Subject", "Grüße aus Köln", "--body", "Käse, Öl und 寿司")
     ended = await swaks(house, to, *words)
@@ -71,7 +71,7 @@ async def test_swaks_sends_utf8_as_it_stands(house: House) -> None:
     assert "\r\nKäse, Öl und 寿司\r\n".encode() in content
 
 
-async def test_swaks_sends_an_attachment(house: House) -> None:
+async def test_case_169_swaks_sends_an_attachment(house: House) -> None:
     to = f"swaks-attachment@{SINK}"
     words = ("--attach-type", "image/png", "--attach", "x" * 300)
     ended = await swaks(house, to, *words, "--body", "with an attachment")
@@ -81,14 +81,14 @@ async def test_swaks_sends_an_attachment(house: House) -> None:
     assert b"Content-Type: image/png" in content
 
 
-async def test_swaks_sends_from_the_null_reverse_path(house: House) -> None:
+async def test_case_169_swaks_sends_from_the_null_reverse_path(house: House) -> None:
     to = f"swaks-null@{SINK}"
     ended = await swaks(house, to, "--from", "<>")
     assert ended.code == 0, ended.text
     await house.aligned(ACME, to)
 
 
-async def test_swaks_reaches_several_recipients_each_with_its_own_copy(
+async def test_case_169_swaks_reaches_several_recipients_each_with_its_own_copy(
     house: House,
 ) -> None:
     several = [f"swaks-several-{number}@{SINK}" for number in range(3)]
@@ -100,7 +100,7 @@ async def test_swaks_reaches_several_recipients_each_with_its_own_copy(
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-async def test_swaks_is_told_that_its_password_is_wrong(
+async def test_case_169_swaks_is_told_that_its_password_is_wrong(
     house: House, mechanism: str
 ) -> None:
     words = ("--auth", mechanism, "--auth-password", "guessed")
@@ -109,13 +109,17 @@ async def test_swaks_is_told_that_its_password_is_wrong(
     assert "<** 535 5.7.8 " in ended.out
 
 
-async def test_swaks_is_told_that_an_author_is_not_its_own(house: House) -> None:
+async def test_case_169_swaks_is_told_that_an_author_is_not_its_own(
+    house: House,
+) -> None:
     ended = await swaks(house, f"nobody@{SINK}", "--h-From", "ceo@nordwind.example")
     assert ended.code == _REFUSED_MESSAGE, ended.text
     assert "<** 550 5.7.1 The From domain nordwind.example" in ended.out
 
 
-async def test_swaks_is_told_that_a_recipient_is_no_address(house: House) -> None:
+async def test_case_169_swaks_is_told_that_a_recipient_is_no_address(
+    house: House,
+) -> None:
     ended = await swaks(house, "no one@")
     assert ended.code == _REFUSED_RECIPIENTS, ended.text
     assert "<** 501 5.1.3 " in ended.out

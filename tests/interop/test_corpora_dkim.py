@@ -66,7 +66,9 @@ def test_signatures_over_real_messages_are_byte_identical_to_dkimpys(
         assert ed25519 == signed_by_dkimpy(content, CUSTOMER, ED25519_KEY), path
 
 
-def test_signatures_over_real_messages_are_good_to_dkimpy(corpora: Path) -> None:
+def test_case_063_signatures_over_real_messages_are_good_to_dkimpy(
+    corpora: Path,
+) -> None:
     record = f"v=DKIM1; p={RSA.p}".encode()
     with time_machine.travel(AT, tick=False):
         for path, header in messages(corpora):
@@ -74,7 +76,7 @@ def test_signatures_over_real_messages_are_good_to_dkimpy(corpora: Path) -> None
             assert dkim.verify(signed, dnsfunc=lambda *_, **__: record), path
 
 
-def test_verdicts_on_the_mail_dkim_corpus_are_its_own(corpora: Path) -> None:
+def test_case_073_verdicts_on_the_mail_dkim_corpus_are_its_own(corpora: Path) -> None:
     folder = corpora / "dkim" / "mail-dkim"
     lines = (folder / "FAKE_DNS.dat").read_text("latin-1").splitlines()
     records = dict(pair for line in lines if len(pair := line.split(None, 1)) == 2)
@@ -101,7 +103,9 @@ def test_verdicts_on_the_mail_dkim_corpus_are_its_own(corpora: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_other_peoples_good_signatures_pass(corpora: Path, number: int) -> None:
+def test_case_064_other_peoples_good_signatures_pass(
+    corpora: Path, number: int
+) -> None:
     """001 is the vector of RFC 8463 Appendix A.3; the others are RSA, large and small."""
     octets = (corpora / "dkim" / "stalwart" / f"{number:03}.txt").read_bytes()
     zone, content = crlf(octets).split(b"\r\n\r\n", 1)

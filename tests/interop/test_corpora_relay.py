@@ -59,7 +59,7 @@ async def _submit(house: House, octets: bytes, to: str) -> str:
         return f"250 {text}"
 
 
-async def test_real_messages_arrive_as_they_came(
+async def test_case_063_077_real_messages_arrive_as_they_came(
     house: House, corpora: Path, figures: list[str]
 ) -> None:
     sent: dict[str, bytes] = {}

@@ -144,7 +144,7 @@ def _as_received(dumped: bytes, directory: Path, number: int) -> Suspect:
     )
 
 
-async def test_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
+async def test_case_170_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
     place: World, tmp_path: Path, figures: list[str]
 ) -> None:
     dumps = tmp_path / "dumps"
@@ -170,7 +170,7 @@ async def test_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
     figures.append(f"postfix: {_SENT} messages from smtp-source to smtp-sink, aligned")
 
 
-async def test_a_real_postfix_takes_our_mail_over_starttls(
+async def test_case_173_a_real_postfix_takes_our_mail_over_starttls(
     place: World, tmp_path: Path
 ) -> None:
     port = place.lab.sink_port

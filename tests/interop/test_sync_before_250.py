@@ -29,7 +29,7 @@ async def place(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def test_each_message_is_synced_before_its_250(place: World) -> None:
+async def test_case_122_137_each_message_is_synced_before_its_250(place: World) -> None:
     trace, sent = await _seen(place, ("-m", "soboo_mta"))
     assert unsynced(trace, sent) == []
 

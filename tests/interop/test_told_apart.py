@@ -46,7 +46,7 @@ async def _opinion_of(
         ),
     ],
 )
-async def test_a_tampered_message_keeps_no_signature(
+async def test_case_061_062_174_a_tampered_message_keeps_no_signature(
     house: House, tmp_path: Path, what: str, old: bytes, new: bytes
 ) -> None:
     record = await _sent(house, f"tampered-{what}@{SINK}")
@@ -60,7 +60,7 @@ async def test_a_tampered_message_keeps_no_signature(
     assert not forged.by_opendkim, forged
 
 
-async def test_another_authors_name_on_a_signed_message_is_not_aligned(
+async def test_case_174_another_authors_name_on_a_signed_message_is_not_aligned(
     house: House, tmp_path: Path
 ) -> None:
     record = await _sent(house, f"other-author@{SINK}")
@@ -91,7 +91,9 @@ async def test_what_was_sent_past_the_relay_is_not_aligned(house: House) -> None
 
 
 @pytest.mark.parametrize("domain", [ACME, VEREIN, NORDWIND])
-async def test_each_kind_of_domain_is_aligned_by_rsa(house: House, domain: str) -> None:
+async def test_case_065_174_each_kind_of_domain_is_aligned_by_rsa(
+    house: House, domain: str
+) -> None:
     to = f"kind-{domain}@{SINK}"
     user = "nordwind-app" if domain == NORDWIND else "acme-app"
     message = rich(to)

@@ -105,7 +105,9 @@ async def printed(place: World, tmp_path_factory: pytest.TempPathFactory) -> Pri
 
 
 @pytest.mark.parametrize("origin", [_OPERATOR, *_CUSTOMERS])
-async def test_binds_checker_loads_the_zone(printed: Printed, origin: str) -> None:
+async def test_case_175_binds_checker_loads_the_zone(
+    printed: Printed, origin: str
+) -> None:
     checks = ("-k", "fail", "-n", "fail", "-m", "fail", "-M", "fail", "-i", "local")
     ended = await run("named-checkzone", *checks, origin, printed.file(origin))
     assert ended.code == 0, ended.text
@@ -120,13 +122,15 @@ async def test_binds_checker_loads_the_zone(printed: Printed, origin: str) -> No
 
 
 @pytest.mark.parametrize("origin", [_OPERATOR, *_CUSTOMERS])
-async def test_knots_checker_loads_the_zone(printed: Printed, origin: str) -> None:
+async def test_case_175_knots_checker_loads_the_zone(
+    printed: Printed, origin: str
+) -> None:
     ended = await run("kzonecheck", "-o", f"{origin}.", printed.file(origin))
     assert ended.code == 0, ended.text
     assert "warning" not in ended.text, ended.text
 
 
-async def test_what_knot_serves_is_verified(
+async def test_case_175_what_knot_serves_is_verified(
     place: World, printed: Printed, tmp_path: Path
 ) -> None:
     async with _name_servers(place, printed, tmp_path) as serve:

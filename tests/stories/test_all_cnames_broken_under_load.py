@@ -11,7 +11,7 @@ from tests.chaos.ready_world import DOMAIN, USER, ready_world
 from tests.stories.load import Load, steady_load
 
 
-async def test_mail_waits_while_no_name_is_left_and_leaves_aligned_when_mended(
+async def test_case_069_mail_waits_while_no_name_is_left_and_leaves_aligned_when_mended(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world") as place:

@@ -25,7 +25,7 @@ def _bounce(record: MessageRecord) -> str:
     return record.mail_from.rpartition("@")[2]
 
 
-async def test_every_message_is_aligned_while_one_cname_after_the_other_breaks(
+async def test_case_069_every_message_is_aligned_while_one_cname_after_the_other_breaks(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world") as place:

@@ -7,7 +7,7 @@ from tests.chaos.ready_world import DOMAIN, USER, ready_world
 from tests.stories.load import Load, steady_load
 
 
-async def test_no_message_is_unaligned_and_the_leaked_key_signs_no_more(
+async def test_case_057_no_message_is_unaligned_and_the_leaked_key_signs_no_more(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world", workers=2) as place:

@@ -26,7 +26,7 @@ async def _submit(place: World, name: str, to: str) -> str:
     return answer.split()[-1]
 
 
-async def test_what_waits_can_be_seen_held_released_cancelled_and_traced(
+async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_traced(
     tmp_path: Path,
 ) -> None:
     extra = '\n[log]\nlevel = "info"\n'
@@ -71,7 +71,9 @@ def _lines(place: World) -> list[str]:
     return [line for line in place.relay_log().splitlines() if line.startswith("{")]
 
 
-async def test_what_cannot_be_delivered_in_its_lifetime_expires(tmp_path: Path) -> None:
+async def test_case_144_what_cannot_be_delivered_in_its_lifetime_expires(
+    tmp_path: Path,
+) -> None:
     async with ready_world(tmp_path / "world") as place:
         (place.directory / "sinks.toml").write_text(_RULES)
         text = place.config.read_text()

@@ -17,7 +17,7 @@ _SOON = {
 }
 
 
-async def test_greylisted_mail_and_mail_for_a_site_that_was_down_arrive_once(
+async def test_case_163_greylisted_mail_and_mail_for_a_site_that_was_down_arrive_once(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world", environment=_SOON) as place:

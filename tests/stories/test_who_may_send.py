@@ -45,7 +45,9 @@ async def _arrived(place: World, name: str) -> None:
     )
 
 
-async def test_only_proven_owners_send_and_only_while_they_may(tmp_path: Path) -> None:
+async def test_case_046_only_proven_owners_send_and_only_while_they_may(
+    tmp_path: Path,
+) -> None:
     (port,) = free_ports(1)
     async with world(tmp_path / "world", port=port) as place:
         await place.command("secret", "generate")

@@ -33,7 +33,7 @@ def _load(place: World) -> Load:
     )
 
 
-async def test_a_killed_workers_mail_is_taken_over_and_another_is_started(
+async def test_case_124_a_killed_workers_mail_is_taken_over_and_another_is_started(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world", workers=2) as place:
@@ -75,7 +75,7 @@ async def _hangs(place: World) -> bool:
     return any(refusal.action == "hang" for refusal in place.lab.refusals)
 
 
-async def test_stopping_under_load_exits_with_0_and_loses_nothing(
+async def test_case_133_134_stopping_under_load_exits_with_0_and_loses_nothing(
     tmp_path: Path,
 ) -> None:
     async with ready_world(tmp_path / "world", workers=2) as place:

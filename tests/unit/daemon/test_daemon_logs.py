@@ -84,7 +84,7 @@ asyncio.run(main())
 """
 
 
-def test_a_login_while_the_store_is_away_leaves_no_secret_in_the_log() -> None:
+def test_case_009_a_login_while_the_store_is_away_leaves_no_secret_in_the_log() -> None:
     command = [sys.executable, "-c", LOGIN]
     root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)

@@ -46,7 +46,7 @@ def test_one_plain_mailbox_is_read(value: bytes, address: str) -> None:
         (b" <admin@a.example>\\,<second@b.example>", "backslash"),
         (b" admin@a.example,<second@b.example>", "several addresses"),
         (b" <any@a.example>admin@b.example", "after its address"),
-        # case 48 of the catalogue and their kin
+        # case 48 and its kin
         (b" admin@a.example <second@b.example>", "more than one '@'"),
         (b" <a@x.example><b@y.example>", "after its address"),
         (b" Team: a@x.example, b@y.example;", "group"),
@@ -79,7 +79,7 @@ def test_one_plain_mailbox_is_read(value: bytes, address: str) -> None:
         (b" " + b"a" * 2_000 + b" <a@x.example>", "2000 octets"),
     ],
 )
-def test_what_two_parsers_read_differently_is_refused_in_words(
+def test_case_048_what_two_parsers_read_differently_is_refused_in_words(
     value: bytes, word: str
 ) -> None:
     with pytest.raises(FormatError, match=word):
@@ -144,7 +144,7 @@ _TOKENS = st.sampled_from(
 @example("=?utf-8?b?PGFAeC55Pg==?= <b@y.example>")
 @example(" .<b@y.example>")
 @example('"q, r@s".<b@y.example>')
-def test_what_is_accepted_the_standard_library_reads_alike(value: str) -> None:
+def test_case_048_what_is_accepted_the_standard_library_reads_alike(value: str) -> None:
     try:
         author = str(parse_author(value.encode(), smtputf8=True))
     except FormatError:
@@ -176,7 +176,9 @@ def test_every_plain_display_name_is_accepted_and_read_alike(
     "domain",
     ["faß.example", "ας.example", "cus\u00adtomer.example", "ⅽustomer.example"],
 )
-def test_a_domain_that_programs_map_differently_is_refused(domain: str) -> None:
+def test_case_051_a_domain_that_programs_map_differently_is_refused(
+    domain: str,
+) -> None:
     with pytest.raises(FormatError, match="its ASCII form"):
         parse_author(f"a@{domain}".encode(), smtputf8=True)
     assert parse_author(b"a@xn--fa-hia.example", smtputf8=True).domain

@@ -31,14 +31,16 @@ def test_a_field_equals_dkimpys(name: bytes, value: bytes) -> None:
     assert relaxed_header(name, value) == theirs_name + b":" + theirs_value
 
 
-def test_the_example_of_the_rfc() -> None:  # RFC 6376 §3.4.5
+def test_case_064_the_example_of_the_rfc() -> None:  # RFC 6376 §3.4.5
     assert relaxed_header(b"A", b" X\r\n") == b"a:X\r\n"
     assert relaxed_header(b"B ", b" Y\t\r\n\tZ  \r\n") == b"b:Y Z\r\n"
     assert relaxed_body(b" C \r\nD \t E\r\n\r\n\r\n") == b" C\r\nD E\r\n"
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n", b"\r\n\r\n", b" \r\n\t\r\n"])
-def test_an_empty_body_hashes_as_no_octets(body: bytes) -> None:  # RFC 6376 §3.4.4
+def test_case_064_an_empty_body_hashes_as_no_octets(
+    body: bytes,
+) -> None:  # RFC 6376 §3.4.4
     assert relaxed_body(body) == b""
     assert b64encode(body_hash(body)) == b"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 

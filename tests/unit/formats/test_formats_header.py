@@ -70,7 +70,7 @@ def test_a_missing_empty_line_or_header_leaves_an_empty_part(
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        # catalogue case 47; espoofer A9 to A13
+        # case 47
         (b" From: a@x.example\r\nFrom: b@y.example\r\n\r\n", "begins with white space"),
         (b"From: a@x.example\r\nFrom : b@y.example\r\n\r\n", "before the colon"),
         (
@@ -88,12 +88,14 @@ def test_a_missing_empty_line_or_header_leaves_an_empty_part(
         (b"From: a@x.example\r\n body\r", "bare CR or LF"),
     ],
 )
-def test_an_ambiguous_header_is_refused_in_words(content: bytes, word: str) -> None:
+def test_case_047_an_ambiguous_header_is_refused_in_words(
+    content: bytes, word: str
+) -> None:
     with pytest.raises(FormatError, match=word):
         HeaderBlock.parse(content)
 
 
-def test_two_from_fields_are_both_seen() -> None:
+def test_case_047_two_from_fields_are_both_seen() -> None:
     header = HeaderBlock.parse(b"From: a@x.example\r\nfrom: b@y.example\r\n\r\n")
     assert len(header.named(b"from")) == 2
 

@@ -115,7 +115,9 @@ def test_ed25519_is_imported() -> None:
     assert import_private(pem(key)).algorithm is Algorithm.ED25519
 
 
-def test_imports_that_verifiers_refuse_are_refused_in_words(rsa_pair: KeyPair) -> None:
+def test_case_066_imports_that_verifiers_refuse_are_refused_in_words(
+    rsa_pair: KeyPair,
+) -> None:
     sealed = serialization.load_der_private_key(rsa_pair.private, None)
     assert isinstance(sealed, rsa.RSAPrivateKey)
     refused = {

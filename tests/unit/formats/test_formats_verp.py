@@ -41,7 +41,7 @@ def test_what_was_made_opens_to_the_same(
     assert address.local_part == address.local_part.lower()
 
 
-def test_letters_may_change_case_on_the_way() -> None:
+def test_case_095_letters_may_change_case_on_the_way() -> None:
     assert SIGNER.open(token_of().upper(), BOUNCE, NOW) is not None
 
 

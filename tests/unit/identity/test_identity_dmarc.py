@@ -117,7 +117,7 @@ _PSD = "v=DMARC1; p=reject; psd=y"
         ("gov.xx", _texts(gov_xx=_PSD), "gov.xx"),
     ],
 )
-def test_the_organizational_domain_follows_the_walk(
+def test_case_074_the_organizational_domain_follows_the_walk(
     name: str, texts: dict[DnsName, tuple[str, ...]], organizational: str
 ) -> None:
     assert organizational_domain(Domain(name), texts) == organizational
@@ -186,7 +186,7 @@ _ORG = _texts(customer_com="v=DMARC1; p=reject")
         (CUSTOMER, Domain("notcustomer.com"), _ORG, Verdict.FAIL),
     ],
 )
-def test_a_signature_aligns_by_both_algorithms_or_not_at_all(
+def test_case_074_a_signature_aligns_by_both_algorithms_or_not_at_all(
     author: Domain,
     signs: Domain,
     texts: dict[DnsName, tuple[str, ...]],
@@ -219,7 +219,7 @@ def test_spf_may_carry_one_algorithm_and_dkim_the_other() -> None:
     assert (both, spf) == (Verdict.PASS, Verdict.FAIL)
 
 
-def test_without_a_record_spf_alone_is_not_enough() -> None:
+def test_case_074_without_a_record_spf_alone_is_not_enough() -> None:
     def judged(*dkim: Domain) -> Verdict:
         return verdict(
             CUSTOMER,

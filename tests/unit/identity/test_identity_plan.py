@@ -174,7 +174,7 @@ def test_the_active_key_signs() -> None:
     assert _signers(depart(state(), OUT_1, OPERATOR)) == [("customer.com", "sb1", 1)]
 
 
-def test_the_next_key_signs_when_the_active_one_is_not_to_be_found() -> None:
+def test_case_069_the_next_key_signs_when_the_active_one_is_not_to_be_found() -> None:
     facts = replace(FACTS, usable=(KeyId(2),))
 
     assert _signers(depart(state(facts), OUT_1, OPERATOR)) == [
@@ -183,7 +183,7 @@ def test_the_next_key_signs_when_the_active_one_is_not_to_be_found() -> None:
 
 
 @pytest.mark.parametrize("gone", [KeyState.RETIRING, KeyState.REVOKED])
-def test_a_retiring_or_revoked_key_never_signs_again(gone: KeyState) -> None:
+def test_case_068_a_retiring_or_revoked_key_never_signs_again(gone: KeyState) -> None:
     keys = (key(1, "sb1", gone),)
 
     plan = depart(state(keys=keys), OUT_1, OPERATOR)
@@ -193,7 +193,7 @@ def test_a_retiring_or_revoked_key_never_signs_again(gone: KeyState) -> None:
     assert plan.rung is Rung.SPF_ONLY
 
 
-def test_ed25519_signs_beside_rsa_and_never_alone() -> None:
+def test_case_065_ed25519_signs_beside_rsa_and_never_alone() -> None:
     both = (key(1, "sb1"), key(4, "sb4", algorithm=Algorithm.ED25519))
     facts = replace(FACTS, usable=(KeyId(1), KeyId(4)))
 
@@ -335,7 +335,7 @@ def test_a_plan_fails_only_where_the_domain_said_so(
 
 
 @given(_STATES, _FACTS)
-def test_what_is_said_to_pass_is_aligned_by_what_was_observed(
+def test_case_074_what_is_said_to_pass_is_aligned_by_what_was_observed(
     domain: DomainState, operator_facts: Facts
 ) -> None:
     """The oracle is written anew here: names and facts, not the engine's own words."""

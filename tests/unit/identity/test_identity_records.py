@@ -168,7 +168,7 @@ def test_the_zone_file_is_one_that_a_name_server_loads() -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=700))
-def test_quoted_strings_hold_what_was_quoted(value: str) -> None:
+def test_case_066_quoted_strings_hold_what_was_quoted(value: str) -> None:
     rdata = dns.rdata.from_text("IN", "TXT", quoted(value))
 
     assert b"".join(rdata.strings).decode("latin-1") == value

@@ -21,7 +21,9 @@ from soboo_mta.mail.errors import FormatError
         ("a-b.c1.org", "a-b.c1.org"),
     ],
 )
-def test_equal_domains_have_one_normal_form(text: str, normal: str) -> None:
+def test_case_022_051_equal_domains_have_one_normal_form(
+    text: str, normal: str
+) -> None:
     assert Domain.parse(text) == normal
     assert type(Domain.parse(text)) is Domain
 
@@ -46,7 +48,7 @@ def test_equal_domains_have_one_normal_form(text: str, normal: str) -> None:
         ".".join(["a" * 60] * 5) + ".com",
     ],
 )
-def test_what_is_no_mail_domain_is_refused(text: str) -> None:
+def test_case_022_119_what_is_no_mail_domain_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         Domain.parse(text)
 
@@ -95,12 +97,12 @@ def test_a_valid_mailbox_keeps_its_local_part(text: str) -> None:
         "a" * 60 + "@" + ".".join(["b" * 60] * 3) + ".com.example",
     ],
 )
-def test_what_cannot_go_into_a_command_line_is_no_mailbox(text: str) -> None:
+def test_case_015_what_cannot_go_into_a_command_line_is_no_mailbox(text: str) -> None:
     with pytest.raises(FormatError):
         parse_mailbox(text)
 
 
-def test_the_null_reverse_path_is_a_value_of_its_own() -> None:
+def test_case_017_the_null_reverse_path_is_a_value_of_its_own() -> None:
     assert parse_reverse_path("") is NULL_REVERSE_PATH
     assert NULL_REVERSE_PATH.is_null
     assert str(NULL_REVERSE_PATH) == ""

@@ -46,7 +46,7 @@ def test_a_millisecond_with_more_than_4096_messages_borrows_from_the_next() -> N
     assert made.isdisjoint({other.next() for _ in range(10_000)})
 
 
-def test_a_received_reply_is_printable_and_bounded() -> None:
+def test_case_145_160_a_received_reply_is_printable_and_bounded() -> None:
     seen = Reply.received(550, "5.1.1 no\r\nsuch\x00 \x1b[31muser" + "x" * 100_000)
     assert seen.status == EnhancedStatus(5, 1, 1)
     assert seen.text.startswith("no such [31muser")

@@ -14,6 +14,7 @@ import pytest
 
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import (
+    MAX_CHAIN,
     AuthoritativeResolver,
     DnsResolver,
     ResolverOptions,
@@ -150,7 +151,7 @@ async def test_the_chain_of_cnames_is_reported_with_the_lowest_ttl(
     assert answer.ttl == 40
 
 
-async def test_a_chain_that_the_server_left_open_is_followed(
+async def test_case_113_a_chain_that_the_server_left_open_is_followed(
     server: _Server, resolver: DnsResolver
 ) -> None:
     server.with_soa = False
@@ -162,7 +163,7 @@ async def test_a_chain_that_the_server_left_open_is_followed(
     assert answer == Found(records=("there",), chain=("b.other",), ttl=60)
 
 
-async def test_a_cname_loop_ends_unanswered(
+async def test_case_113_a_cname_loop_ends_unanswered(
     server: _Server, resolver: DnsResolver
 ) -> None:
     server.with_soa = False
@@ -173,7 +174,25 @@ async def test_a_cname_loop_ends_unanswered(
     assert len(server.asked) < 12
 
 
-async def test_no_name_no_data_and_no_answer_are_told_apart(
+@pytest.mark.parametrize(
+    ("links", "kind"), [(MAX_CHAIN, Found), (MAX_CHAIN + 1, Unanswered)]
+)
+async def test_case_113_a_chain_is_followed_to_its_limit_and_no_further(
+    server: _Server, resolver: DnsResolver, links: int, kind: type[object]
+) -> None:
+    server.with_soa = False
+    for n in range(links):
+        server.answers[(f"n{n}.example", "A")] = [
+            f"n{n}.example. 60 IN CNAME n{n + 1}.example."
+        ]
+    server.answers[(f"n{links}.example", "A")] = [
+        f"n{links}.example. 60 IN A 192.0.2.1"
+    ]
+
+    assert isinstance(await resolver.lookup("n0.example", RecordType.A), kind)
+
+
+async def test_case_111_no_name_no_data_and_no_answer_are_told_apart(
     server: _Server, resolver: DnsResolver
 ) -> None:
     server.answers[("data.example", "A")] = []
@@ -203,7 +222,7 @@ async def test_a_cname_to_a_name_that_is_gone_keeps_its_chain(
     assert answer.chain == ("gone.example",)
 
 
-async def test_an_answer_is_kept_for_its_ttl(
+async def test_case_120_an_answer_is_kept_for_its_ttl(
     server: _Server, resolver: DnsResolver, clock: FakeClock
 ) -> None:
     server.answers[("a.example", "A")] = ["a.example. 60 IN A 192.0.2.1"]
@@ -217,7 +236,7 @@ async def test_an_answer_is_kept_for_its_ttl(
     assert len(server.asked) == 2
 
 
-async def test_a_no_is_kept_for_the_negative_ttl(
+async def test_case_120_a_no_is_kept_for_the_negative_ttl(
     server: _Server, resolver: DnsResolver, clock: FakeClock
 ) -> None:
     await resolver.lookup("gone.example", RecordType.A)
@@ -229,7 +248,7 @@ async def test_a_no_is_kept_for_the_negative_ttl(
     assert len(server.asked) == 2
 
 
-async def test_silence_is_never_kept_for_more_than_30_seconds(
+async def test_case_120_silence_is_never_kept_for_more_than_30_seconds(
     server: _Server, clock: FakeClock
 ) -> None:
     options = _options(server, unanswered_ttl=timedelta(hours=1))

@@ -139,7 +139,7 @@ async def test_a_domain_with_spf_alone_departs_bounce_blind() -> None:
     assert (plan.rung, plan.bounce_blind) == (Rung.SPF_ONLY, True)
 
 
-async def test_an_spf_include_proves_nothing_about_ownership() -> None:
+async def test_case_092_an_spf_include_proves_nothing_about_ownership() -> None:
     customer = _spf_alone()
     customer.dns.remove("_soboo.customer.com")
 
@@ -149,7 +149,7 @@ async def test_an_spf_include_proves_nothing_about_ownership() -> None:
     assert not result.owned
 
 
-async def test_another_tenants_token_is_no_proof() -> None:
+async def test_case_092_another_tenants_token_is_no_proof() -> None:
     customer = _cname()
     for owner in ("bounce", "sb1._domainkey", "sb2._domainkey", "sb3._domainkey"):
         name = f"{owner}.customer.com"
@@ -183,7 +183,7 @@ async def test_a_delegated_zone_signs_with_the_keys_that_we_serve_in_it() -> Non
 # ---- what is wrong, in words
 
 
-async def test_a_missing_cname_is_called_so_and_counts_at_once() -> None:
+async def test_case_069_a_missing_cname_is_called_so_and_counts_at_once() -> None:
     customer = _cname()
     await customer.look()
     customer.dns.remove(_SB1)
@@ -198,7 +198,7 @@ async def test_a_missing_cname_is_called_so_and_counts_at_once() -> None:
     assert customer.facts.usable == (2,)
 
 
-async def test_a_cname_to_somebody_else_names_whom() -> None:
+async def test_case_069_a_cname_to_somebody_else_names_whom() -> None:
     customer = _cname()
     customer.dns.replace(_SB1, "CNAME", "s1.other.example.")
 
@@ -283,7 +283,9 @@ _P = MANUAL.keys[0].p
         ([_KEY + "; p=AAAA"], "twice"),
     ],
 )
-async def test_a_key_pasted_wrongly_says_how(texts: list[str], cause: str) -> None:
+async def test_case_072_073_a_key_pasted_wrongly_says_how(
+    texts: list[str], cause: str
+) -> None:
     customer = _manual()
     customer.dns.remove(_SB1)
     for text in texts:
@@ -303,7 +305,7 @@ async def test_a_key_pasted_wrongly_says_how(texts: list[str], cause: str) -> No
     [_KEY, _KEY.replace("v=DKIM1; ", ""), _KEY.replace("; ", ";"), _KEY + ";",
      _KEY + "; t=s; n=note; s=email:*; h=sha1:sha256", _KEY[:99] + " " + _KEY[99:]],
 )  # fmt: skip
-async def test_a_key_that_receivers_accept_is_good(text: str) -> None:
+async def test_case_072_a_key_that_receivers_accept_is_good(text: str) -> None:
     customer = _manual()
     customer.dns.replace(_SB1, "TXT", text)
 

@@ -8,7 +8,7 @@ import pytest
 
 from soboo_mta.settings import Settings, SettingsError, load
 from soboo_mta.settings.checks import warnings
-from soboo_mta.settings.options import verp_keys
+from soboo_mta.settings.options import client_options, listener_options, verp_keys
 from soboo_mta.settings.values import (
     parse_duration,
     parse_endpoint,
@@ -238,3 +238,13 @@ def test_patterns_are_normal_domains() -> None:
     assert parse_pattern("BÜCHER.example") == "xn--bcher-kva.example"
     with pytest.raises(ValueError, match="fully qualified"):
         parse_pattern("localhost")
+
+
+def test_case_148_no_wait_is_shorter_than_the_standards(tmp_path: Path) -> None:
+    """RFC 5321 §4.5.3.2, as a client and as a server."""
+    settings = settings_of(tmp_path)
+    waits = client_options(settings).timeouts
+    minutes = {"banner": 5, "command": 5, "data_start": 2, "data_block": 3}
+    for name, least in (minutes | {"data_done": 10}).items():
+        assert getattr(waits, name) >= timedelta(minutes=least), name
+    assert listener_options(settings).command_timeout >= timedelta(minutes=5)

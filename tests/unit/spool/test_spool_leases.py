@@ -41,7 +41,7 @@ async def test_number_of_a_dead_worker_is_taken_with_a_higher_epoch(
     assert (two.number, two.epoch > one.epoch) == (0, True)
 
 
-async def test_epoch_rises_even_when_the_clock_was_set_back(
+async def test_case_136_epoch_rises_even_when_the_clock_was_set_back(
     writer: Writer, clock: FakeClock
 ) -> None:
     one = await registered(writer, clock)
@@ -96,7 +96,7 @@ async def test_lease_that_ran_out_cannot_be_renewed(
     assert not lease.is_held
 
 
-async def test_stopped_and_continued_worker_finds_itself_replaced(
+async def test_case_139_stopped_and_continued_worker_finds_itself_replaced(
     writer: Writer, second: Writer, clock: FakeClock
 ) -> None:
     stopped = await registered(writer, clock)
@@ -107,7 +107,7 @@ async def test_stopped_and_continued_worker_finds_itself_replaced(
     assert len(await stopped.live_workers()) == 1
 
 
-async def test_lease_far_in_the_future_is_dead_after_the_clock_went_back(
+async def test_case_136_lease_far_in_the_future_is_dead_after_the_clock_went_back(
     writer: Writer, second: Writer, clock: FakeClock
 ) -> None:
     await registered(writer, clock)
@@ -208,7 +208,7 @@ async def test_an_old_lease_gives_back_nothing_of_the_new_one(
     assert await capacity.take("s", "a", 1, 2, epoch=lease.epoch) == 0
 
 
-async def test_a_wall_clock_set_ahead_takes_nothing_from_a_worker_that_lives(
+async def test_case_136_a_wall_clock_set_ahead_takes_nothing_from_a_worker_that_lives(
     sqlite_url: str, clock: FakeClock
 ) -> None:
     """On SQLite; PostgreSQL has a clock of its own."""

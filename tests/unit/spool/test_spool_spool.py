@@ -108,7 +108,7 @@ async def test_claimed_message_is_not_given_to_another_worker(
     assert await other.claim_due(10) == ()
 
 
-async def test_two_workers_never_claim_the_same_recipient(
+async def test_case_132_two_workers_never_claim_the_same_recipient(
     spool: Spool, other: Spool
 ) -> None:
     for number in range(20):
@@ -127,7 +127,7 @@ async def test_acceptance_under_a_lost_lease_claims_nothing(
     assert await spool.claim_due(1) == ()
 
 
-async def test_dead_workers_claims_are_taken_over_and_its_settlement_does_nothing(
+async def test_case_139_dead_workers_claims_are_taken_over_and_its_settlement_does_nothing(
     spool: Spool, engine: Engine, clock: FakeClock
 ) -> None:
     await spool.accept(spooled(1), claim=True)
@@ -169,7 +169,7 @@ async def test_content_goes_with_the_last_recipient_and_not_before(
         assert connection.scalar(select(message.c.settled_at)) == clock.unix_ms()
 
 
-async def test_deferred_recipient_is_due_at_its_time_with_its_attempts_counted(
+async def test_case_144_deferred_recipient_is_due_at_its_time_with_its_attempts_counted(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
     await spool.accept(spooled(1), claim=False)
@@ -204,7 +204,9 @@ async def test_expired_is_told_from_failed(
         assert states(connection) == ["expired", "failed"]
 
 
-async def test_no_tenant_takes_more_than_its_share_of_a_claim(spool: Spool) -> None:
+async def test_case_060_no_tenant_takes_more_than_its_share_of_a_claim(
+    spool: Spool,
+) -> None:
     for number in range(30):
         await spool.accept(spooled(number + 1, tenant="big"), claim=False)
     for number in range(2):
@@ -303,7 +305,7 @@ async def test_very_large_content_is_swept_in_small_transactions(
         assert connection.scalar(select(func.count()).select_from(piece)) == 0
 
 
-async def test_pieces_of_a_broken_submission_are_swept_once_old(
+async def test_case_130_pieces_of_a_broken_submission_are_swept_once_old(
     writer: Writer, spool: Spool, engine: Engine, clock: FakeClock
 ) -> None:
     from soboo_mta.spool.content import staged
@@ -324,7 +326,7 @@ async def test_pieces_of_a_broken_submission_are_swept_once_old(
         {"recipients": 2},
     ],
 )
-async def test_corrupt_message_is_set_aside_and_others_go_on(
+async def test_case_130_corrupt_message_is_set_aside_and_others_go_on(
     spool: Spool, writer: Writer, engine: Engine, damage: dict[str, object]
 ) -> None:
     await spool.accept(spooled(1), claim=False)
@@ -363,7 +365,7 @@ async def test_claim_given_back_is_due_untried(
     assert again.attempts == 0
 
 
-async def test_operator_holds_releases_and_cancels(
+async def test_case_140_operator_holds_releases_and_cancels(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
     one = MessageId(1)
@@ -381,7 +383,9 @@ async def test_operator_holds_releases_and_cancels(
     assert await writer.read(list_waiting) == ()
 
 
-async def test_cancel_leaves_what_is_being_tried(spool: Spool, writer: Writer) -> None:
+async def test_case_140_cancel_leaves_what_is_being_tried(
+    spool: Spool, writer: Writer
+) -> None:
     await spool.accept(spooled(1), claim=True)
     assert await writer.transact(lambda c: cancel(c, MessageId(1), 0)) == 0
 
@@ -404,7 +408,9 @@ async def test_settled_messages_are_kept_for_the_set_time_and_then_gone(
         assert list(connection.scalars(select(recipient.c.message_id))) == [2]
 
 
-async def test_duplicate_message_id_is_refused_and_the_first_kept(spool: Spool) -> None:
+async def test_case_130_duplicate_message_id_is_refused_and_the_first_kept(
+    spool: Spool,
+) -> None:
     from soboo_mta.store.unit import StoreError
 
     await spool.accept(spooled(1), claim=False)

@@ -35,7 +35,7 @@ async def test_each_domain_of_a_tenant_gets_its_turn(spool: Spool) -> None:
     assert served == {1, 2, 3, 4, 5}
 
 
-async def test_a_cancel_beside_the_last_delivery_lets_the_content_go(
+async def test_case_140_a_cancel_beside_the_last_delivery_lets_the_content_go(
     spool: Spool, writer: Writer, engine: Engine, clock: FakeClock
 ) -> None:
     """On PostgreSQL neither would see the other's row as settled without the lock."""

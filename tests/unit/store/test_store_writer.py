@@ -94,7 +94,7 @@ async def test_a_lock_file_that_cannot_be_opened_is_the_stores_trouble(
     engine.dispose()
 
 
-async def test_cancelled_caller_does_not_cancel_the_commit(
+async def test_case_123_cancelled_caller_does_not_cancel_the_commit(
     writer: Writer, engine: Engine
 ) -> None:
     task = asyncio.ensure_future(writer.commit([add(1)]))
@@ -149,7 +149,7 @@ async def test_full_queue_makes_callers_wait_and_loses_nothing(engine: Engine) -
     assert len(read_now(engine, details)) == 50
 
 
-async def test_two_writers_on_one_store_lose_nothing(engine: Engine) -> None:
+async def test_case_132_two_writers_on_one_store_lose_nothing(engine: Engine) -> None:
     other_engine = open_engine(engine.url.render_as_string(hide_password=False))
     writers = Writer(engine), Writer(other_engine)
     for writer in writers:
@@ -213,7 +213,7 @@ def _sqlite_error(code: int) -> sqlite3.OperationalError:
         (1555, StoreError, True),  # SQLITE_CONSTRAINT_PRIMARYKEY
     ],
 )
-def test_driver_errors_mean_what_clients_are_told(
+def test_case_131_driver_errors_mean_what_clients_are_told(
     code: int, kind: type[StoreError], guilty: bool
 ) -> None:
     error = _sqlite_error(code)
@@ -221,7 +221,9 @@ def test_driver_errors_mean_what_clients_are_told(
     assert is_guilty(error) is guilty
 
 
-def test_page_limit_reached_is_store_full_and_recovers(sqlite_url: str) -> None:
+def test_case_126_page_limit_reached_is_store_full_and_recovers(
+    sqlite_url: str,
+) -> None:
     engine = open_engine(sqlite_url)
 
     def pages(connection: Connection, limit: int) -> None:
@@ -241,7 +243,7 @@ def test_page_limit_reached_is_store_full_and_recovers(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_sqlite_syncs_each_commit(sqlite_url: str) -> None:
+def test_case_122_sqlite_syncs_each_commit(sqlite_url: str) -> None:
     engine = open_engine(sqlite_url)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
@@ -268,7 +270,7 @@ def test_unreachable_store_is_unavailable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["synchronous_commit", "fsync"])
-def test_postgresql_that_would_lose_commits_is_refused(
+def test_case_122_postgresql_that_would_lose_commits_is_refused(
     postgresql_server: str, name: str
 ) -> None:
     url = f"{postgresql_server}&options=-c%20{name}%3Doff"

@@ -244,6 +244,13 @@ async def test_case_158_a_message_that_went_through_too_many_hosts_is_refused() 
     assert said.startswith("554 5.4.6")
 
 
+async def test_case_158_mail_that_comes_back_to_us_again_and_again_is_refused() -> None:
+    octets = MESSAGE
+    for _ in range(51):  # each passage adds a Received field
+        octets = (await kept(octets)).content
+    assert (await refusal(octets)).startswith("554 5.4.6")
+
+
 # ---- the operator, quotas, suspension
 
 
@@ -273,13 +280,13 @@ async def test_only_a_trusted_network_sends_without_a_credential() -> None:
     assert one.acceptance.trusted(ip_address("::1")) is None
 
 
-async def test_a_suspended_tenant_is_refused() -> None:
+async def test_case_057_a_suspended_tenant_is_refused() -> None:
     one = desk()
     one.directory.tenants[ACME].suspended = True
     assert (await refusal(MESSAGE, one=one)).startswith("550 5.7.1")
 
 
-async def test_a_used_up_quota_is_temporary() -> None:
+async def test_case_060_a_used_up_quota_is_temporary() -> None:
     one = desk()
     one.quota.left = 0
     assert (await refusal(MESSAGE, one=one)).startswith("451 4.7.1")
@@ -317,7 +324,7 @@ async def test_a_message_the_spool_did_not_claim_is_not_handed_over() -> None:
     assert one.handed_over == []
 
 
-async def test_the_answer_waits_for_the_commit_and_names_the_message() -> None:
+async def test_case_122_the_answer_waits_for_the_commit_and_names_the_message() -> None:
     one = desk()
     one.spool.gate = asyncio.Event()
     answering = asyncio.create_task(one.acceptance.data(LOGIN, ENVELOPE, MESSAGE))

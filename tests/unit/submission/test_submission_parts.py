@@ -25,7 +25,7 @@ from tests.fakes.clock import FakeClock
     rest=st.binary(max_size=9),
     sizes=st.lists(st.integers(1, 7), min_size=1),
 )
-def test_any_lines_in_any_chunks_come_out_as_they_went_in(
+def test_case_004_any_lines_in_any_chunks_come_out_as_they_went_in(
     lines: list[bytes], rest: bytes, sizes: list[int]
 ) -> None:
     content = b"".join(line + b"\r\n" for line in lines)
@@ -61,7 +61,7 @@ def test_framing_lets_through_lines_alone_or_refuses(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 500, 998, 2_000])
-def test_a_long_line_is_found_wherever_it_stands(before: int) -> None:
+def test_case_024_a_long_line_is_found_wherever_it_stands(before: int) -> None:
     head = b"x" * min(before, 998) + b"\r\n"
     good = head * 3 + b"y" * 998 + b"\r\n" + head
     assert check_framing(good, mend_line_ends=False) == good
@@ -111,7 +111,7 @@ def test_every_connection_that_ends_makes_room_again() -> None:
     assert admission.enter("a") is None
 
 
-def test_guessing_a_name_from_elsewhere_does_not_lock_its_user_out() -> None:
+def test_case_010_guessing_a_name_from_elsewhere_does_not_lock_its_user_out() -> None:
     clock = FakeClock()
     options = ListenerOptions(
         max_failed_logins_per_user=4, failed_login_window=timedelta(minutes=10)

@@ -155,7 +155,7 @@ async def test_a_right_secret_is_answered_from_memory_after_the_first_time(
     assert counting.reads == 0
 
 
-async def test_a_wrong_secret_and_an_unknown_name_cost_the_same_look(
+async def test_case_013_a_wrong_secret_and_an_unknown_name_cost_the_same_look(
     counting: CountingWriter, directory: Directory
 ) -> None:
     made = await credential(counting)
@@ -168,7 +168,7 @@ async def test_a_wrong_secret_and_an_unknown_name_cost_the_same_look(
     assert costs == [1, 1, 1, 1, 1]
 
 
-async def test_a_revoked_credential_is_dead_at_the_next_refresh(
+async def test_case_059_a_revoked_credential_is_dead_at_the_next_refresh(
     counting: CountingWriter, directory: Directory
 ) -> None:
     made = await credential(counting)
@@ -181,7 +181,7 @@ async def test_a_revoked_credential_is_dead_at_the_next_refresh(
     assert await directory.authenticate("app", made.secret, CLIENT) is None
 
 
-async def test_a_session_under_a_renewed_secret_is_dead_too(
+async def test_case_059_a_session_under_a_renewed_secret_is_dead_too(
     counting: CountingWriter, directory: Directory
 ) -> None:
     old = await credential(counting)
@@ -233,7 +233,7 @@ async def test_storing_a_use_does_not_empty_the_caches(
 # ---- domains and keys
 
 
-async def test_a_domain_is_found_for_its_tenant_and_for_the_operator_alone(
+async def test_case_046_a_domain_is_found_for_its_tenant_and_for_the_operator_alone(
     counting: CountingWriter, directory: Directory
 ) -> None:
     view = await verified(counting)

@@ -167,7 +167,7 @@ def test_a_name_goes_over_when_the_first_proof_fell(
     assert not state.was_verified
 
 
-def test_a_name_is_never_anothers_for_a_tenant_and_no_subdomain_counts(
+def test_case_050_a_name_is_never_anothers_for_a_tenant_and_no_subdomain_counts(
     store: Engine,
 ) -> None:
     made = write_now(store, with_domain)
@@ -249,7 +249,9 @@ def test_a_released_domain_is_gone_and_its_keys_destroyed(store: Engine) -> None
     assert {row.state for row in rows} == {"revoked"}
 
 
-def test_a_domain_that_comes_back_has_nothing_of_the_old_one(store: Engine) -> None:
+def test_case_092_a_domain_that_comes_back_has_nothing_of_the_old_one(
+    store: Engine,
+) -> None:
     old = write_now(store, with_domain)
     write_now(store, lambda at: look(at, old))
     write_now(store, lambda at: domains.release_domain(at, old, now=9))

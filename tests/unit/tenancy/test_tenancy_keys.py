@@ -133,7 +133,7 @@ def test_another_master_key_opens_nothing(store: Engine, made: DomainSettings) -
         read_now(store, lambda at: open_signing_key(at, other, made.keys[0].key_id))
 
 
-def test_an_emergency_lets_the_next_key_sign_and_keeps_the_old_one_published(
+def test_case_068_an_emergency_lets_the_next_key_sign_and_keeps_the_old_one_published(
     store: Engine, made: DomainSettings
 ) -> None:
     before = read_now(store, generation)
@@ -240,7 +240,7 @@ def test_a_planned_rotation_waits_until_the_next_key_was_seen(
     assert states(store, made) == {"sb1": "retiring", "sb2": "active", "sb3": "next"}
 
 
-def test_a_retired_key_keeps_its_slot_for_a_week(
+def test_case_068_a_retired_key_keeps_its_slot_for_a_week(
     store: Engine, made: DomainSettings
 ) -> None:
     observe(store, made, *made.keys)

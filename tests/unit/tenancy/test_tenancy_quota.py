@@ -53,7 +53,7 @@ async def test_a_tenant_that_does_not_exist_sends_nothing(workers: list[Quota]) 
 
 
 @pytest.mark.parametrize("quota", [0, 1, 7, 63, 64, 100, 1_000])
-async def test_workers_together_take_the_quota_and_never_more(
+async def test_case_060_workers_together_take_the_quota_and_never_more(
     writer: Writer, directory: Directory, workers: list[Quota], quota: int
 ) -> None:
     await limit(writer, directory, quota)
@@ -65,7 +65,7 @@ async def test_workers_together_take_the_quota_and_never_more(
     assert got >= quota - held_back
 
 
-async def test_at_the_same_time_they_never_take_more_either(
+async def test_case_060_at_the_same_time_they_never_take_more_either(
     writer: Writer, directory: Directory, workers: list[Quota]
 ) -> None:
     await limit(writer, directory, 100)
@@ -86,7 +86,7 @@ async def test_what_does_not_fit_takes_nothing(
     assert not await workers[0].take(ACME, 1)
 
 
-async def test_the_day_counts_beside_the_hour(
+async def test_case_060_the_day_counts_beside_the_hour(
     writer: Writer, directory: Directory, workers: list[Quota], clock: FakeClock
 ) -> None:
     await limit(writer, directory, hourly=10, daily=15)
@@ -159,7 +159,7 @@ async def test_a_cancelled_take_leaves_what_was_held(
     assert await taken(writer) in (used, {"hour": 151}, {"hour": 200})
 
 
-async def test_one_tenants_quota_is_not_anothers(
+async def test_case_060_one_tenants_quota_is_not_anothers(
     writer: Writer, directory: Directory, workers: list[Quota]
 ) -> None:
     await limit(writer, directory, 1)

@@ -10,6 +10,7 @@ from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.capacity import Share
 from soboo_mta.store.unit import Fenced, StoreUnavailable
+from soboo_mta.transfer.classify import Stage, of_reply
 from tests.fakes.connector import (
     OK,
     SOURCE,
@@ -30,7 +31,9 @@ async def test_what_is_offered_is_delivered_and_settled_with_its_attempt(start):
     await world.until(lambda: world.engine._holdings.recipients == 0)
 
 
-async def test_each_recipient_is_a_transaction_of_its_own_and_settled_alone(start):
+async def test_case_125_156_each_recipient_is_a_transaction_of_its_own_and_settled_alone(
+    start,
+):
     world = await start()
     refused = Failed(
         reply=reply(550, "5.1.1", "who"), reason=Reason.REPLY, scope=Scope.RECIPIENT
@@ -48,7 +51,7 @@ async def test_each_recipient_is_a_transaction_of_its_own_and_settled_alone(star
     assert all(len(t.recipients) == 1 for t in world.connector.transactions)
 
 
-async def test_connections_are_reused(start):
+async def test_case_155_connections_are_reused(start):
     world = await start(ready={"connections": 1})
     for number in range(20):
         world.engine.offer(a_message(number), (0,))
@@ -56,7 +59,7 @@ async def test_connections_are_reused(start):
     assert len(world.connector.dialled) == 1
 
 
-async def test_a_connection_the_peer_left_while_idle_is_not_used_again(start):
+async def test_case_155_a_connection_the_peer_left_while_idle_is_not_used_again(start):
     world = await start(ready={"connections": 1, "idle": timedelta(seconds=5)})
     world.engine.offer(a_message(1), (0,))
     await world.settled(1)
@@ -84,7 +87,9 @@ async def test_a_deferred_one_gets_its_next_time(start):
     assert due_at >= world.clock.unix_ms() + 5 * 60_000
 
 
-async def test_after_its_lifetime_a_last_attempt_is_made_and_then_it_expires(start):
+async def test_case_136_144_after_its_lifetime_a_last_attempt_is_made_and_then_it_expires(
+    start,
+):
     world = await start()
     world.connector.answer = BUSY
     world.engine.offer(a_message(expires_at=1), (0,))
@@ -95,7 +100,7 @@ async def test_after_its_lifetime_a_last_attempt_is_made_and_then_it_expires(sta
     assert len(world.connector.transactions) == 1
 
 
-async def test_a_dead_first_host_is_left_for_the_next(start):
+async def test_case_117_a_dead_first_host_is_left_for_the_next(start):
     world = await start()
     world.connector.failures["9.9.9.1"] = DOWN
     world.engine.offer(a_message(), (0,))
@@ -103,7 +108,48 @@ async def test_a_dead_first_host_is_left_for_the_next(start):
     assert world.ledger.attempts[0]["host"] == "b.there.example[9.9.9.2]:25"
 
 
-async def test_421_is_tried_at_the_other_host_at_once_but_not_for_ever(start):
+async def test_case_117_a_host_that_refuses_us_is_left_for_the_next(start):
+    world = await start()
+    listed = reply(554, "5.7.1", "you are listed")
+    world.connector.failures["9.9.9.1"] = of_reply(Stage.BANNER, listed)
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [OK]
+
+
+async def test_case_117_a_refused_recipient_is_not_tried_at_another_host(start):
+    world = await start()
+    refused = of_reply(Stage.RCPT, reply(550, "5.1.1", "who"))
+    world.connector.answer = refused
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [refused]
+    assert len(world.connector.transactions) == 1
+    assert [str(hop.address) for hop in world.connector.dialled] == ["9.9.9.1"]
+
+
+async def test_case_117_while_all_hosts_are_down_it_waits(start):
+    world = await start()
+    world.connector.failures = {"9.9.9.1": DOWN, "9.9.9.2": DOWN}
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [DOWN]
+    assert {str(hop.address) for hop in world.connector.dialled} == {
+        "9.9.9.1",
+        "9.9.9.2",
+    }
+    assert world.spool.settled[0][2] > world.clock.unix_ms()
+
+
+async def test_case_118_where_ipv6_cannot_be_reached_ipv4_is_tried(start):
+    world = await start()
+    world.dns.add("both.example", "A", "9.9.9.4")
+    world.dns.add("both.example", "AAAA", "2620:fe::4")
+    world.connector.failures["2620:fe::4"] = DOWN
+    world.engine.offer(a_message(to=("a@both.example",)), (0,))
+    assert await world.settled(1) == [OK]
+
+
+async def test_case_117_a_421_is_tried_at_the_other_host_at_once_but_not_for_ever(
+    start,
+):
     world = await start()
     world.connector.answer = GOODBYE
     world.connector.lasts = 1
@@ -114,7 +160,9 @@ async def test_421_is_tried_at_the_other_host_at_once_but_not_for_ever(start):
     assert len(world.connector.transactions) == 2
 
 
-async def test_a_site_that_cannot_be_reached_defers_all_that_wait_for_it(start):
+async def test_case_167_a_site_that_cannot_be_reached_defers_all_that_wait_for_it(
+    start,
+):
     world = await start(ready={"first_connections": 1})
     world.connector.failures = {"9.9.9.1": DOWN, "9.9.9.2": DOWN}
     for number in range(50):
@@ -158,7 +206,7 @@ async def test_a_broken_domain_is_held_behind_one_gate_and_nothing_more_is_tried
     assert len(world.connector.dialled) <= 1
 
 
-async def test_a_suspended_tenant_is_held_and_its_gate_is_left_to_who_suspends_it(
+async def test_case_057_a_suspended_tenant_is_held_and_its_gate_is_left_to_who_suspends_it(
     start,
 ):
     world = await start()
@@ -169,7 +217,7 @@ async def test_a_suspended_tenant_is_held_and_its_gate_is_left_to_who_suspends_i
     assert world.spool.gates == []  # it may be resumed already: nobody would open it
 
 
-async def test_a_tenants_backlog_does_not_starve_another(start):
+async def test_case_060_a_tenants_backlog_does_not_starve_another(start):
     world = await start(ready={"connections": 1})
     world.connector.gate.clear()
     for number in range(500):
@@ -184,7 +232,7 @@ async def test_a_tenants_backlog_does_not_starve_another(start):
     assert order.index("quiet") < 10
 
 
-async def test_a_slow_site_does_not_delay_another(start):
+async def test_case_167_a_slow_site_does_not_delay_another(start):
     world = await start()
 
     async def hang(*_: object, **__: object) -> None:
@@ -260,7 +308,9 @@ async def test_a_full_queue_gives_back_and_its_domain_is_passed_over(start):
     )
 
 
-async def test_one_tenants_flood_leaves_room_for_others_at_the_same_site(start):
+async def test_case_060_one_tenants_flood_leaves_room_for_others_at_the_same_site(
+    start,
+):
     world = await start(ready={"waiting": 10}, claim_every=timedelta(milliseconds=5))
     world.connector.gate.clear()
     for number in range(100):
@@ -341,7 +391,7 @@ async def test_a_store_that_is_away_is_asked_again_and_a_lost_claim_is_not(start
     assert len(world.spool.settled) == 1
 
 
-async def test_what_was_claimed_under_an_older_epoch_is_forgotten(start):
+async def test_case_139_what_was_claimed_under_an_older_epoch_is_forgotten(start):
     world = await start(ready={"connections": 1})
     world.connector.gate.clear()
     for number in range(5):
@@ -377,7 +427,7 @@ async def test_a_lost_lease_interrupts_what_is_under_way(start):
     assert outcome.reason is Reason.INTERRUPTED
 
 
-async def test_draining_finishes_what_is_under_way_and_returns_the_rest(start):
+async def test_case_133_draining_finishes_what_is_under_way_and_returns_the_rest(start):
     world = await start(ready={"connections": 1})
     world.connector.gate.clear()
     for number in range(10):
@@ -394,7 +444,9 @@ async def test_draining_finishes_what_is_under_way_and_returns_the_rest(start):
     assert world.capacity.free == 1_000
 
 
-async def test_draining_interrupts_what_does_not_end_and_it_stays_queued(start):
+async def test_case_133_draining_interrupts_what_does_not_end_and_it_stays_queued(
+    start,
+):
     world = await start()
     world.connector.gate.clear()
     world.engine.offer(a_message(), (0,))
@@ -433,7 +485,7 @@ async def test_a_plan_is_interned_once(start):
     assert list(plans.values()) == [5]
 
 
-async def test_the_domain_keeps_its_source(start):
+async def test_case_163_the_domain_keeps_its_source(start):
     world = await start()
     other = replace(SOURCE, name="two")
     world.engine._sources = (SOURCE, other)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 
 from soboo_mta.mail.outcome import Delivered
 from soboo_mta.ports import TlsPolicy
@@ -15,7 +16,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
 from soboo_mta.transfer.routing.rules import NextHop, Route, RouteTo
 from tests.fakes.clock import FakeClock
-from tests.fakes.connector import OK, FakeSession, a_message
+from tests.fakes.connector import OK, SOURCE, FakeSession, a_message
 from tests.fakes.engine import GOODBYE, World
 
 
@@ -44,7 +45,7 @@ def changed(world: World, change: Callable[[FakeSession, TlsPolicy], None]) -> N
     world.connector.connect = connect
 
 
-async def test_a_route_that_requires_tls_shares_no_connection_with_one_that_does_not():
+async def test_case_155_a_route_that_requires_tls_shares_no_connection_with_one_that_does_not():
     world = World(ready={"connections": 1, "idle": timedelta(seconds=2)})
     hops = (NextHop.parse("192.0.2.7:25"),)
     routes = (
@@ -75,6 +76,41 @@ async def test_a_route_that_requires_tls_shares_no_connection_with_one_that_does
         "x@open.example": TlsPolicy.OPPORTUNISTIC,
         "x@secret.example": TlsPolicy.REQUIRED,
     }
+
+
+async def test_case_155_sources_share_no_connection():
+    world = World(ready={"connections": 1, "idle": timedelta(seconds=2)})
+    bound = (ip_address("192.0.2.10"), ip_address("192.0.2.11"))
+    world.engine._sources = tuple(
+        replace(SOURCE, name=str(n), address=address) for n, address in enumerate(bound)
+    )
+    left_by = {}
+    dial = world.connector.connect
+
+    async def connect(hop, *, source_address, **rest):
+        session = await dial(hop, source_address=source_address, **rest)
+        deliver = session.deliver
+
+        async def noted(transaction):
+            left_by[str(transaction.recipients[0])] = source_address
+            return await deliver(transaction)
+
+        session.deliver = noted
+        return session
+
+    world.connector.connect = connect
+    async with running(world):
+        for number in range(8):  # the domain chooses its source
+            to = (f"{number}@there.example",)
+            world.engine.offer(a_message(number, to=to, domain_id=number % 2), (0,))
+        await world.settled(8)
+    by_domain = [
+        {left_by[f"{number}@there.example"] for number in range(parity, 8, 2)}
+        for parity in (0, 1)
+    ]
+    assert sorted(map(len, by_domain)) == [1, 1]
+    assert by_domain[0] | by_domain[1] == set(bound)
+    assert len(world.connector.dialled) == 2
 
 
 async def test_domains_that_rank_the_same_hosts_differently_each_try_their_best_first(
@@ -239,7 +275,7 @@ async def test_a_connection_that_breaks_in_closing_leaves_no_job_behind(start):
 # ---- the end
 
 
-async def test_nothing_departs_after_the_drain_interrupted_what_was_under_way():
+async def test_case_133_nothing_departs_after_the_drain_interrupted_what_was_under_way():
     world = World(ready={"connections": 1})
     world.connector.lasts = 1
     closing, may_close = asyncio.Event(), asyncio.Event()
@@ -265,7 +301,7 @@ async def test_nothing_departs_after_the_drain_interrupted_what_was_under_way():
             await task
 
 
-async def test_draining_ends_though_the_store_is_away():
+async def test_case_133_draining_ends_though_the_store_is_away():
     world = World()
 
     async def commit(unit):

@@ -1,5 +1,6 @@
-"""Routes, MX and address look-ups: sections F 111 to 120."""
+"""Routes, MX and address look-ups: cases 111 to 120."""
 
+from datetime import timedelta
 from ipaddress import ip_address
 from random import Random
 
@@ -95,7 +96,7 @@ async def test_hosts_come_by_preference():
     assert addresses(await found(dns)) == ["9.9.9.1", "9.9.9.2"]
 
 
-async def test_equal_preferences_are_shuffled():
+async def test_case_117_equal_preferences_are_shuffled():
     dns = zone(*[(THERE, "MX", f"10 mx{n}.there.example") for n in range(3)])
     for n in range(3):
         dns.add(f"mx{n}.there.example", "A", f"9.9.9.{n + 1}")
@@ -105,12 +106,12 @@ async def test_equal_preferences_are_shuffled():
     assert firsts == {"9.9.9.1", "9.9.9.2", "9.9.9.3"}
 
 
-async def test_no_mx_means_the_address_of_the_domain():
+async def test_case_111_118_no_mx_means_the_address_of_the_domain():
     dns = zone((THERE, "A", "9.9.9.1"), (THERE, "AAAA", "2620:fe::9"))
     assert sorted(addresses(await found(dns))) == ["2620:fe::9", "9.9.9.1"]
 
 
-async def test_an_mx_that_is_a_cname_is_followed():
+async def test_case_113_an_mx_that_is_a_cname_is_followed():
     dns = zone(
         (THERE, "MX", "10 alias.there.example"),
         ("alias.there.example", "CNAME", "real.there.example"),
@@ -119,7 +120,7 @@ async def test_an_mx_that_is_a_cname_is_followed():
     assert addresses(await found(dns)) == ["9.9.9.1"]
 
 
-async def test_null_mx_fails_without_looking_for_addresses():
+async def test_case_112_null_mx_fails_without_looking_for_addresses():
     dns = zone((THERE, "MX", "0 ."), (THERE, "A", "9.9.9.1"))
     outcome = await found(dns)
     assert isinstance(outcome, Failed)
@@ -127,7 +128,7 @@ async def test_null_mx_fails_without_looking_for_addresses():
     assert [kind for _, kind in dns.asked] == ["MX"]
 
 
-async def test_a_null_mx_beside_others_is_ignored():
+async def test_case_112_a_null_mx_beside_others_is_ignored():
     dns = zone(
         (THERE, "MX", "0 ."),
         (THERE, "MX", "10 mx.there.example"),
@@ -136,20 +137,20 @@ async def test_a_null_mx_beside_others_is_ignored():
     assert addresses(await found(dns)) == ["9.9.9.1"]
 
 
-async def test_nxdomain_is_permanent():
+async def test_case_111_nxdomain_is_permanent():
     outcome = await found(FakeResolver())
     assert isinstance(outcome, Failed)
     assert outcome.reason is Reason.DNS_PERMANENT
     assert "5.1.2" in str(outcome.reply)
 
 
-async def test_a_dangling_cname_is_permanent():
+async def test_case_113_a_dangling_cname_is_permanent():
     outcome = await found(zone((THERE, "CNAME", "gone.example")))
     assert isinstance(outcome, Failed)
 
 
 @pytest.mark.parametrize("silent", [THERE, "mx.there.example"])
-async def test_servfail_defers_and_is_never_no_mx(silent):
+async def test_case_111_servfail_defers_and_is_never_no_mx(silent):
     dns = zone((THERE, "MX", "10 mx.there.example"), (THERE, "A", "9.9.9.1"))
     dns.silent.add(silent)
     outcome = await found(dns)
@@ -157,7 +158,7 @@ async def test_servfail_defers_and_is_never_no_mx(silent):
     assert outcome.reason is Reason.DNS_TEMPORARY
 
 
-async def test_an_mx_whose_host_does_not_exist_is_permanent():
+async def test_case_111_an_mx_whose_host_does_not_exist_is_permanent():
     outcome = await found(zone((THERE, "MX", "10 gone.there.example")))
     assert isinstance(outcome, Failed)
     assert outcome.reason is Reason.DNS_PERMANENT
@@ -174,7 +175,7 @@ async def test_an_mx_whose_host_does_not_exist_is_permanent():
         "224.0.0.1",
     ],
 )
-async def test_an_mx_at_a_private_address_is_not_connected(address):
+async def test_case_114_an_mx_at_a_private_address_is_not_connected(address):
     dns = zone((THERE, "MX", "10 mx.there.example"), ("mx.there.example", "A", address))
     outcome = await found(dns)
     assert isinstance(outcome, Failed)
@@ -182,7 +183,7 @@ async def test_an_mx_at_a_private_address_is_not_connected(address):
 
 
 @pytest.mark.parametrize("address", ["::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1"])
-async def test_an_mx_at_a_private_ipv6_address_is_not_connected(address):
+async def test_case_114_an_mx_at_a_private_ipv6_address_is_not_connected(address):
     dns = zone(
         (THERE, "MX", "10 m.there.example"), ("m.there.example", "AAAA", address)
     )
@@ -194,7 +195,7 @@ async def test_private_destinations_may_be_allowed():
     assert addresses(await found(dns, private_destinations=True)) == ["127.0.0.1"]
 
 
-async def test_our_own_listener_is_a_loop_even_where_private_is_allowed():
+async def test_case_114_our_own_listener_is_a_loop_even_where_private_is_allowed():
     dns = zone((THERE, "A", "127.0.0.1"))
     own = frozenset({(ip_address("127.0.0.1"), 25)})
     outcome = await found(dns, private_destinations=True, own_listeners=own)
@@ -202,11 +203,11 @@ async def test_our_own_listener_is_a_loop_even_where_private_is_allowed():
     assert outcome.reason is Reason.LOOP
 
 
-async def test_an_mx_written_as_an_address_is_no_host():
+async def test_case_114_an_mx_written_as_an_address_is_no_host():
     assert isinstance(await found(zone((THERE, "MX", "10 9.9.9.1"))), Failed)
 
 
-async def test_we_and_all_not_better_than_us_drop_out_of_the_mx_list():
+async def test_case_115_we_and_all_not_better_than_us_drop_out_of_the_mx_list():
     dns = zone(
         (THERE, "MX", "10 better.there.example"),
         (THERE, "MX", "20 us.esp.example"),
@@ -223,7 +224,7 @@ async def test_we_and_all_not_better_than_us_drop_out_of_the_mx_list():
     assert outcome.reason is Reason.LOOP
 
 
-async def test_many_hosts_are_capped_and_both_families_kept():
+async def test_case_116_118_many_hosts_are_capped_and_both_families_kept():
     dns = zone(*[(THERE, "MX", f"{n} mx{n}.there.example") for n in range(50)])
     for n in range(50):
         for k in range(4):
@@ -247,7 +248,7 @@ async def test_domains_with_the_same_hosts_share_a_site():
     assert names[0] == names[1]
 
 
-async def test_a_destination_is_kept_for_its_ttl_and_no_longer():
+async def test_case_120_a_destination_is_kept_for_its_ttl_and_no_longer():
     dns, clock = zone((THERE, "A", "9.9.9.1")), FakeClock()
     finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
     assert finder.cached(THERE) is None
@@ -258,7 +259,7 @@ async def test_a_destination_is_kept_for_its_ttl_and_no_longer():
     assert finder.cached(THERE) is None
 
 
-async def test_no_answer_is_kept_for_at_most_thirty_seconds():
+async def test_case_120_no_answer_is_kept_for_at_most_thirty_seconds():
     dns, clock = FakeResolver(silent={THERE}), FakeClock()
     finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
     await finder.find(THERE)
@@ -287,3 +288,96 @@ async def test_case_114_a_private_address_in_other_clothes_is_not_connected(addr
     found = await finder.find(Domain("x.example"))
     assert isinstance(found, Failed)
     assert found.reason is Reason.LOOP
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"), [("A", "9.9.9.1"), ("AAAA", "2620:fe::9")]
+)
+async def test_case_118_a_host_of_one_family_is_enough(kind, address):
+    dns = zone((THERE, "MX", "10 m.there.example"), ("m.there.example", kind, address))
+    assert addresses(await found(dns)) == [address]
+
+
+async def test_case_113_a_domain_that_is_a_cname_goes_where_that_leads():
+    dns = zone(
+        (THERE, "CNAME", "real.example"),
+        ("real.example", "MX", "10 mx.real.example"),
+        ("mx.real.example", "A", "9.9.9.1"),
+    )
+    assert addresses(await found(dns)) == ["9.9.9.1"]
+
+
+@pytest.mark.parametrize("looping", [THERE, "mx.there.example"])
+async def test_case_113_a_cname_loop_defers_and_is_never_followed_for_ever(looping):
+    dns = zone(
+        ("mx.there.example", "CNAME", "mx.there.example"),
+        (THERE, "MX", "10 mx.there.example"),
+    )
+    if looping == THERE:
+        dns = zone((THERE, "CNAME", THERE))
+    outcome = await found(dns)
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason is Reason.DNS_TEMPORARY
+    assert len(dns.asked) <= 3
+
+
+async def test_case_114_an_mx_beside_a_forbidden_one_is_still_used():
+    dns = zone(
+        (THERE, "MX", "10 inside.there.example"),
+        (THERE, "MX", "20 mx.there.example"),
+        ("inside.there.example", "A", "169.254.169.254"),
+        ("mx.there.example", "A", "9.9.9.1"),
+    )
+    assert addresses(await found(dns)) == ["9.9.9.1"]
+
+
+async def test_case_119_the_port_is_the_settings_whatever_the_names_say():
+    dns = zone(
+        (THERE, "MX", "10 mx.there.example:2525"),
+        (THERE, "MX", "20 mx.there.example"),
+        ("mx.there.example", "A", "9.9.9.1"),
+    )
+    site = await found(dns)
+    assert isinstance(site, Site)
+    assert {hop.port for hop in site.hops(Random(1))} == {25}
+
+
+async def test_case_120_a_changed_mx_is_used_once_the_old_ones_ttl_is_over():
+    dns, clock = zone((THERE, "MX", "10 old.there.example")), FakeClock()
+    dns.add("old.there.example", "A", "9.9.9.1")
+    dns.add("new.there.example", "A", "9.9.9.2")
+    finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
+    assert addresses(await finder.find(THERE)) == ["9.9.9.1"]
+    dns.replace(THERE, "MX", "10 new.there.example")
+    clock.advance(61)
+    assert finder.cached(THERE) is None
+    assert addresses(await finder.find(THERE)) == ["9.9.9.2"]
+
+
+async def test_case_120_an_hour_without_a_resolver_defers_and_fails_nothing():
+    dns, clock = FakeResolver(silent={THERE}), FakeClock()
+    dns.add(THERE, "A", "9.9.9.1")
+    finder = SiteFinder(resolver=dns, clock=clock, options=ResolveOptions())
+    for _ in range(60):
+        assert isinstance(await finder.find(THERE), Deferred)
+        clock.advance(60)
+        assert finder.cached(THERE) is None
+    dns.silent.clear()
+    assert addresses(await finder.find(THERE)) == ["9.9.9.1"]
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "ttl", "kept"), [(5, 3_600, 0, 5), (5, 60, 86_400, 60)]
+)
+async def test_case_120_a_ttl_counts_within_bounds(shortest, longest, ttl, kept):
+    dns, clock = zone((THERE, "A", "9.9.9.1")), FakeClock()
+    dns.ttl = ttl
+    bounds = ResolveOptions(
+        shortest_ttl=timedelta(seconds=shortest), longest_ttl=timedelta(seconds=longest)
+    )
+    finder = SiteFinder(resolver=dns, clock=clock, options=bounds)
+    site = await finder.find(THERE)
+    clock.advance(kept - 1)
+    assert finder.cached(THERE) is site
+    clock.advance(1)
+    assert finder.cached(THERE) is None

@@ -23,7 +23,7 @@ def due(attempts: int, now: int = 0, expires_at: int = 10**12, **rest: object):
     )
 
 
-def test_waits_grow_and_the_first_hour_sees_several_attempts():
+def test_case_144_waits_grow_and_the_first_hour_sees_several_attempts():
     now, times = 0, []
     for attempts in range(1, 12):
         now = due(attempts, now)
@@ -36,7 +36,7 @@ def test_waits_grow_and_the_first_hour_sees_several_attempts():
     assert waits[-1] >= 30
 
 
-def test_greylisting_is_answered_within_minutes():
+def test_case_163_greylisting_is_answered_within_minutes():
     grey = reply(450, "4.2.0", "Greylisted, please try again in 300 seconds")
     slow = RetrySchedule(steps=(timedelta(hours=1),), jitter=0)
     facts = {"now": 0, "expires_at": 10**12, "chance": 0.0}
@@ -45,11 +45,11 @@ def test_greylisting_is_answered_within_minutes():
     assert next_due(slow, attempts=1, reply=BUSY, **facts) == 60 * MINUTE
 
 
-def test_one_last_attempt_is_made_when_the_lifetime_ends():
+def test_case_144_one_last_attempt_is_made_when_the_lifetime_ends():
     assert due(9, now=1_000, expires_at=2_000) == 2_000
 
 
-def test_after_the_lifetime_there_is_no_next_time():
+def test_case_144_after_the_lifetime_there_is_no_next_time():
     assert due(9, now=2_000, expires_at=2_000) is None
 
 
@@ -58,7 +58,9 @@ def test_after_the_lifetime_there_is_no_next_time():
     chance=st.floats(0, 1, exclude_max=True),
     now=st.integers(0, 10**11),
 )
-def test_a_wait_is_never_shortened_and_bounded_by_the_jitter(attempts, chance, now):
+def test_case_144_a_wait_is_never_shortened_and_bounded_by_the_jitter(
+    attempts, chance, now
+):
     schedule = RetrySchedule()
     shortest = due(attempts, now)
     at = next_due(
@@ -82,7 +84,7 @@ def served(queue: FairQueue, count: int) -> list[str]:
     return [queue.take().claimed.message.tenant for _ in range(count)]
 
 
-def test_a_tenant_with_a_backlog_does_not_delay_another():
+def test_case_060_a_tenant_with_a_backlog_does_not_delay_another():
     queue = FairQueue()
     for number in range(1_000):
         queue.add(a_job("loud", number))
@@ -91,7 +93,7 @@ def test_a_tenant_with_a_backlog_does_not_delay_another():
     assert "quiet" in served(queue, 2)
 
 
-def test_turns_are_by_weight():
+def test_case_060_turns_are_by_weight():
     queue = FairQueue()
     for number in range(400):
         queue.add(a_job("heavy", number, weight=3))

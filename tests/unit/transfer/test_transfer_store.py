@@ -40,7 +40,7 @@ async def states(writer: Writer) -> list[tuple[str, int]]:
     return await writer.read(lambda c: [tuple(row) for row in c.execute(query)])
 
 
-async def test_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the_store(
+async def test_case_125_141_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the_store(
     writer: Writer, clock: FakeClock
 ):
     lease = WorkerLease(writer=writer, clock=clock, store_now=lambda _: clock.unix_ms())
