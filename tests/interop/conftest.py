@@ -23,10 +23,10 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 def corpora() -> Path:
     """Other people's messages; a test that asks for them fails where they are not."""
     path = Path(os.environ.get("SOBOO_CORPORA", "../shared/corpora")).resolve()
-    for name in ("dkim", "mime"):
+    for name in ("dkim", "mime", "smtp-dialogs"):
         assert (path / name).is_dir(), (
             f"no corpora: {path / name} is not there; set SOBOO_CORPORA to the folder "
-            "that has dkim and mime, or leave test_corpora_*.py out as `make interop` does"
+            "that has it, or leave test_corpora_*.py out as `make interop` does"
         )
     return path
 
