@@ -51,6 +51,7 @@ tls = "implicit"
 certificate_file = "{certificate}"
 private_key_file = "{key}"
 """
+SECURITIES = ("clear", "starttls", "implicit")
 _ARRIVES_WITHIN = 20  # seconds, a first retry included
 
 
@@ -71,6 +72,11 @@ class House:
     def secret(self) -> str:
         """The secret of the user "acme-app"."""
         return self.world.secrets["acme-app"]
+
+    def port(self, security: str) -> int:
+        """The port for "clear", "starttls" or "implicit"."""
+        ports = {"starttls": self.starttls, "implicit": self.implicit}
+        return ports.get(security, self.clear)
 
     async def arrived(self, *recipients: str) -> list[MessageRecord]:
         """Wait until each recipient has one message; return them in that order."""

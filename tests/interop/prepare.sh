@@ -22,6 +22,11 @@ need strace command -v strace
 need python3-django /usr/bin/python3 -c 'import django'
 need nodejs command -v node
 need node-nodemailer test -d /usr/share/nodejs/nodemailer
+need libphp-phpmailer test -d /usr/share/php/libphp-phpmailer
+need php-cli command -v php
+need golang-go command -v go
+need msmtp command -v msmtp
+need curl command -v curl
 need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone

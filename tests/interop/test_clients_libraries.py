@@ -12,18 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.house import ACME, SINK, House
+from tests.interop.house import ACME, SECURITIES, SINK, House
 from tests.interop.running import run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _HERE = Path(__file__).parent
 _AUTHOR = f"Acme <news@{ACME}>"
-_PORTS = {
-    "clear": lambda house: house.clear,
-    "starttls": lambda house: house.starttls,
-    "implicit": lambda house: house.implicit,
-}
 
 
 def rich(to: str) -> EmailMessage:
@@ -41,7 +36,7 @@ def rich(to: str) -> EmailMessage:
 def client(house: House, security: str) -> smtplib.SMTP:
     """A client that is logged in; it verifies the certificate."""
     context = ssl.create_default_context(cafile=str(house.authority))
-    port = _PORTS[security](house)
+    port = house.port(security)
     if security == "implicit":
         opened: smtplib.SMTP = smtplib.SMTP_SSL("localhost", port, context=context)
     else:
@@ -64,7 +59,7 @@ async def with_client(
     await asyncio.to_thread(in_thread)
 
 
-@pytest.mark.parametrize("security", list(_PORTS))
+@pytest.mark.parametrize("security", SECURITIES)
 async def test_case_171_smtplib_sends_several_messages_on_a_connection(
     house: House, security: str
 ) -> None:
@@ -126,12 +121,12 @@ async def test_case_171_smtplib_sends_a_large_message(house: House) -> None:
     assert len(content) > 10_000_000
 
 
-@pytest.mark.parametrize("security", list(_PORTS))
+@pytest.mark.parametrize("security", SECURITIES)
 async def test_case_172_nodemailer_sends_html_with_an_attachment(
     house: House, security: str
 ) -> None:
     to = f"nodemailer-{security}@{SINK}"
-    port = _PORTS[security](house)
+    port = house.port(security)
     ended = await run(
         *("node", _HERE / "send_nodemailer.mjs", str(port), security),
         *("acme-app", house.secret, _AUTHOR, to),
@@ -155,12 +150,12 @@ async def test_case_172_nodemailer_is_told_that_its_password_is_wrong(
     assert "535" in ended.text
 
 
-@pytest.mark.parametrize("security", list(_PORTS))
+@pytest.mark.parametrize("security", SECURITIES)
 async def test_case_171_django_sends_html_with_an_attachment(
     house: House, security: str
 ) -> None:
     to = f"django-{security}@{SINK}"
-    port = _PORTS[security](house)
+    port = house.port(security)
     ended = await run(
         *("/usr/bin/python3", _HERE / "send_django.py", str(port), security),
         *("acme-app", house.secret, _AUTHOR, to),

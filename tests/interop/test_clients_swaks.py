@@ -7,7 +7,7 @@ from tests.interop.running import Ended, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-_WRONG_LOGIN = 28  # swaks's exit codes
+WRONG_LOGIN = 28  # swaks's exit codes
 _REFUSED_RECIPIENTS = 24
 _REFUSED_MESSAGE = 26
 
@@ -105,7 +105,7 @@ async def test_case_169_swaks_is_told_that_its_password_is_wrong(
 ) -> None:
     words = ("--auth", mechanism, "--auth-password", "guessed")
     ended = await swaks(house, f"nobody@{SINK}", *words)
-    assert ended.code == _WRONG_LOGIN, ended.text
+    assert ended.code == WRONG_LOGIN, ended.text
     assert "<** 535 5.7.8 " in ended.out
 
 
