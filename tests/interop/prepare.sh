@@ -32,12 +32,29 @@ need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
 need unbound test -x /usr/sbin/unbound
 
-if [ -n "$missing" ]; then
+# Debian's MTAs exclude one another: these two are unpacked beside Postfix.
+peers=$PWD/.venv/peers
+unpacked=""
+unpack() { # unpack PACKAGE FILE: note the package unless the file is there
+    [ -x "$peers/$1/$2" ] || unpacked="$unpacked $1"
+}
+has_library() {
+    ldconfig -p | grep -q "$1"
+}
+
+unpack exim4-daemon-light usr/sbin/exim4
+unpack opensmtpd usr/sbin/smtpd
+need libgnutls-dane0 has_library libgnutls-dane.so.0
+need libidn12 has_library libidn.so.12
+need libnsl2 has_library libnsl.so.2
+need libevent-2.1-7 has_library libevent-2.1.so.7
+
+if [ -n "$missing$unpacked" ]; then
     if [ "$(id -u)" -ne 0 ]; then
-        echo "install these first, or run as root:$missing" >&2
+        echo "install or unpack these first, or run as root:$missing$unpacked" >&2
         exit 1
     fi
-    echo "installing:$missing"
+    echo "installing:$missing; unpacking:$unpacked"
     # An install must not start services: the tests start what they need.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
@@ -49,5 +66,11 @@ if [ -n "$missing" ]; then
     dpkg --configure -a # an install that was cut short would stop this one
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of words
-    apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing
+    [ -z "$missing" ] ||
+        apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing
+    for package in $unpacked; do
+        mkdir -p "$peers/$package"
+        (cd "$peers/$package" &&
+            apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb .)
+    done
 fi

@@ -1,0 +1,161 @@
+"""Postfix's smtp-source sends; its smtp-sink, and real MTAs, receive."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from soboo_mta.cli.trial.world import World, free_ports, world
+from tests.interop.house import ACME, settle_in
+from tests.interop.next_hops import MTAS, Mta
+from tests.interop.running import is_listening, run, running
+from tests.interop.verifiers import Suspect, judge
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_SINK, _SINK_ADDRESS = "smtp-sink.test", "127.0.0.7"
+_TRUSTED = (
+    '\n[submission]\ntrusted_networks = ["127.0.0.0/8"]\n'  # smtp-source can't AUTH
+)
+_SENT = 300
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A relay of two workers that trusts loopback, with a lab for its DNS."""
+    (port,) = free_ports(1)
+    directory = tmp_path_factory.mktemp("postfix") / "world"
+    async with world(directory, port=port, workers=2, extra=_TRUSTED) as inside:
+        await settle_in(inside)
+        inside.zones.write_destination(_SINK, _SINK_ADDRESS)
+        await inside.start_relay()
+        yield inside
+        assert await inside.stop_relay() == 0, inside.relay_log()[-3000:]
+
+
+async def _source(place: World, *words: str) -> None:
+    ended = await run(
+        *("smtp-source", "-f", f"news@{ACME}", *words, f"127.0.0.1:{place.port}")
+    )
+    assert ended.code == 0, ended.text
+
+
+async def _is_settled(place: World) -> bool:
+    return await place.command("queue", "list", "--json") in ("[]\n", "[]")
+
+
+def _as_received(dumped: bytes, directory: Path, number: int) -> Suspect:
+    """A message that smtp-sink dumped: its X- lines tell the envelope, its lines end
+    in LF."""
+    said = dict(re.findall(rb"^(X-[A-Za-z-]+): (.*)$", dumped, re.M))
+    file = directory / f"{number}.eml"
+    file.write_bytes(dumped.replace(b"\n", b"\r\n"))
+    reverse_path = said[b"X-Mail-Args"].decode().partition(">")[0].lstrip("<")
+    return Suspect(
+        file=file,
+        client=said[b"X-Client-Addr"].decode(),
+        helo=said[b"X-Helo-Args"].decode(),
+        mail_from=reverse_path,
+    )
+
+
+async def test_case_170_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
+    place: World, tmp_path: Path, figures: list[str]
+) -> None:
+    dumps = tmp_path / "dumps"
+    dumps.mkdir()
+    port = place.lab.sink_port
+    dumped = ("-u", "root", "-d", f"{dumps}/m.")  # as root it wants to be told its user
+    sink = ("smtp-sink", *dumped, f"{_SINK_ADDRESS}:{port}", "100")
+    async with running(*sink, log=tmp_path / "sink.log"):
+        await place.until(
+            "smtp-sink listens", lambda: is_listening(_SINK_ADDRESS, port), 10
+        )
+        to = ("-t", f"reader@{_SINK}", "-N", "-l", "4096")  # -N numbers the readers
+        half = str(_SENT // 2)
+        await _source(place, *to, "-s", "10", "-m", half, "-d")
+        await _source(place, *to, "-s", "10", "-m", half)  # a connection each
+        await place.until("all is delivered", lambda: _is_settled(place), 60)
+    contents = [file.read_bytes() for file in dumps.iterdir()]
+    assert len(contents) == _SENT
+    suspects = [_as_received(one, tmp_path, n) for n, one in enumerate(contents)]
+    assert len({one.mail_from for one in suspects}) == _SENT
+    for opinion in await judge(suspects, place.lab.dns_port):
+        assert opinion.agrees_on(ACME), opinion
+    figures.append(f"postfix: {_SENT} messages from smtp-source to smtp-sink, aligned")
+
+
+@pytest.mark.parametrize("name", MTAS)
+async def test_case_151_173_a_real_mta_takes_our_mail(
+    place: World, tmp_path: Path, name: str
+) -> None:
+    async with _serving(place, MTAS[name]) as inbox:
+        to = f"reader@{MTAS[name].domain}"
+        await _source(place, "-t", to, "-N", "-m", "20", "-s", "4", "-d")
+
+        async def has_all() -> bool:
+            return await asyncio.to_thread(
+                lambda: inbox.is_dir() and len(list(inbox.iterdir())) == 20
+            )
+
+        await place.until(f"{name} has all", has_all, 30)
+        contents = [file.read_bytes() for file in inbox.iterdir()]
+    for content in contents:
+        trace = content.partition(b"\nDKIM-Signature:")[0]
+        assert MTAS[name].traces in trace, content
+    suspects = [_as_kept(one, tmp_path / f"{n}.eml") for n, one in enumerate(contents)]
+    assert len({one.mail_from for one in suspects}) == 20
+    for opinion in await judge(suspects, place.lab.dns_port):
+        assert opinion.agrees_on(ACME), opinion
+
+
+@pytest.mark.parametrize("name", MTAS)
+async def test_case_173_a_real_mtas_refusal_is_final_and_kept_in_its_words(
+    place: World, name: str
+) -> None:
+    async with _serving(place, MTAS[name]):
+        to = f"nobody@{MTAS[name].domain}"
+        answer = await place.submit("acme-app", _letter(to), [to])
+        message = answer.split()[-1]
+
+        async def is_over() -> bool:
+            return "failed" in await place.command("queue", "why", message)
+
+        await place.until("it has failed", is_over, 20)
+        assert MTAS[name].refuses in await place.command("trace", message)
+
+
+@asynccontextmanager
+async def _serving(place: World, mta: Mta) -> AsyncIterator[Path]:
+    port = place.lab.sink_port
+    place.zones.write_destination(mta.domain, mta.address)
+    async with mta.serves(mta, port) as inbox:
+        await place.until(
+            f"{mta.domain} listens", lambda: is_listening(mta.address, port), 20
+        )
+        yield inbox
+
+
+def _letter(to: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = f"a@{ACME}", to, "hello"
+    message.set_content("Hello.\n")
+    return message
+
+
+def _as_kept(content: bytes, file: Path) -> Suspect:
+    """A message from a Maildir; its lines end in LF."""
+    found = re.match(rb"Return-Path: <(.*)>\n", content, re.I)
+    assert found, content
+    file.write_bytes(content.replace(b"\n", b"\r\n"))
+    return Suspect(
+        file=file,
+        client="127.0.0.1",
+        helo="mta1.esp.example",
+        mail_from=found[1].decode(),
+    )
