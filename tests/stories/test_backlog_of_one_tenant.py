@@ -5,9 +5,8 @@ from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 
-from soboo_mta.cli.trial.world import World, free_ports, world
+from soboo_mta.cli.trial.world import free_ports, world
 from soboo_mta.store.engine import open_engine
-from tests.chaos.ready_world import store_url
 from tests.stories.backlog import PacedHost, put_backlog
 
 _TENANTS = """\
@@ -20,7 +19,10 @@ id = "small"
 credential = [{ user_name = "small-app" }]
 domain = [{ name = "small.example", assume_verified = true }]
 """
-_ROUTE = """
+_EXTRA = """
+[store]
+url = "{url}"
+
 [[routes]]
 domain = "*"
 next_hop = "127.0.0.1:{host}"
@@ -32,21 +34,21 @@ _TEN = 10
 
 
 async def test_case_060_a_backlog_of_one_tenant_does_not_delay_anothers_ten(
-    tmp_path: Path,
+    tmp_path: Path, store_url: str
 ) -> None:
     """Counted, not timed: between the first of the ten accepted and the last of them
     taken, the site takes less of the backlog than it could in a second."""
     host = PacedHost(_SECONDS)
     server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
-    route = _ROUTE.format(host=server.sockets[0].getsockname()[1])
+    extra = _EXTRA.format(url=store_url, host=server.sockets[0].getsockname()[1])
     (port,) = free_ports(1)
     async with (
-        world(tmp_path / "world", port=port, extra=route, workers=2) as place,
+        world(tmp_path / "world", port=port, extra=extra, workers=2) as place,
         server,
     ):
         await place.command("secret", "generate")
         await place.apply(_TENANTS)
-        await asyncio.to_thread(_fill, place)
+        await asyncio.to_thread(_fill, store_url)
         await place.start_relay()
         await host.until(lambda: len(host.authors) > 200)
         before = len(host.authors)
@@ -60,8 +62,8 @@ async def test_case_060_a_backlog_of_one_tenant_does_not_delay_anothers_ten(
         assert await place.stop_relay() == 0
 
 
-def _fill(place: World) -> None:
-    engine = open_engine(store_url(place))
+def _fill(url: str) -> None:
+    engine = open_engine(url)
     try:
         put_backlog(
             engine,
