@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     TENANT_SUSPENDED = "tenant-suspended"
     TENANT_RESUMED = "tenant-resumed"
     CREDENTIAL_ADDED = "credential-added"
+    CREDENTIAL_CHANGED = "credential-changed"  # a certificate was bound or unbound
     CREDENTIAL_REVOKED = "credential-revoked"
 
 

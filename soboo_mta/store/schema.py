@@ -60,6 +60,13 @@ credential = Table(
     Column("last_used_at", BigInteger),
 )
 
+client_certificate = Table(
+    "client_certificate",
+    metadata,
+    Column("name", Text, primary_key=True),  # sha256:…, or a name in the certificate
+    Column("credential_id", ForeignKey("credential.id"), nullable=False),
+)
+
 sending_domain = Table(
     "sending_domain",
     metadata,

@@ -24,6 +24,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import (
     Credential,
     Tenant,
+    find_certified,
     find_login,
     find_tenant,
     generation,
@@ -85,6 +86,9 @@ class Directory:
         self._uses_due = float("-inf")
         make = partial(_Cache, self._options)
         self._logins: _Cache[str, tuple[Credential, bytes]] = make(find_login)
+        self._certified: _Cache[tuple[str, ...], tuple[Credential, ...]] = make(
+            _certified
+        )
         self._live: _Cache[CredentialId, bool] = make(is_live)
         self._tenants: _Cache[TenantId, Tenant] = make(find_tenant)
         self._by_name: _Cache[tuple[Domain, TenantId | None], DomainState] = make(
@@ -133,6 +137,17 @@ class Directory:
             return None
         self._uses[credential.credential_id] = self._clock.unix_ms()
         return credential
+
+    async def certified(
+        self, names: tuple[str, ...], user_name: str, client: IpAddress
+    ) -> Credential | None:
+        """Return the live credential bound to one of the names of a verified certificate:
+        the one of that user name, or for "" that of the first name that has one."""
+        for credential in await self._look(self._certified, names) or ():
+            if user_name in ("", credential.user_name) and credential.admits(client):
+                self._uses[credential.credential_id] = self._clock.unix_ms()
+                return credential
+        return None
 
     async def still_valid(self, credential_id: CredentialId) -> bool:
         """Whether the credential is not revoked: asked at each MAIL."""
@@ -204,7 +219,7 @@ class Directory:
         )
         for cache in (self._logins, self._live, self._tenants):
             cache.clear()
-        for more in (self._by_name, self._by_id, self._keys):
+        for more in (self._certified, self._by_name, self._by_id, self._keys):
             more.clear()
 
     async def _store_uses(self) -> None:
@@ -225,6 +240,12 @@ def _followed(connection: Connection, seen: int) -> tuple[int, tuple[PublicKey, 
     """The generation and, where it is not the one `seen`, the operator's keys."""
     found = generation(connection)
     return found, () if found == seen else keys_of(connection, None)
+
+
+def _certified(
+    connection: Connection, names: tuple[str, ...]
+) -> tuple[Credential, ...] | None:
+    return find_certified(connection, names) or None
 
 
 def _by_name(

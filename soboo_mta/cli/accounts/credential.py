@@ -1,5 +1,7 @@
-"""`soboo-mta credential`: the user names and secrets with which applications log in."""
+"""`soboo-mta credential`: what applications log in with: secrets and certificates."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,16 +26,26 @@ from soboo_mta.tenancy.accounts import (
     Credential,
     NewCredential,
     add_credential,
+    bind_certificate,
+    certificate_names,
     list_credentials,
+    parse_certificate_name,
     parse_networks,
     parse_user_name,
     renew_secret,
     revoke_credential,
     the_credential,
+    unbind_certificate,
 )
 
-app = typer.Typer(no_args_is_help=True, help="User names and secrets to log in with.")
+app = typer.Typer(
+    no_args_is_help=True, help="User names, secrets and certificates to log in with."
+)
 UserName = Annotated[str, typer.Argument(metavar="USER_NAME")]
+Certificate = Annotated[
+    str,
+    typer.Argument(help="sha256:FINGERPRINT, or the host name or mailbox in it."),
+]
 
 
 @app.command()
@@ -74,6 +86,44 @@ def add(
     show_secrets((write_now(store.engine, write),), as_json=as_json)
 
 
+@app.command()
+def bind(
+    user_name: UserName, certificate: Certificate, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
+    """Let a client certificate log in, on listeners with a client_ca_file (AUTH EXTERNAL).
+
+    A credential may have several: bind the new one before the old one ends.
+    """
+    _change_certificate(bind_certificate, user_name, certificate, config)
+    say(f"bound {user_name}")
+
+
+@app.command()
+def unbind(
+    user_name: UserName, certificate: Certificate, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
+    """Let a client certificate log in no more."""
+    _change_certificate(unbind_certificate, user_name, certificate, config)
+    say(f"unbound {user_name}")
+
+
+def _change_certificate(
+    change: Callable[[Connection, str, str], None],
+    user_name: str,
+    certificate: str,
+    config: Path,
+) -> None:
+    store, name = open_store(config), parse_certificate_name(certificate)
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> None:
+        change(connection, user_name, name)
+        credential = the_credential(connection, user_name)
+        note_credential(connection, EventKind.CREDENTIAL_CHANGED, credential, now)
+
+    write_now(store.engine, write)
+
+
 @app.command("list")
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
@@ -82,21 +132,32 @@ def list_all(
 ) -> None:
     """List credentials; secrets are not kept and can't be shown."""
     owner = None if tenant is None else TenantId(tenant)
-    found = read_now(
-        open_store(config).engine,
-        lambda connection: list_credentials(connection, tenant=owner),
-    )
+
+    def read(
+        connection: Connection,
+    ) -> tuple[tuple[Credential, tuple[str, ...]], ...]:
+        return tuple(
+            (one, certificate_names(connection, one))
+            for one in list_credentials(connection, tenant=owner)
+        )
+
+    found = read_now(open_store(config).engine, read)
     if as_json:
-        say_json([credential_values(one) for one in found])
+        say_json(
+            [credential_values(one) | {"certificates": names} for one, names in found]
+        )
         return
-    table = Table("user name", "tenant", "from", "last used", "state", "label")
-    for one in found:
+    table = Table(
+        "user name", "tenant", "from", "last used", "state", "certificates", "label"
+    )
+    for one, names in found:
         table.add_row(
             one.user_name,
             one.tenant or "(operator)",
             ", ".join(map(str, one.networks)) or "anywhere",
             "never" if one.last_used_at is None else moment(one.last_used_at),
             "active" if one.revoked_at is None else f"revoked {moment(one.revoked_at)}",
+            ", ".join(names),
             one.label,
         )
     say(table if found else "there are no credentials: soboo-mta credential add NAME")

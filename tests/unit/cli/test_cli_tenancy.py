@@ -136,6 +136,22 @@ def test_a_credential_is_renewed_and_revoked(run: Run) -> None:
     assert all("secret" not in one for one in listed)
 
 
+def test_certificates_are_bound_to_a_credential_and_unbound(
+    run: Run, store: CliStore
+) -> None:
+    run("credential", "add", "app", "--operator")
+    fingerprint = ":".join(["AB"] * 32)
+    run("credential", "bind", "app", f"SHA256:{fingerprint}")
+    run("credential", "bind", "app", "Mailer.acme.example")
+    (listed,) = json.loads(run("credential", "list", "--json"))
+    assert listed["certificates"] == ["mailer.acme.example", "sha256:" + "ab" * 32]
+    assert "mailer.acme.example" in run("credential", "list")
+    assert "unbound app" in run("credential", "unbind", "app", "mailer.acme.example")
+    with pytest.raises(TenancyError, match="is not bound to app"):
+        run("credential", "unbind", "app", "mailer.acme.example")
+    assert events(store).count("credential-changed") == 3
+
+
 @pytest.mark.parametrize("more", [[], ["--tenant", "acme", "--operator"]])
 def test_a_credential_has_one_owner(run: Run, more: list[str]) -> None:
     with pytest.raises(FormatError, match="say whose"):

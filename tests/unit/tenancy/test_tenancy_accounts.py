@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy import accounts
@@ -41,7 +42,7 @@ def test_a_tenant_is_added_once(store: Engine) -> None:
 
 
 def test_an_unknown_tenant_is_said_to_be_unknown(store: Engine) -> None:
-    nobody = tenant(accounts.TenantId("nobody"))
+    nobody = tenant(TenantId("nobody"))
     with pytest.raises(TenancyError, match="no tenant nobody"):
         write_now(store, lambda at: accounts.change_tenant(at, nobody))
 
@@ -144,3 +145,61 @@ def test_last_uses_are_stored_in_one_statement(store: Engine) -> None:
     )
     found = read_now(store, accounts.list_credentials)
     assert [one.last_used_at for one in found] == [7, 8]
+
+
+# ---- client certificates
+
+
+def bind(store: Engine, user_name: str, name: str) -> None:
+    write_now(store, lambda at: accounts.bind_certificate(at, user_name, name))
+
+
+def certified(store: Engine, *names: str) -> list[str]:
+    found = read_now(store, lambda at: accounts.find_certified(at, names))
+    return [one.user_name for one in found]
+
+
+def test_a_certificate_is_found_by_any_of_its_names_in_their_order(
+    store: Engine,
+) -> None:
+    add(store, "app")
+    add(store, "other")
+    bind(store, "app", "mail.acme.example")
+    bind(store, "other", "sha256:" + "0" * 64)
+    assert certified(store, "nobody.example") == []
+    assert certified(store, "x.example", "mail.acme.example") == ["app"]
+    both = ("sha256:" + "0" * 64, "mail.acme.example")
+    assert certified(store, *both) == ["other", "app"]
+
+
+def test_a_certificate_has_one_credential_while_that_lives(store: Engine) -> None:
+    add(store, "app")
+    add(store, "other")
+    bind(store, "app", "mail.acme.example")
+    with pytest.raises(TenancyError, match="bound to app already"):
+        bind(store, "other", "mail.acme.example")
+    write_now(store, lambda at: accounts.revoke_credential(at, "app", now=2))
+    assert certified(store, "mail.acme.example") == []
+    with pytest.raises(TenancyError, match="app is revoked"):
+        bind(store, "app", "x.example")
+    bind(store, "other", "mail.acme.example")
+    assert certified(store, "mail.acme.example") == ["other"]
+
+
+def test_certificates_stay_with_the_user_name_when_its_secret_is_renewed(
+    store: Engine,
+) -> None:
+    before = add(store, "app").credential
+    bind(store, "app", "mail.acme.example")
+    after = write_now(store, lambda at: accounts.renew_secret(at, MASTER, "app", now=2))
+    (found,) = read_now(
+        store, lambda at: accounts.find_certified(at, ("mail.acme.example",))
+    )
+    assert found.credential_id == after.credential.credential_id
+    assert found.credential_id != before.credential_id
+
+
+@pytest.mark.parametrize("text", ["", " ", "sha256:", "sha256:12", "a\nb", "x" * 300])
+def test_what_names_no_certificate_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="sha256"):
+        accounts.parse_certificate_name(text)

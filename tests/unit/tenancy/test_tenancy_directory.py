@@ -401,3 +401,27 @@ async def test_hot_answers_take_microseconds(
         await directory.sending_domain(NAME, tenant=ACME)
         await directory.still_valid(made.credential.credential_id)
     assert (perf_counter() - started) / rounds / 2 < 30e-6
+
+
+async def test_a_bound_certificate_is_answered_from_memory_until_it_is_revoked(
+    counting: CountingWriter, directory: Directory
+) -> None:
+    made = await credential(
+        counting, networks=accounts.parse_networks(["192.0.2.0/24"])
+    )
+    await counting.transact(
+        lambda at: accounts.bind_certificate(at, "app", "m.example")
+    )
+    names = ("sha256:" + "0" * 64, "m.example")
+    for _ in range(2):
+        found = await directory.certified(names, "", CLIENT)
+        assert found == made.credential
+        assert await directory.certified(names, "app", CLIENT) == found
+        assert await directory.certified(names, "another", CLIENT) is None
+        assert await directory.certified(names, "", ip_address("198.51.100.1")) is None
+        assert await directory.certified(("x.example",), "", CLIENT) is None
+        counting.is_silent = True  # the second time nothing is asked
+    counting.is_silent = False
+    await counting.transact(lambda at: accounts.revoke_credential(at, "app", now=2))
+    await directory.refresh()
+    assert await directory.certified(names, "", CLIENT) is None

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.store import schema
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy import accounts
@@ -49,7 +50,7 @@ async def test_without_a_quota_nothing_is_counted(
 
 
 async def test_a_tenant_that_does_not_exist_sends_nothing(workers: list[Quota]) -> None:
-    assert not await workers[0].take(accounts.TenantId("nobody"), 1)
+    assert not await workers[0].take(TenantId("nobody"), 1)
 
 
 @pytest.mark.parametrize("quota", [0, 1, 7, 63, 64, 100, 1_000])

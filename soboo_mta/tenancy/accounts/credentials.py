@@ -1,9 +1,4 @@
-"""Tenants and credentials in the store, and the generation that tells workers of change.
-
-Functions over one connection, for the writer's thread, a reader or the CLI; the caller
-owns the transaction. Whatever changes who may send raises the generation in that same
-transaction, first of all: its row lock puts concurrent changes in order.
-"""
+"""Credentials in the store: how clients log in, and for whom they send then."""
 
 import json
 import re
@@ -11,39 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import CredentialId, TenantId
 from soboo_mta.ports import IpAddress
 from soboo_mta.store import schema
 from soboo_mta.store.unit import Statement
+from soboo_mta.tenancy.accounts.tenants import (
+    TenancyError,
+    bump_generation,
+    the_tenant,
+)
 from soboo_mta.tenancy.secrets import MasterKey, generate_secret
 
 IpNetwork = IPv4Network | IPv6Network
-MAX_QUOTA = 2**31 - 1  # recipients; what the column holds
-_MAX_NAME = 200  # characters: it is shown in tables
-_TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-_tenant = schema.tenant.c
 _credential = schema.credential.c
-_generation = schema.identity_generation.c
-
-
-class TenancyError(Exception):
-    """What was asked cannot be done; the text says why and what to do instead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """One customer of the operator. Quotas are recipients; None: no limit."""
-
-    tenant_id: TenantId
-    name: str
-    suspended: bool
-    weight: int
-    hourly_quota: int | None
-    daily_quota: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,92 +53,6 @@ class NewCredential:
 
     def __repr__(self) -> str:
         return f"NewCredential({self.credential!r}, ********)"
-
-
-# ---- the generation
-
-
-def generation(connection: Connection) -> int:
-    """Return the identity generation."""
-    return int(connection.execute(select(_generation.generation)).scalar_one())
-
-
-def bump_generation(connection: Connection) -> int:
-    """Raise the identity generation by one and return it."""
-    raised = connection.execute(
-        update(schema.identity_generation)
-        .values(generation=_generation.generation + 1)
-        .returning(_generation.generation)
-    )
-    return int(raised.scalar_one())
-
-
-# ---- tenants
-
-
-def parse_tenant_id(text: str) -> TenantId:
-    """Return `text` as a tenant's id: lower-case letters, digits, hyphens, up to 63."""
-    if not _TENANT_ID.fullmatch(text):
-        raise FormatError(
-            f"{text[:60]!r} is not a tenant id: use lower-case letters, digits and "
-            "inner hyphens, at most 63"
-        )
-    return TenantId(text)
-
-
-def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
-    """Store a new tenant; TenancyError when the id is taken."""
-    bump_generation(connection)
-    if find_tenant(connection, tenant.tenant_id):
-        raise TenancyError(f"tenant {tenant.tenant_id} exists already")
-    values = _tenant_values(tenant) | {"id": tenant.tenant_id, "created_at": now}
-    connection.execute(insert(schema.tenant).values(values))
-
-
-def change_tenant(connection: Connection, tenant: Tenant) -> None:
-    """Store the tenant's name, weight, quotas and suspension as given."""
-    bump_generation(connection)
-    changed = connection.execute(
-        update(schema.tenant)
-        .where(_tenant.id == tenant.tenant_id)
-        .values(_tenant_values(tenant))
-    )
-    if changed.rowcount == 0:
-        raise _no_tenant(connection, tenant.tenant_id)
-
-
-def find_tenant(connection: Connection, tenant_id: TenantId) -> Tenant | None:
-    """Return the tenant of that id, or None."""
-    row = connection.execute(
-        select(schema.tenant).where(_tenant.id == tenant_id)
-    ).one_or_none()
-    return _to_tenant(row) if row else None
-
-
-def the_tenant(connection: Connection, tenant_id: TenantId) -> Tenant:
-    """As `find_tenant`; TenancyError names the tenants there are."""
-    tenant = find_tenant(connection, tenant_id)
-    if tenant is None:
-        raise _no_tenant(connection, tenant_id)
-    return tenant
-
-
-def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
-    """Return all tenants by id."""
-    rows = connection.execute(select(schema.tenant).order_by(_tenant.id))
-    return tuple(_to_tenant(row) for row in rows)
-
-
-# ---- credentials
-
-
-def parse_tenant_name(text: str) -> str:
-    """Return what people call a tenant: one line of text that every store can hold."""
-    if len(text) > _MAX_NAME or not text.isprintable():
-        raise FormatError(
-            f"a tenant's name is at most {_MAX_NAME} printable characters"
-        )
-    return text
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
@@ -227,7 +120,8 @@ def renew_secret(
     connection: Connection, master: MasterKey, user_name: str, *, now: int
 ) -> NewCredential:
     """Give a user name a new secret. The old one is dead: no login, and sessions opened
-    with it end at their next MAIL. Its row stays, revoked, as `name~id`."""
+    with it end at their next MAIL. Its row stays, revoked, as `name~id`; certificates go
+    over to the new one."""
     credential = the_credential(connection, user_name)
     if credential.revoked_at is None:
         revoke_credential(connection, user_name, now=now)
@@ -236,7 +130,7 @@ def renew_secret(
         .where(_credential.id == credential.credential_id)
         .values(user_name=f"{user_name}~{credential.credential_id}")
     )
-    return add_credential(
+    made = add_credential(
         connection,
         master,
         tenant=credential.tenant,
@@ -245,6 +139,12 @@ def renew_secret(
         label=credential.label,
         now=now,
     )
+    connection.execute(
+        update(schema.client_certificate)
+        .where(schema.client_certificate.c.credential_id == credential.credential_id)
+        .values(credential_id=made.credential.credential_id)
+    )
+    return made
 
 
 def change_credential(
@@ -282,7 +182,7 @@ def find_credential(connection: Connection, user_name: str) -> Credential | None
     row = connection.execute(
         select(schema.credential).where(_credential.user_name == user_name)
     ).one_or_none()
-    return _to_credential(row) if row else None
+    return to_credential(row) if row else None
 
 
 def find_login(
@@ -292,7 +192,7 @@ def find_login(
     row = connection.execute(
         select(schema.credential).where(_credential.user_name == user_name)
     ).one_or_none()
-    return (_to_credential(row), row._mapping["secret_hash"]) if row else None
+    return (to_credential(row), row._mapping["secret_hash"]) if row else None
 
 
 def is_live(connection: Connection, credential_id: CredentialId) -> bool | None:
@@ -319,7 +219,7 @@ def list_credentials(
     query = select(schema.credential).order_by(_credential.user_name)
     if tenant is not None:
         query = query.where(_credential.tenant_id == tenant)
-    return tuple(_to_credential(row) for row in connection.execute(query))
+    return tuple(to_credential(row) for row in connection.execute(query))
 
 
 _USED = (
@@ -334,7 +234,8 @@ def used(uses: Iterable[tuple[CredentialId, int]]) -> Statement:
     return Statement(_USED, tuple({"used_id": one, "used_at": at} for one, at in uses))
 
 
-def _to_credential(row: Row[tuple[object, ...]]) -> Credential:
+def to_credential(row: Row[tuple[object, ...]]) -> Credential:
+    """Return the credential of a row of its table."""
     one = row._mapping
     return Credential(
         credential_id=CredentialId(one["id"]),
@@ -348,33 +249,5 @@ def _to_credential(row: Row[tuple[object, ...]]) -> Credential:
     )
 
 
-def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
-    one = row._mapping
-    return Tenant(
-        tenant_id=TenantId(one["id"]),
-        name=one["name"],
-        suspended=one["suspended"],
-        weight=one["weight"],
-        hourly_quota=one["hourly_quota"],
-        daily_quota=one["daily_quota"],
-    )
-
-
-def _tenant_values(tenant: Tenant) -> dict[str, object]:
-    return {
-        "name": tenant.name,
-        "suspended": tenant.suspended,
-        "weight": tenant.weight,
-        "hourly_quota": tenant.hourly_quota,
-        "daily_quota": tenant.daily_quota,
-    }
-
-
 def _networks_json(networks: tuple[IpNetwork, ...]) -> str:
     return json.dumps([str(net) for net in networks])
-
-
-def _no_tenant(connection: Connection, tenant_id: TenantId) -> TenancyError:
-    count = connection.execute(select(func.count()).select_from(schema.tenant)).scalar()
-    hint = "see `soboo-mta tenant list`" if count else "add one with `tenant add`"
-    return TenancyError(f"there is no tenant {tenant_id}: {hint}")

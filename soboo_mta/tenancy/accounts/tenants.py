@@ -1,0 +1,143 @@
+"""Tenants in the store, and the generation that tells workers of change."""
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.store import schema
+
+MAX_QUOTA = 2**31 - 1  # recipients; what the column holds
+_MAX_NAME = 200  # characters: it is shown in tables
+_TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_tenant = schema.tenant.c
+_generation = schema.identity_generation.c
+
+
+class TenancyError(Exception):
+    """What was asked cannot be done; the text says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One customer of the operator. Quotas are recipients; None: no limit."""
+
+    tenant_id: TenantId
+    name: str
+    suspended: bool
+    weight: int
+    hourly_quota: int | None
+    daily_quota: int | None
+
+
+# ---- the generation
+
+
+def generation(connection: Connection) -> int:
+    """Return the identity generation."""
+    return int(connection.execute(select(_generation.generation)).scalar_one())
+
+
+def bump_generation(connection: Connection) -> int:
+    """Raise the identity generation by one and return it."""
+    raised = connection.execute(
+        update(schema.identity_generation)
+        .values(generation=_generation.generation + 1)
+        .returning(_generation.generation)
+    )
+    return int(raised.scalar_one())
+
+
+# ---- tenants
+
+
+def parse_tenant_id(text: str) -> TenantId:
+    """Return `text` as a tenant's id: lower-case letters, digits, hyphens, up to 63."""
+    if not _TENANT_ID.fullmatch(text):
+        raise FormatError(
+            f"{text[:60]!r} is not a tenant id: use lower-case letters, digits and "
+            "inner hyphens, at most 63"
+        )
+    return TenantId(text)
+
+
+def parse_tenant_name(text: str) -> str:
+    """Return what people call a tenant: one line of text that every store can hold."""
+    if len(text) > _MAX_NAME or not text.isprintable():
+        raise FormatError(
+            f"a tenant's name is at most {_MAX_NAME} printable characters"
+        )
+    return text
+
+
+def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
+    """Store a new tenant; TenancyError when the id is taken."""
+    bump_generation(connection)
+    if find_tenant(connection, tenant.tenant_id):
+        raise TenancyError(f"tenant {tenant.tenant_id} exists already")
+    values = _tenant_values(tenant) | {"id": tenant.tenant_id, "created_at": now}
+    connection.execute(insert(schema.tenant).values(values))
+
+
+def change_tenant(connection: Connection, tenant: Tenant) -> None:
+    """Store the tenant's name, weight, quotas and suspension as given."""
+    bump_generation(connection)
+    changed = connection.execute(
+        update(schema.tenant)
+        .where(_tenant.id == tenant.tenant_id)
+        .values(_tenant_values(tenant))
+    )
+    if changed.rowcount == 0:
+        raise _no_tenant(connection, tenant.tenant_id)
+
+
+def find_tenant(connection: Connection, tenant_id: TenantId) -> Tenant | None:
+    """Return the tenant of that id, or None."""
+    row = connection.execute(
+        select(schema.tenant).where(_tenant.id == tenant_id)
+    ).one_or_none()
+    return _to_tenant(row) if row else None
+
+
+def the_tenant(connection: Connection, tenant_id: TenantId) -> Tenant:
+    """As `find_tenant`; TenancyError names the tenants there are."""
+    tenant = find_tenant(connection, tenant_id)
+    if tenant is None:
+        raise _no_tenant(connection, tenant_id)
+    return tenant
+
+
+def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
+    """Return all tenants by id."""
+    rows = connection.execute(select(schema.tenant).order_by(_tenant.id))
+    return tuple(_to_tenant(row) for row in rows)
+
+
+def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
+    one = row._mapping
+    return Tenant(
+        tenant_id=TenantId(one["id"]),
+        name=one["name"],
+        suspended=one["suspended"],
+        weight=one["weight"],
+        hourly_quota=one["hourly_quota"],
+        daily_quota=one["daily_quota"],
+    )
+
+
+def _tenant_values(tenant: Tenant) -> dict[str, object]:
+    return {
+        "name": tenant.name,
+        "suspended": tenant.suspended,
+        "weight": tenant.weight,
+        "hourly_quota": tenant.hourly_quota,
+        "daily_quota": tenant.daily_quota,
+    }
+
+
+def _no_tenant(connection: Connection, tenant_id: TenantId) -> TenancyError:
+    count = connection.execute(select(func.count()).select_from(schema.tenant)).scalar()
+    hint = "see `soboo-mta tenant list`" if count else "add one with `tenant add`"
+    return TenancyError(f"there is no tenant {tenant_id}: {hint}")
