@@ -14,7 +14,8 @@ from soboo_mta.daemon.control import Control, run_control
 from soboo_mta.daemon.logs import set_up_logs
 from soboo_mta.daemon.supervisor import Supervisor
 from soboo_mta.daemon.worker import Worker
-from soboo_mta.net.smtp_server.server import Listener, bind
+from soboo_mta.net.door import bind
+from soboo_mta.net.smtp_server import Listener, SharedTimes
 from soboo_mta.settings import Settings
 from soboo_mta.settings.sections import ListenerTls
 from soboo_mta.store.engine import open_engine
@@ -34,11 +35,12 @@ def serve(settings: Settings) -> int:
     settings.master_key()  # refuses to start without, before anything is bound
     _prepare_store(settings)
     listeners = _bind(settings)
+    times = SharedTimes()
     if settings.worker_count == 0:
-        return _run(partial(_alone, settings, listeners))
+        return _run(partial(_alone, settings, listeners, times))
     roles: dict[str, Callable[[], int]] = {
         f"worker {number}": partial(
-            _run, partial(_relay, settings, listeners, os.getpid())
+            _run, partial(_relay, settings, listeners, times, os.getpid())
         )
         for number in range(1, settings.worker_count + 1)
     }
@@ -65,8 +67,14 @@ def _bind(settings: Settings) -> tuple[Listener, ...]:
             raise StartError(
                 f"[[listeners]] {one.address} port {one.port}: {error.strerror}"
             ) from error
-        implicit = one.tls is ListenerTls.IMPLICIT
-        listeners.append(Listener(bound, implicit_tls=implicit))
+        listeners.append(
+            Listener(
+                bound,
+                implicit_tls=one.tls is ListenerTls.IMPLICIT,
+                chunking=one.chunking,
+                proxies=one.proxies,
+            )
+        )
     return tuple(listeners)
 
 
@@ -74,17 +82,24 @@ def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
     return uvloop.run(main())
 
 
-async def _alone(settings: Settings, listeners: tuple[Listener, ...]) -> int:
+async def _alone(
+    settings: Settings, listeners: tuple[Listener, ...], times: SharedTimes
+) -> int:
     """Worker and control in one process."""
     return await Worker(
-        settings, listeners, control=Control(settings), supervisor=None
+        settings, listeners, times, control=Control(settings), supervisor=None
     ).run()
 
 
 async def _relay(
-    settings: Settings, listeners: tuple[Listener, ...], supervisor: int
+    settings: Settings,
+    listeners: tuple[Listener, ...],
+    times: SharedTimes,
+    supervisor: int,
 ) -> int:
-    return await Worker(settings, listeners, control=None, supervisor=supervisor).run()
+    return await Worker(
+        settings, listeners, times, control=None, supervisor=supervisor
+    ).run()
 
 
 async def _control(settings: Settings, supervisor: int) -> int:

@@ -11,7 +11,9 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from soboo_mta.daemon.control import Control, told_to_stop
 from soboo_mta.events.log import EventLog
@@ -22,7 +24,7 @@ from soboo_mta.mail.ids import MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.net.smtp_client import SmtpConnector
-from soboo_mta.net.smtp_server.server import Listener, SubmissionServer
+from soboo_mta.net.smtp_server import Limits, Listener, SharedTimes, SubmissionServer
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     acceptance_options,
@@ -59,12 +61,14 @@ class Worker:
         self,
         settings: Settings,
         listeners: Sequence[Listener],
+        times: SharedTimes,
         *,
         control: Control | None,
         supervisor: int | None,
     ) -> None:
         self._settings = settings
-        self._listeners = listeners
+        self._listeners = _with_client_authorities(settings, listeners)
+        self._times = times
         self._control = control
         self._supervisor = supervisor
         self._clock = SystemClock()
@@ -206,18 +210,37 @@ class Worker:
             on_accepted=self._engine.offer,
             room_for=self._engine.room_for,
         )
+        bounds = listener_options(settings)
         return SubmissionServer(
             acceptance=acceptance,
-            options=listener_options(settings),
+            options=bounds,
             tls=_tls(settings),
+            limits=Limits(bounds, self._times),
         )
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def _with_client_authorities(
+    settings: Settings, listeners: Sequence[Listener]
+) -> tuple[Listener, ...]:
+    """Give each listener that asks for client certificates a context of its own."""
+    return tuple(
+        replace(listener, own_tls=_tls(settings, one.client_ca_file))
+        if one.client_ca_file
+        else listener
+        for one, listener in zip(settings.listeners, listeners, strict=True)
+    )
+
+
+def _tls(
+    settings: Settings, client_ca_file: Path | None = None
+) -> ssl.SSLContext | None:
     if settings.tls.certificate_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(
         settings.tls.certificate_file, settings.tls.private_key_file
     )
+    if client_ca_file is not None:
+        context.load_verify_locations(client_ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL  # AUTH PLAIN is for those without
     return context

@@ -117,6 +117,10 @@ class EventLog:
         """A wrong password or an unknown name: which of them is not said."""
         self._sink.warning("login_failed", client=client, user_name=user_name)
 
+    def proxy_refused(self, *, proxy: str, cause: str) -> None:
+        """A proxy sent no good PROXY header: its connection was closed."""
+        self._sink.warning("proxy_refused", proxy=proxy, cause=cause)
+
     def internal_error(self, *, stage: str, error: BaseException) -> None:
         """An error of ours; the client was told nothing of it."""
         self._sink.error("internal_error", stage=stage, exc_info=error)

@@ -76,6 +76,28 @@ def _listeners(settings: Settings) -> Iterator[str]:
             )
 
 
+def _client_authorities(settings: Settings) -> Iterator[str]:
+    for listener in settings.listeners:
+        if listener.client_ca_file and listener.tls is ListenerTls.NONE:
+            yield (
+                f"[[listeners]] {_name(listener)} has a client_ca_file and tls = none:"
+                " client certificates are shown in TLS"
+            )
+
+
+def _proxies(settings: Settings) -> Iterator[str]:
+    for listener in settings.listeners:
+        for network in listener.proxies:
+            if (
+                not _is_inside(network)
+                and network.prefixlen < WIDEST_PUBLIC[network.version]
+            ):
+                yield (
+                    f"[[listeners]] {_name(listener)} proxies: {network} is too wide;"
+                    " whoever connects from there can claim to be any client"
+                )
+
+
 def _trusted_networks(settings: Settings) -> Iterator[str]:
     for network in settings.submission.trusted_networks:
         if (
@@ -247,6 +269,8 @@ _REFUSALS: tuple[_Check, ...] = (
     _store,
     _certificate,
     _listeners,
+    _client_authorities,
+    _proxies,
     _trusted_networks,
     _sizes,
     _sources,

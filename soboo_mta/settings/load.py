@@ -70,6 +70,10 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             }
         ),
     }
+    changed["listeners"] = tuple(
+        one.model_copy(update={"client_ca_file": placed(one.client_ca_file)})
+        for one in settings.listeners
+    )
     return settings.model_copy(update=changed)
 
 

@@ -52,6 +52,12 @@ def listener_options(settings: Settings) -> ListenerOptions:
     return ListenerOptions(
         max_connections=submission.max_connections,
         max_connections_per_address=submission.max_connections_per_address,
+        max_connections_per_credential=submission.max_connections_per_credential,
+        connections_per_minute_per_address=submission.connections_per_minute_per_address,
+        messages_per_minute_per_address=submission.messages_per_minute_per_address,
+        messages_per_minute_per_credential=submission.messages_per_minute_per_credential,
+        recipients_per_minute_per_address=submission.recipients_per_minute_per_address,
+        recipients_per_minute_per_credential=submission.recipients_per_minute_per_credential,
         max_errors=submission.max_errors,
         max_idle_commands=submission.max_idle_commands,
         max_failed_logins=submission.max_failed_logins,

@@ -83,6 +83,9 @@ class Listener(Section):
     address: AddressField
     port: Port
     tls: ListenerTls = ListenerTls.STARTTLS
+    chunking: bool = True
+    client_ca_file: Path | None = None
+    proxies: tuple[NetworkField, ...] = ()
 
 
 class Tls(Section):
@@ -103,6 +106,12 @@ class Submission(Section):
     thread_over_size: Octets = parse_octets("1MiB")
     max_connections: Count = 1_000
     max_connections_per_address: Count = 100
+    max_connections_per_credential: Count = 100
+    connections_per_minute_per_address: Count | None = None
+    messages_per_minute_per_address: Count | None = None
+    messages_per_minute_per_credential: Count | None = None
+    recipients_per_minute_per_address: Count | None = None
+    recipients_per_minute_per_credential: Count | None = None
     max_errors: Count = 10
     max_idle_commands: Count = 100
     max_failed_logins: Count = 3

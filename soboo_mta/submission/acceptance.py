@@ -1,6 +1,6 @@
 """How a message is accepted, from who is it to the `250`. The steps, in their order:
 
-1. `login` or `trusted`: which credential speaks, for which tenant.
+1. `login`, `login_by_certificate` or `trusted`: which credential speaks, for which tenant.
 2. `mail`: the credential is still good, the size is bearable.
 3. `data`: the octets are lines → one From, one mailbox → its domain is the tenant's, and
    verified → the tenant is not suspended → the same for Sender and Resent fields → quota.
@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from soboo_mta.formats.canonical import body_hash
 from soboo_mta.formats.header import HeaderBlock
@@ -34,6 +35,8 @@ from soboo_mta.submission.doors import Directory, Log, Quota, Spool
 from soboo_mta.submission.framing import check_framing
 from soboo_mta.submission.options import AcceptanceOptions
 from soboo_mta.submission.rewrite import rewrite
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,17 @@ class Acceptance:
             return None
         return Login(tenant=found.tenant, credential=found.credential_id, client=client)
 
+    async def login_by_certificate(
+        self, names: tuple[str, ...], user_name: str, client: IpAddress
+    ) -> Login | None:
+        """Return who a verified certificate with these names is; `user_name` chooses
+        among several, "" takes the first. None where nobody is bound to it."""
+        found = await self._directory.certified(names, user_name, client)
+        if found is None:
+            self.log.login_failed(client=str(client), user_name=user_name or names[0])
+            return None
+        return Login(tenant=found.tenant, credential=found.credential_id, client=client)
+
     async def mail(self, login: Login, size: int) -> None:
         """Admit one more transaction; raise Reject for a revoked credential or a size
         over the limit (RFC 1870 §6.1)."""
@@ -120,9 +134,13 @@ class Acceptance:
     async def data(self, login: Login, envelope: Envelope, octets: bytes) -> Reply:
         """Keep the message and return 250, or raise Reject and keep nothing.
 
-        `octets` are what stood between DATA and the final dot, dots unstuffed.
+        `octets` are what stood between DATA and the final dot, dots unstuffed, or what
+        came by BDAT.
         """
-        content = check_framing(octets, mend_line_ends=self.options.mend_line_ends)
+        framed = partial(
+            check_framing, octets, mend_line_ends=self.options.mend_line_ends
+        )
+        content = await self.apart(len(octets), framed)
         header = policy.read_header(content)
         author = policy.read_author(header, smtputf8=envelope.smtputf8)
         policy.check_hops(header, self.options.max_hops)
@@ -137,16 +155,19 @@ class Acceptance:
         prepare = partial(
             self._prepare, self._ids.next(), login, envelope, header, author, state
         )
-        if len(content) > self.options.thread_over_octets:
-            message = await asyncio.to_thread(prepare)
-        else:
-            message = prepare()
+        message = await self.apart(len(content), prepare)
         try:
             await self._keep(message)
         except Reject:
             self._quota.give_back(tenant, len(envelope.recipients))
             raise
         return replies.accepted(message.message_id)
+
+    async def apart(self, octets: int, work: Callable[[], T]) -> T:
+        """Do `work` on so many octets, in a thread where others would have to wait."""
+        if octets > self.options.thread_over_octets:
+            return await asyncio.to_thread(work)
+        return work()
 
     async def drain(self) -> None:
         """Wait until every commit under way has ended, well or badly."""

@@ -39,6 +39,13 @@ class Directory(Protocol):
         """Return the credential; None, after the same time, whatever was wrong."""
         ...
 
+    async def certified(
+        self, names: tuple[str, ...], user_name: str, client: IpAddress
+    ) -> Credential | None:
+        """Return the credential bound to one of the names of a verified certificate: the
+        one of that user name, or for "" of the first name that has one."""
+        ...
+
     async def still_valid(self, credential_id: CredentialId) -> bool: ...
 
     async def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
@@ -81,6 +88,10 @@ class Log(Protocol):
         ...
 
     def login_failed(self, *, client: str, user_name: str) -> None: ...
+
+    def proxy_refused(self, *, proxy: str, cause: str) -> None:
+        """A proxy did not say, as it must, who its client is."""
+        ...
 
     def internal_error(self, *, stage: str, error: BaseException) -> None:
         """An error of ours, with its trace; the client was told nothing of it."""

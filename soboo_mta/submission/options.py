@@ -43,6 +43,18 @@ class ListenerOptions:
     """Open at a time in this process, over all listeners, TLS handshakes included."""
     max_connections_per_address: int = 100
     """From one client: an IPv4 address or an IPv6 /64."""
+    max_connections_per_credential: int = 100
+    """Open at a time in this process that logged in with one credential."""
+    connections_per_minute_per_address: int | None = None
+    """New ones of a client, over all workers of this host. None: any number."""
+    messages_per_minute_per_address: int | None = None
+    """Of a client over all its connections and all workers. None: any number."""
+    messages_per_minute_per_credential: int | None = None
+    """With one credential, wherever from. None: any number."""
+    recipients_per_minute_per_address: int | None = None
+    """Of a client, over all messages. None: any number."""
+    recipients_per_minute_per_credential: int | None = None
+    """With one credential, over all messages. None: any number."""
     max_errors: int = 10
     """Commands of a connection answered with a syntax or sequence error."""
     max_idle_commands: int = 100
@@ -66,10 +78,10 @@ class ListenerOptions:
     command_timeout: timedelta = timedelta(minutes=5)
     """For one whole command line, not for each octet (RFC 5321 §4.5.3.2.7)."""
     data_block_timeout: timedelta = timedelta(minutes=3)
-    """Between two reads inside DATA (RFC 5321 §4.5.3.2.5)."""
+    """Between two reads inside a message (RFC 5321 §4.5.3.2.5)."""
     data_grace: timedelta = timedelta(minutes=1)
-    """How long DATA may be slower than the rate below."""
+    """How long a message may come slower than the rate below, at its beginning."""
     min_data_rate: int = 500
-    """Octets a second, on average over DATA, once the grace is over; at least 1."""
+    """Octets a second of a message, on average, once the grace is over; at least 1."""
     max_buffered_octets: int = 512 * MEBIBYTE
-    """Message octets held by all connections that are inside DATA or wait for 250."""
+    """Message octets held by all connections that send a message or wait for its 250."""

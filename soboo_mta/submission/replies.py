@@ -29,6 +29,14 @@ TOO_MANY_CONNECTIONS = reply(421, "4.3.2", "Too many connections: try again late
 TOO_MANY_FROM_CLIENT = reply(
     421, "4.7.0", "Too many connections from your address: reuse those you have"
 )
+CONNECTING_TOO_OFTEN = reply(
+    421,
+    "4.7.0",
+    "Too many connections a minute from your address: reuse those you have",
+)
+TOO_MANY_OF_CREDENTIAL = reply(
+    421, "4.7.0", "Too many connections with your credential: reuse those you have"
+)
 TIMED_OUT = reply(421, "4.4.2", "Waited too long for your next command")
 TOO_SLOW = reply(421, "4.4.2", "The message came too slowly")
 TOO_MANY_ERRORS = reply(
@@ -41,6 +49,9 @@ NOT_SMTP = reply(
 UNKNOWN_COMMAND = reply(500, "5.5.1", "Unknown command")
 NOT_OFFERED = reply(502, "5.5.1", "Not offered here")
 NO_CHUNKING = reply(502, "5.5.1", "BDAT is not offered: send with DATA")
+CHUNK_SYNTAX = reply(501, "5.5.4", "Write BDAT and a number of octets, then LAST")
+DATA_AFTER_BDAT = reply(503, "5.5.1", "The message came by BDAT: end it with BDAT LAST")
+RCPT_AFTER_BDAT = reply(503, "5.5.1", "The message has begun: RCPT comes too late")
 LINE_TOO_LONG = reply(500, "5.5.6", "The command line is too long")
 BARE_LINE_END = reply(500, "5.5.2", "End every command line in CR LF, and only there")
 NOT_TEXT = reply(501, "5.5.2", "The command has a NUL, or is not ASCII or UTF-8")
@@ -59,12 +70,12 @@ INTERNAL = reply(
 TLS_ACTIVE = reply(503, "5.5.1", "TLS is active already")
 NO_TLS = reply(502, "5.5.1", "TLS is not offered here")
 LOGIN_NEEDS_TLS = reply(538, "5.7.11", "Use TLS before AUTH: say STARTTLS, or port 465")
-LOGIN_FIRST = reply(530, "5.7.0", "Authenticate first: AUTH PLAIN or AUTH LOGIN")
+LOGIN_FIRST = reply(530, "5.7.0", "Authenticate first: say AUTH")
 REVOKED = reply(530, "5.7.0", "Your credential was revoked: authenticate with another")
 LOGGED_IN_ALREADY = reply(503, "5.5.1", "You are authenticated already")
 LOGIN_IN_TRANSACTION = reply(503, "5.5.1", "AUTH has no place inside a transaction")
-LOGIN_SYNTAX = reply(501, "5.5.4", "Write AUTH PLAIN or AUTH LOGIN")
-UNKNOWN_MECHANISM = reply(504, "5.5.4", "Only the mechanisms PLAIN and LOGIN are known")
+LOGIN_SYNTAX = reply(501, "5.5.4", "Write AUTH and a mechanism that EHLO named")
+UNKNOWN_MECHANISM = reply(504, "5.5.4", "Only the mechanisms that EHLO named are known")
 LOGIN_TOO_LONG = reply(500, "5.5.6", "The line of AUTH is over 12288 octets")
 LOGIN_CANCELLED = reply(501, "5.7.0", "AUTH was cancelled")
 BAD_BASE64 = reply(501, "5.5.2", "What AUTH sent is not the base64 of its mechanism")
@@ -88,6 +99,12 @@ NEEDS_SMTPUTF8 = reply(
 )
 TOO_MANY_RECIPIENTS = reply(
     452, "4.5.3", "Too many recipients: send the others in a further message"
+)
+SENDING_TOO_OFTEN = reply(
+    451, "4.7.1", "Too many messages a minute: send the others later"
+)
+RECIPIENTS_TOO_OFTEN = reply(
+    451, "4.7.1", "Too many recipients a minute: send to the others later"
 )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from soboo_mta.net.smtp_server.body import Body
+from soboo_mta.net.smtp_server.protocol.body import Body
 from soboo_mta.submission.options import AcceptanceOptions
 from tests.fakes.submission import HEADER, HOST, MESSAGE, desk, talking
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -222,7 +223,7 @@ async def test_case_009_a_secret_in_clear_is_for_loopback_alone_by_default() -> 
         await client.reply()
         assert server._service is not None
         (session,) = server._service.sessions
-        session._client = ip_address("192.0.2.9")
+        session._caller = replace(session._caller, client=ip_address("192.0.2.9"))
         assert "AUTH" not in await client.say("EHLO c.example")
         assert (await client.say(GOOD)).startswith("538 5.7.11")
         await client.close()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Any
 
 from soboo_mta.identity.state import (
     DomainSettings,
@@ -20,7 +21,8 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageIds, TenantId
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import SpooledMessage
-from soboo_mta.net.smtp_server import Listener, SubmissionServer, bind
+from soboo_mta.net.door import bind
+from soboo_mta.net.smtp_server import Limits, Listener, SharedTimes, SubmissionServer
 from soboo_mta.ports import IpAddress
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
@@ -81,9 +83,12 @@ class FakeTenant:
 
 @dataclass
 class FakeDirectory:
-    """Users by (name, secret); domains by name; what is in `broken` raises."""
+    """Users by (name, secret), certificates by a name in them with the user names of
+    their credentials; domains by name; what is in `broken` raises."""
 
     users: dict[tuple[str, str], FakeCredential] = field(default_factory=dict)
+    certificates: dict[str, FakeCredential] = field(default_factory=dict)
+    names: dict[CredentialId, str] = field(default_factory=dict)
     revoked: set[CredentialId] = field(default_factory=set)
     tenants: dict[TenantId, FakeTenant] = field(default_factory=dict)
     domains: list[DomainState] = field(default_factory=list)
@@ -97,6 +102,19 @@ class FakeDirectory:
             raise self.broken
         self.asked.append((user_name, secret))
         return self.users.get((user_name, secret))
+
+    async def certified(
+        self, names: tuple[str, ...], user_name: str, client: IpAddress
+    ) -> FakeCredential | None:
+        if self.broken:
+            raise self.broken
+        for name in names:
+            found = self.certificates.get(name)
+            if found is None or found.credential_id in self.revoked:
+                continue
+            if user_name in ("", self.names.get(found.credential_id)):
+                return found
+        return None
 
     async def still_valid(self, credential_id: CredentialId) -> bool:
         if self.broken:
@@ -168,6 +186,9 @@ class FakeLog:
     def login_failed(self, *, client: str, user_name: str) -> None:
         self.facts.append(("login_failed", user_name))
 
+    def proxy_refused(self, *, proxy: str, cause: str) -> None:
+        self.facts.append(("proxy_refused", f"{proxy}: {cause}"))
+
     def internal_error(self, *, stage: str, error: BaseException) -> None:
         self.errors.append(error)
 
@@ -226,14 +247,20 @@ async def listening(
     options: ListenerOptions | None = None,
     *,
     tls: ssl.SSLContext | None = None,
-    implicit_tls: bool = False,
+    times: SharedTimes | None = None,
+    **listener: Any,  # the fields of a Listener
 ) -> AsyncIterator[tuple[SubmissionServer, int]]:
     """A server on a free port of 127.0.0.1; stopped without grace at the end."""
     options = options or ListenerOptions(failed_login_delay=timedelta(0))
-    server = SubmissionServer(acceptance=one.acceptance, options=options, tls=tls)
+    server = SubmissionServer(
+        acceptance=one.acceptance,
+        options=options,
+        tls=tls,
+        limits=Limits(options, times),
+    )
     socket = bind("127.0.0.1", 0)
     port = socket.getsockname()[1]
-    await server.start([Listener(socket, implicit_tls)])
+    await server.start([Listener(socket, **listener)])
     try:
         yield server, port
     finally:
@@ -334,10 +361,11 @@ async def talking(
     options: ListenerOptions | None = None,
     *,
     logged_in: bool = True,
+    **listener: Any,  # the fields of a Listener
 ) -> AsyncIterator[tuple[Client, Desk]]:
     """A client in clear on loopback; past AUTH where `logged_in`, else at the banner."""
     one = one or desk()
-    async with listening(one, options) as (_, port):
+    async with listening(one, options, **listener) as (_, port):
         client = await Client.connect(port)
         try:
             if logged_in:

@@ -120,3 +120,9 @@ def _faults_of_files(settings: Settings) -> Iterator[str]:
             context.load_cert_chain(tls.certificate_file, tls.private_key_file)
         except (OSError, ssl.SSLError) as error:
             yield f"[tls] {tls.certificate_file}: {error}"
+    for file in {one.client_ca_file for one in settings.listeners} - {None}:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_verify_locations(file)
+        except (OSError, ssl.SSLError) as error:
+            yield f"[[listeners]] client_ca_file {file}: {error}"

@@ -1,9 +1,12 @@
 """The submission listener: aiosmtpd's protocol made strict, bounded and fast.
 
-`server` opens and closes it, `session` carries one connection, `login` and `commands`
-obey it, `arguments` and `body` read what clients send, `admission` counts them.
+`server` opens and closes it, `session` carries one connection, `limits` bounds them all,
+`protocol` and `arguments` read what clients send.
 """
 
-from soboo_mta.net.smtp_server.server import Listener, SubmissionServer, bind
+from soboo_mta.net.smtp_server.limits.limits import Limits
+from soboo_mta.net.smtp_server.limits.times import SharedTimes
+from soboo_mta.net.smtp_server.server import SubmissionServer
+from soboo_mta.net.smtp_server.session.listener import Listener
 
-__all__ = ["Listener", "SubmissionServer", "bind"]
+__all__ = ["Limits", "Listener", "SharedTimes", "SubmissionServer"]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from soboo_mta.__main__ import main
 from soboo_mta.tenancy.secrets import MasterKey
@@ -111,6 +112,26 @@ def test_a_certificate_that_does_not_load_is_a_fault(
     run(monkeypatch, "secret", "generate")
     assert run(monkeypatch, "check-config") == 2
     assert "[tls]" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_client_authority_that_does_not_load_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.private_key_pem.write_to_path("k.pem")
+    leaf.cert_chain_pems[0].write_to_path("c.pem")
+    authority.cert_pem.write_to_path("good.pem")
+    tls = '[tls]\ncertificate_file = "c.pem"\nprivate_key_file = "k.pem"\n'
+    run(monkeypatch, "secret", "generate")
+    for file, code in (("good.pem", 0), ("k.pem", 2), ("none.pem", 2)):
+        own = f'tls = "starttls"\nclient_ca_file = "{file}"'
+        Path("soboo.toml").write_text(CONFIG.replace('tls = "none"', own) + tls)
+        assert run(monkeypatch, "check-config") == code
+        assert (
+            f"client_ca_file {Path(file).absolute()}" in (capsys.readouterr().err)
+        ) == (code != 0)
 
 
 @pytest.mark.usefixtures("folder")

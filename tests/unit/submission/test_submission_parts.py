@@ -11,9 +11,12 @@ from soboo_mta.identity.state import RequiredRecord
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.reply import Reply
-from soboo_mta.net.smtp_server.admission import Admission, FailedLogins, client_key
-from soboo_mta.net.smtp_server.body import Body
-from soboo_mta.net.smtp_server.session import encode_reply
+from soboo_mta.net.smtp_server.limits.admission import Admission, client_key
+from soboo_mta.net.smtp_server.limits.logins import FailedLogins
+from soboo_mta.net.smtp_server.limits.rates import Rates
+from soboo_mta.net.smtp_server.limits.times import SharedTimes
+from soboo_mta.net.smtp_server.protocol.body import Body
+from soboo_mta.net.smtp_server.protocol.encode import encode_reply
 from soboo_mta.submission import replies
 from soboo_mta.submission.framing import check_framing
 from soboo_mta.submission.options import ListenerOptions
@@ -102,7 +105,10 @@ def test_one_ipv6_customer_counts_as_one_client() -> None:
 
 
 def test_every_connection_that_ends_makes_room_again() -> None:
-    admission = Admission(ListenerOptions(max_connections_per_address=1))
+    options = ListenerOptions(max_connections_per_address=1)
+    clock = FakeClock()
+    rates = Rates(options, SharedTimes(), clock.monotonic)
+    admission = Admission(options, rates)
     assert admission.enter("a") is None
     assert admission.enter("a") is replies.TOO_MANY_FROM_CLIENT
     assert admission.enter("b") is None
@@ -116,7 +122,7 @@ def test_case_010_guessing_a_name_from_elsewhere_does_not_lock_its_user_out() ->
     options = ListenerOptions(
         max_failed_logins_per_user=4, failed_login_window=timedelta(minutes=10)
     )
-    failed = FailedLogins(options, clock.monotonic)
+    failed = FailedLogins(options, SharedTimes(), clock.monotonic)
     failed.succeeded("home", "acme")
     for i in range(4):
         assert not failed.is_barred(f"bot{i}", "acme")

@@ -1,16 +1,18 @@
-"""How much one client, and all clients together, may take: connections, failed logins,
-message octets in memory. Counts of this process; every table is bounded."""
+"""How much clients hold at a time: connections and message octets in memory. Counts of
+this process."""
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import Counter
 from ipaddress import IPv6Address, IPv6Network
+from typing import TypeVar
 
+from soboo_mta.mail.ids import CredentialId
 from soboo_mta.mail.reply import Reply
+from soboo_mta.net.smtp_server.limits.rates import Rates
 from soboo_mta.ports import IpAddress
 from soboo_mta.submission import replies
 from soboo_mta.submission.options import ListenerOptions
 
-_MAX_REMEMBERED = 10_000  # clients or names whose failed logins are counted
+K = TypeVar("K")
 
 
 def client_key(client: IpAddress) -> str:
@@ -21,11 +23,16 @@ def client_key(client: IpAddress) -> str:
 
 
 class Admission:
-    """Open connections and the octets they hold."""
+    """Open connections, of whom they are, and the octets they hold.
 
-    def __init__(self, options: ListenerOptions) -> None:
+    A connection enters, and later logs in; each has its opposite.
+    """
+
+    def __init__(self, options: ListenerOptions, rates: Rates) -> None:
         self._options = options
+        self._rates = rates
         self._by_client: Counter[str] = Counter()
+        self._by_credential: Counter[CredentialId] = Counter()
         self.connections = 0
         self.buffered = 0
 
@@ -38,65 +45,41 @@ class Admission:
             return replies.TOO_MANY_CONNECTIONS
         if self._by_client[client] > self._options.max_connections_per_address:
             return replies.TOO_MANY_FROM_CLIENT
+        if not self._rates.may_connect(client):
+            return replies.CONNECTING_TOO_OFTEN
         return None
 
     def leave(self, client: str) -> None:
         """End what `enter` began, admitted or not."""
         self.connections -= 1
-        self._by_client[client] -= 1
-        if self._by_client[client] <= 0:
-            del self._by_client[client]
+        _count_down(self._by_client, client)
+
+    def log_in(self, credential: CredentialId) -> bool:
+        """Count the connection as one of `credential`; False, and nothing counted, when
+        it has as many as it may."""
+        if (
+            self._by_credential[credential]
+            >= self._options.max_connections_per_credential
+        ):
+            return False
+        self._by_credential[credential] += 1
+        return True
+
+    def log_out(self, credential: CredentialId) -> None:
+        """End what `log_in` began."""
+        _count_down(self._by_credential, credential)
 
     def hold(self, octets: int) -> bool:
         """Count `octets` (negative: given back); False when all together hold too much."""
         self.buffered += octets
         return self.buffered <= self._options.max_buffered_octets
 
+    def has_room(self, octets: int) -> bool:
+        """Whether a message of `octets` (0: unknown) could be held now."""
+        return self.buffered + max(octets, 1) <= self._options.max_buffered_octets
 
-class FailedLogins:
-    """Wrong passwords of late, by client and by user name.
 
-    A client that has logged in as a user within the window may do so again whatever was
-    counted: neither guesses from elsewhere nor a neighbour behind the same address lock
-    the user out. Each connection still ends after a few wrong passwords.
-    """
-
-    def __init__(self, options: ListenerOptions, clock: Callable[[], float]) -> None:
-        self._options = options
-        self._clock = clock
-        self._window = options.failed_login_window.total_seconds()
-        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._good: OrderedDict[str, float] = OrderedDict()
-
-    def is_barred(self, client: str, user_name: str) -> bool:
-        """Whether this login is to be refused without a look at its secret."""
-        known_at = self._good.get(f"{client} {user_name}")
-        if known_at is not None and self._clock() - known_at < self._window:
-            return False
-        if self._count(client) >= self._options.max_failed_logins_per_address:
-            return True
-        wrong = self._count(f"user {user_name}")
-        return wrong >= self._options.max_failed_logins_per_user
-
-    def failed(self, client: str, user_name: str) -> None:
-        """Count a wrong password."""
-        for key in (client, f"user {user_name}"):
-            since = self._failures.get(key, (self._clock(), 0))[0]
-            if not self._count(key):
-                since = self._clock()
-            self._failures[key] = (since, self._count(key) + 1)
-            self._failures.move_to_end(key)
-        while len(self._failures) > _MAX_REMEMBERED:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, client: str, user_name: str) -> None:
-        """Remember that this client knows this user's secret."""
-        key = f"{client} {user_name}"
-        self._good[key] = self._clock()
-        self._good.move_to_end(key)
-        while len(self._good) > _MAX_REMEMBERED:
-            self._good.popitem(last=False)
-
-    def _count(self, key: str) -> int:
-        since, count = self._failures.get(key, (0.0, 0))
-        return count if self._clock() - since < self._window else 0
+def _count_down(counts: Counter[K], key: K) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]

@@ -55,8 +55,8 @@ class Body:
 
     def content(self) -> bytes:
         """The message with its dots unstuffed; raises Reject when it was over the
-        limit. Call it once, when `feed` has seen the end."""
-        octets = self._octets
+        limit. Call it once, when `feed` has seen the end: the body then holds nothing."""
+        octets, self._octets = self._octets, bytearray()
         if self._is_over:
             raise Reject(replies.too_large(self._limit))
         if b"\r\n." in octets:

@@ -17,22 +17,27 @@ from aiosmtpd.smtp import SMTP
 
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.reply import Reply
-from soboo_mta.net.smtp_server.admission import Admission, FailedLogins, client_key
-from soboo_mta.ports import IpAddress
+from soboo_mta.net.door import Caller
+from soboo_mta.net.smtp_server.limits.admission import Admission, client_key
+from soboo_mta.net.smtp_server.limits.logins import FailedLogins
+from soboo_mta.net.smtp_server.limits.rates import Rates
+from soboo_mta.net.smtp_server.protocol.encode import encode_reply
+from soboo_mta.net.smtp_server.session.listener import Listener
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.submission.options import ListenerOptions
 
 READ_OCTETS = 1 << 16
 _LINGER_SECONDS = 5.0  # for a client that does not read our last reply
-_REPLY_LINE = 400  # characters of text; RFC 5321 §4.5.3.1.5 allows 512 octets in all
 _COMMAND_LIMIT = 512 + 10  # RFC 5321 §4.5.3.1.4, RFC 6531 §3.4
 _COMMAND_LIMITS = {
     b"AUTH": 12_288,  # RFC 4954 §4
     b"MAIL": 512 + 26 + 17 + 10 + 500,  # RFC 1870 §3, 6152 §2, 6531 §3.4, 4954 §5
 }
-_OTHER_PROTOCOLS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS"))
-_TLS_RECORD = 0x16  # a ClientHello where STARTTLS was not said
+_OTHER_PROTOCOLS = frozenset(
+    (b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"PROXY")
+)
+_NEVER_FIRST = b"\x16\r"  # of a ClientHello, of a binary PROXY header
 _SYNTAX_CODES = frozenset((500, 501, 502, 503, 504, 555))
 _IDLE_COMMANDS = frozenset(
     (b"NOOP", b"RSET", b"VRFY", b"EXPN", b"HELP", b"EHLO", b"HELO")
@@ -47,6 +52,7 @@ class Service:
     options: ListenerOptions
     tls: ssl.SSLContext | None
     admission: Admission
+    rates: Rates
     failed_logins: FailedLogins
     sessions: set["Session"] = field(default_factory=set)
     is_stopping: bool = False
@@ -57,9 +63,7 @@ class Session(SMTP):
 
     line_length_limit = READ_OCTETS  # of the stream reader: ours are checked apart
 
-    def __init__(
-        self, service: Service, *, client: IpAddress, implicit_tls: bool
-    ) -> None:
+    def __init__(self, service: Service, listener: Listener, caller: Caller) -> None:
         self.command_size_limits = {}  # aiosmtpd's belongs to the class: shadow it
         super().__init__(
             None,
@@ -68,11 +72,15 @@ class Session(SMTP):
         )
         self._service = service
         self._options = service.options
-        self._client = client
-        self._client_key = client_key(client)
+        self._listener = listener
+        self._caller = caller
+        self._client_key = client_key(caller.client)
         self._refusal: Reply | None = None
         self._is_counted = False
-        self._is_tls = implicit_tls  # then the listener made the handshake already
+        self.tls = listener.own_tls or service.tls
+        self._is_tls = (
+            listener.implicit_tls
+        )  # then the listener made the handshake already
         self._is_first_octet = True
         self._is_ending = False
         self._is_in_content = False
@@ -157,6 +165,11 @@ class Session(SMTP):
         """aiosmtpd calls it for a new connection; its envelope is not used here."""
         self.forget_transaction()
 
+    def command_deadline(self) -> float:
+        """By when (the loop's clock) the next command must be there, whole."""
+        deadline = self.loop.time() + self._options.command_timeout.total_seconds()
+        return deadline if self.may_send else min(deadline, self._login_deadline)
+
     # ---- the connection
 
     def task(self) -> asyncio.Task[None]:
@@ -172,7 +185,7 @@ class Session(SMTP):
         return self._refusal is None
 
     def leave(self) -> None:
-        """End what `enter` began; more than once does no harm."""
+        """Give back what was counted; more than once does no harm."""
         if self._is_counted:
             self._is_counted = False
             self._service.admission.leave(self._client_key)
@@ -196,10 +209,27 @@ class Session(SMTP):
     def data_received(self, data: bytes) -> None:
         if self._is_first_octet:
             self._is_first_octet = False
-            if data[0] == _TLS_RECORD and not self._is_tls:
+            if data[0] in _NEVER_FIRST:
                 self._close_with(replies.NOT_SMTP)
                 return
         super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """The client sends no more; it may still read what becomes of its message."""
+        if self._is_committing:
+            still_reads = asyncio.StreamReaderProtocol.eof_received(self)
+            return still_reads and not self._is_tls
+        return super().eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone. What is being kept for it is kept to the end, and counted
+        until then; all else ends (aiosmtpd cancels it)."""
+        if self._is_committing:
+            self._cancel_timer()
+            asyncio.StreamReaderProtocol.connection_lost(self, error)
+            self.transport = None
+        else:
+            super().connection_lost(error)
 
     def finish(self) -> None:
         """The server stops: end now between two commands, else after the transaction."""
@@ -213,8 +243,7 @@ class Session(SMTP):
     async def start_tls(self) -> bool:
         """Hand the connection to TLS; what came in clear before it is thrown away
         (RFC 3207 §4.2). False when the handshake failed: the connection is gone."""
-        service = self._service
-        assert service.tls is not None
+        assert self.tls is not None
         self._is_tls = True
         self._reader._buffer.clear()  # type: ignore[attr-defined] # no public way
         self.wait_at_most(self._options.handshake_timeout)
@@ -222,7 +251,7 @@ class Session(SMTP):
             secured = await self.loop.start_tls(
                 cast(asyncio.Transport, self.transport),
                 self,
-                service.tls,
+                self.tls,
                 server_side=True,
                 ssl_handshake_timeout=self._options.handshake_timeout.total_seconds(),
             )
@@ -250,6 +279,7 @@ class Session(SMTP):
         except Exception as error:  # noqa: BLE001 - a task's root: logged with its trace
             self._service.acceptance.log.internal_error(stage="session", error=error)
         finally:
+            self.forget_transaction()
             self.leave()
             self._service.sessions.discard(self)
             self._close_transport(raw)
@@ -262,10 +292,7 @@ class Session(SMTP):
             if self._service.is_stopping and not self.is_in_transaction:
                 self.hang_up(replies.STOPPING)
                 return
-            deadline = self.loop.time() + options.command_timeout.total_seconds()
-            if not self.may_send:
-                deadline = min(deadline, self._login_deadline)
-            self.wait_until(deadline, replies.TIMED_OUT)
+            self.wait_until(self.command_deadline(), replies.TIMED_OUT)
             self._is_reading_command = True
             try:
                 line = await self.read_line()
@@ -333,9 +360,12 @@ class Session(SMTP):
         self._deadline = self.loop.time() + self._options.login_timeout.total_seconds()
         self._set_timer(self._deadline)
 
-    def _set_timer(self, at: float) -> None:
+    def _cancel_timer(self) -> None:
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
+
+    def _set_timer(self, at: float) -> None:
+        self._cancel_timer()
         self._fires_at = at
         self._timeout_handle = self.loop.call_at(at, self._timeout_cb)
 
@@ -359,8 +389,7 @@ class Session(SMTP):
 
     def _close_transport(self, raw: asyncio.BaseTransport | None) -> None:
         transport = cast(asyncio.Transport | None, self.transport or raw)
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()
+        self._cancel_timer()
         if transport is None:
             return
         if not transport.is_closing():
@@ -369,28 +398,3 @@ class Session(SMTP):
             self._timeout_handle = self.loop.call_later(
                 _LINGER_SECONDS, transport.abort
             )
-
-
-def encode_reply(reply: Reply) -> bytes:
-    """The octets of a reply: ASCII, long texts on several lines (RFC 5321 §4.2.1)."""
-    text = reply.text
-    if len(text) <= _REPLY_LINE and text.isascii() and text.isprintable():
-        return f"{reply}\r\n".encode()
-    safe = Reply.received(reply.code, text).text.encode("ascii", "backslashreplace")
-    return _lines(reply, safe.decode())
-
-
-def _lines(reply: Reply, text: str) -> bytes:
-    lines = []
-    while len(text) > _REPLY_LINE:
-        cut = text.rfind(" ", 1, _REPLY_LINE)
-        cut = cut if cut > 0 else _REPLY_LINE
-        lines.append(text[:cut])
-        text = text[cut:].lstrip()
-    lines.append(text)
-    status = f"{reply.status} " if reply.status else ""
-    last = len(lines) - 1
-    return b"".join(
-        f"{reply.code}{'-' if i < last else ' '}{status}{line}\r\n".encode()
-        for i, line in enumerate(lines)
-    )

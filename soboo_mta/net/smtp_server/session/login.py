@@ -1,56 +1,80 @@
 """STARTTLS and AUTH: who speaks on a connection, with the brakes on guessing.
 
 A secret crosses TLS or the loopback, nothing else; it is never logged nor quoted. An
-unknown name and a wrong secret are one answer, after one delay. RFC 3207, 4616, 4954.
+unknown name and a wrong secret are one answer, after one delay. A certificate that TLS
+verified logs in as well, where the listener asks for one. RFC 3207, 4422, 4616, 4954.
 """
 
 import asyncio
-import binascii
-from base64 import b64decode, b64encode
+from base64 import b64encode
 
 from soboo_mta.mail.errors import Reject
-from soboo_mta.net.smtp_server.session import Service, Session
-from soboo_mta.ports import IpAddress
+from soboo_mta.net.door import Caller
+from soboo_mta.net.smtp_server.protocol.sasl import (
+    decoded,
+    name_or_secret,
+    plain_parts,
+)
+from soboo_mta.net.smtp_server.session.certificate import certificate_names
+from soboo_mta.net.smtp_server.session.connection import Service, Session
+from soboo_mta.net.smtp_server.session.listener import Listener
 from soboo_mta.store.unit import StoreError
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Login
-
-_MAX_NAME_OCTETS = 255  # RFC 4616 §2 allows as much
 
 
 class LoginSession(Session):
     """A connection that knows, once it is told, who sends."""
 
-    def __init__(
-        self, service: Service, *, client: IpAddress, implicit_tls: bool
-    ) -> None:
+    def __init__(self, service: Service, listener: Listener, caller: Caller) -> None:
         self._login: Login | None = None
         self._failed_logins = 0
         self._has_greeted = False
         self._is_extended = False
-        super().__init__(service, client=client, implicit_tls=implicit_tls)
+        super().__init__(service, listener, caller)
 
     @property
     def may_send(self) -> bool:
         return self._login is not None
 
     @property
-    def may_log_in(self) -> bool:
-        """Whether a secret may cross this connection: TLS, or loopback where set."""
-        return self._is_tls or (
-            self._options.clear_login_on_loopback and self._client.is_loopback
-        )
+    def mechanisms(self) -> str:
+        """What AUTH takes on this connection now: a secret may cross TLS, or loopback
+        where set; a certificate must have been shown. "" for nothing."""
+        if not (
+            self._is_tls
+            or (self._options.clear_login_on_loopback and self._caller.is_local)
+        ):
+            return ""
+        return "PLAIN LOGIN EXTERNAL" if self._certificate_names() else "PLAIN LOGIN"
+
+    def leave(self) -> None:
+        self._become(None)
+        super().leave()
 
     async def _serve(self) -> None:
-        self._login = self._service.acceptance.trusted(self._client)
+        self._become(self._service.acceptance.trusted(self._caller.client))
         await super()._serve()
+
+    def _become(self, login: Login | None) -> bool:
+        """Send as `login` from now on; False, and nobody, when its credential has as many
+        connections as it may."""
+        admission, before = self._service.admission, self._login
+        if before is not None and before.credential is not None:
+            admission.log_out(before.credential)
+        self._login = None
+        credential = None if login is None else login.credential
+        if credential is not None and not admission.log_in(credential):
+            return False
+        self._login = login
+        return True
 
     async def smtp_STARTTLS(self, arg: str) -> None:
         if arg:
             self.blame(replies.NO_ARGUMENT)
         elif self._is_tls:
             self.blame(replies.TLS_ACTIVE)
-        elif self._service.tls is None:
+        elif self.tls is None:
             self.blame(replies.NO_TLS)
         else:
             self.answer(replies.START_TLS)
@@ -63,12 +87,14 @@ class LoginSession(Session):
         """What was said in clear counts no more (RFC 3207 §4.2)."""
         self.forget_transaction()
         self._has_greeted = False
-        self._login = self._service.acceptance.trusted(self._client)
+        self._become(self._service.acceptance.trusted(self._caller.client))
+
+    # ---- AUTH
 
     async def smtp_AUTH(self, arg: str | None) -> None:
         if not (self._has_greeted and self._is_extended):
             self.blame(replies.SAY_EHLO)
-        elif not self.may_log_in:
+        elif not self.mechanisms:
             self.blame(replies.LOGIN_NEEDS_TLS)
         elif self._login is not None and self._login.credential is not None:
             self.blame(replies.LOGGED_IN_ALREADY)
@@ -81,26 +107,30 @@ class LoginSession(Session):
         mechanism, initial = words[0].upper(), words[1] if len(words) > 1 else None
         if not mechanism or len(words) > 2:
             raise Reject(replies.LOGIN_SYNTAX)
-        if mechanism == "PLAIN":
-            answer = await self._ask(b"") if initial is None else _decoded(initial)
-            user_name, secret = _plain_parts(answer)
-        elif mechanism == "LOGIN":
-            name = (
-                await self._ask(b"Username:") if initial is None else _decoded(initial)
-            )
-            user_name = _text(name)
-            secret = _text(await self._ask(b"Password:"))
-        else:
+        if mechanism not in self.mechanisms.split():
             raise Reject(replies.UNKNOWN_MECHANISM)
-        await self._judge(user_name, secret)
+        match mechanism:
+            case "PLAIN":
+                answer = await self._answer(b"", initial)
+                await self._judge(*plain_parts(answer))
+            case "LOGIN":
+                name = name_or_secret(await self._answer(b"Username:", initial))
+                secret = name_or_secret(await self._answer(b"Password:", None))
+                await self._judge(name, secret)
+            case _:
+                name = name_or_secret(await self._answer(b"", initial))
+                await self._judge_certificate(name)
 
-    async def _ask(self, challenge: bytes) -> bytes:
+    async def _answer(self, challenge: bytes, initial: str | None) -> bytes:
+        """What the client said at once, or says when it is asked."""
+        if initial is not None:
+            return decoded(initial)
         self._out.append(b"334 " + b64encode(challenge) + b"\r\n")
         await self.flush()
         line = await self.read_line()
         if line == b"*":
             raise Reject(replies.LOGIN_CANCELLED)
-        return _decoded(line.decode("latin-1"))
+        return decoded(line.decode("latin-1"))
 
     async def _judge(self, user_name: str, secret: str) -> None:
         failed_logins, client = self._service.failed_logins, self._client_key
@@ -109,49 +139,49 @@ class LoginSession(Session):
             return
         try:
             login = await self._service.acceptance.login(
-                user_name, secret, self._client
+                user_name, secret, self._caller.client
             )
         except StoreError as error:
-            self._service.acceptance.log.internal_error(stage="AUTH", error=error)
-            raise Reject(replies.LOGIN_UNAVAILABLE) from error
+            raise self._unavailable(error) from error
         if login is not None:
             failed_logins.succeeded(client, user_name)
-            self._login = login
-            self.answer(replies.LOGGED_IN)
+            self._welcome(login)
             return
         failed_logins.failed(client, user_name)
+        await self._refuse()
+
+    async def _judge_certificate(self, user_name: str) -> None:
+        """SASL EXTERNAL (RFC 4422 appendix A): `user_name` chooses where the certificate
+        is bound to several credentials; it may be empty. Nothing is guessed here."""
+        try:
+            login = await self._service.acceptance.login_by_certificate(
+                self._certificate_names(), user_name, self._caller.client
+            )
+        except StoreError as error:
+            raise self._unavailable(error) from error
+        if login is not None:
+            self._welcome(login)
+        else:
+            await self._refuse()
+
+    def _welcome(self, login: Login) -> None:
+        if self._become(login):
+            self.answer(replies.LOGGED_IN)
+        else:
+            self.hang_up(replies.TOO_MANY_OF_CREDENTIAL)
+
+    async def _refuse(self) -> None:
         self._failed_logins += 1
         await asyncio.sleep(self._options.failed_login_delay.total_seconds())
         self.answer(replies.BAD_LOGIN)
         if self._failed_logins >= self._options.max_failed_logins:
             self.hang_up(replies.TOO_MANY_LOGINS)
 
+    def _unavailable(self, error: StoreError) -> Reject:
+        self._service.acceptance.log.internal_error(stage="AUTH", error=error)
+        return Reject(replies.LOGIN_UNAVAILABLE)
 
-def _decoded(text: str) -> bytes:
-    """Base64, or `=` for nothing (RFC 4954 §4)."""
-    if text == "=":
-        return b""
-    try:
-        return b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise Reject(replies.BAD_BASE64) from error
-
-
-def _plain_parts(answer: bytes) -> tuple[str, str]:
-    """authzid NUL authcid NUL passwd (RFC 4616 §2); acting for another is not known."""
-    parts = answer.split(b"\0")
-    if len(parts) != 3:
-        raise Reject(replies.BAD_BASE64)
-    acting_for, user_name, secret = map(_text, parts)
-    if acting_for not in ("", user_name):
-        raise Reject(replies.BAD_LOGIN)
-    return user_name, secret
-
-
-def _text(octets: bytes) -> str:
-    if b"\0" in octets or len(octets) > _MAX_NAME_OCTETS:
-        raise Reject(replies.BAD_BASE64)
-    try:
-        return octets.decode()
-    except UnicodeDecodeError as error:
-        raise Reject(replies.BAD_BASE64) from error
+    def _certificate_names(self) -> tuple[str, ...]:
+        if self._listener.own_tls is None or self.transport is None:
+            return ()
+        return certificate_names(self.transport.get_extra_info("ssl_object"))

@@ -1,0 +1,1 @@
+"""One connection: `connection` carries it, `login`, `content` and `commands` obey it."""

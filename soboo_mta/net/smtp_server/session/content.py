@@ -1,0 +1,232 @@
+"""The message itself: DATA and BDAT, at a bearable pace and within the memory there is.
+
+Whatever goes wrong, the octets of the message are read to their end and thrown away, so
+that the connection stays in step; where that end is not known it is closed. RFC 5321
+§4.1.1.4, RFC 3030 §2.
+"""
+
+from dataclasses import dataclass, field
+
+from soboo_mta.mail.address import Mailbox
+from soboo_mta.mail.errors import Reject
+from soboo_mta.mail.reply import Reply, reply
+from soboo_mta.net.door import Caller
+from soboo_mta.net.smtp_server.arguments import MailArgument
+from soboo_mta.net.smtp_server.limits.pace import Pace
+from soboo_mta.net.smtp_server.protocol.body import Body
+from soboo_mta.net.smtp_server.protocol.chunks import Chunks, parse_chunk
+from soboo_mta.net.smtp_server.session.connection import READ_OCTETS, Service
+from soboo_mta.net.smtp_server.session.listener import Listener
+from soboo_mta.net.smtp_server.session.login import LoginSession
+from soboo_mta.submission import replies
+from soboo_mta.submission.acceptance import Envelope, Login
+
+_MAX_DRAINED = 16  # times the size limit: then a client that goes on is cut off
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction:
+    """What MAIL began: who sends what to whom, and the chunks that came so far."""
+
+    login: Login
+    mail: MailArgument
+    recipients: dict[Mailbox, None] = field(default_factory=dict)
+    refused_recipients: int = 0
+    chunks: Chunks | None = None
+    pace: Pace | None = None
+
+
+class ContentSession(LoginSession):
+    """A connection that takes messages."""
+
+    def __init__(self, service: Service, listener: Listener, caller: Caller) -> None:
+        self._transaction: Transaction | None = None
+        self._held = 0
+        super().__init__(service, listener, caller)
+        self._acceptance = service.acceptance
+
+    @property
+    def is_in_transaction(self) -> bool:
+        return self._transaction is not None
+
+    def forget_transaction(self) -> None:
+        self._transaction = None
+        self._hold(0)
+
+    def command_deadline(self) -> float:
+        """Between two chunks the pace of their message goes on counting."""
+        deadline, transaction = super().command_deadline(), self._transaction
+        if transaction is None or transaction.pace is None:
+            return deadline
+        return min(deadline, transaction.pace.deadline(self.loop.time()))
+
+    def _hold(self, octets: int) -> bool:
+        """Let this connection's message keep `octets` in memory; False when all
+        connections together keep too much."""
+        if octets == self._held:
+            return True
+        change, self._held = octets - self._held, octets
+        return self._service.admission.hold(change)
+
+    # ---- DATA
+
+    async def smtp_DATA(self, arg: str) -> None:
+        transaction = self._transaction
+        if arg:
+            self.blame(replies.NO_ARGUMENT)
+        elif transaction is None:
+            self.blame(replies.NO_MAIL)
+        elif transaction.chunks is not None:
+            self.blame(replies.DATA_AFTER_BDAT)
+        elif not transaction.recipients:
+            self.blame(replies.NO_RECIPIENT)
+        elif not self._service.admission.has_room(transaction.mail.size):
+            self.answer(replies.BUSY)
+        else:
+            self.answer(replies.START_DATA)
+            await self.flush()
+            await self._take_data(transaction)
+
+    async def _take_data(self, transaction: Transaction) -> None:
+        body = Body(self._acceptance.options.max_message_octets)
+        self._is_in_content = True
+        is_whole = await self._read_body(body)
+        self._is_in_content = False
+        if not is_whole:
+            self._refuse_message(transaction, replies.BUSY)
+            return
+        await self._take_message(transaction, body)
+
+    async def _read_body(self, body: Body) -> bool:
+        """Read to the final dot; False when there was no memory to keep it all."""
+        pace = Pace(self._options, self.loop.time())
+        is_whole = self._hold(body.held)
+        rest = None
+        while rest is None:
+            rest = body.feed(await self._read_some(READ_OCTETS, pace))
+            self._check_drained(body.received)
+            if not self._hold(body.held):
+                is_whole = False
+                body.give_up()
+                self._hold(body.held)
+        if rest:
+            self._reader._buffer[:0] = rest  # type: ignore[attr-defined] # no public way
+        return is_whole
+
+    # ---- BDAT
+
+    async def smtp_BDAT(self, arg: str) -> None:
+        if not self._listener.chunking:  # what follows must not be read as commands
+            self.hang_up(replies.NO_CHUNKING)
+            return
+        try:
+            size, is_last = parse_chunk(arg)
+        except Reject as refusal:
+            self.hang_up(refusal.reply)
+            return
+        transaction = self._transaction
+        chunks = await self._read_chunk(transaction, size)
+        if transaction is None:
+            self.blame(replies.NO_MAIL)
+        elif transaction.chunks is None:
+            self.blame(replies.NO_RECIPIENT)
+        elif is_last:
+            await self._take_message(transaction, chunks)
+        elif chunks.refusal is not None:
+            self.answer(chunks.refusal.reply)
+        else:
+            self.answer(reply(250, "2.0.0", f"{size} octets received"))
+
+    def _chunks_of(self, transaction: Transaction | None) -> Chunks:
+        """The message that a chunk belongs to; one that keeps nothing where there is
+        none, as its octets come all the same (RFC 3030 §2)."""
+        limit = self._acceptance.options.max_message_octets
+        if transaction is None or not transaction.recipients:
+            chunks = Chunks(limit)
+            chunks.give_up(Reject(replies.NO_MAIL))
+            return chunks
+        if transaction.chunks is None:
+            transaction.chunks = Chunks(limit)
+            transaction.pace = Pace(self._options, self.loop.time())
+        return transaction.chunks
+
+    async def _read_chunk(self, transaction: Transaction | None, size: int) -> Chunks:
+        chunks = self._chunks_of(transaction)
+        pace = transaction.pace if transaction else None
+        pace = pace or Pace(self._options, self.loop.time())
+        chunks.expect(size)
+        self._check_drained(chunks.received + size)
+        self._is_in_content = True
+        while size:
+            octets = await self._read_some(min(size, READ_OCTETS), pace)
+            size -= len(octets)
+            chunks.feed(octets)
+            if not self._hold(chunks.held):
+                chunks.give_up(Reject(replies.BUSY))
+                self._hold(0)
+        self._is_in_content = False
+        return chunks
+
+    # ---- both
+
+    async def _read_some(self, most: int, pace: Pace) -> bytes:
+        """Return some octets of the message, at most `most`. The client has the time
+        that its pace leaves: an octet now and then does not keep the connection."""
+        self.wait_until(pace.deadline(self.loop.time()), replies.TOO_SLOW)
+        octets = await self._reader.read(most)
+        if not octets:
+            raise ConnectionResetError
+        pace.count(len(octets), self.loop.time())
+        return octets
+
+    def _check_drained(self, received: int) -> None:
+        """A refused message is read to its end, but not for ever."""
+        if received > _MAX_DRAINED * self._acceptance.options.max_message_octets:
+            self._close_with(
+                replies.too_large(self._acceptance.options.max_message_octets)
+            )
+            raise ConnectionResetError
+
+    async def _take_message(
+        self, transaction: Transaction, received: Body | Chunks
+    ) -> None:
+        """Judge and keep what was received; the transaction ends with the answer."""
+        self._transaction = None
+        self._is_committing = True
+        try:
+            content = await self._acceptance.apart(received.held, received.content)
+            answer = await self._acceptance.data(
+                transaction.login, self._envelope(transaction), content
+            )
+            self._idle_commands = self._errors = 0
+            self.answer(answer)
+        except Reject as refusal:
+            self._refuse_message(transaction, refusal.reply)
+        finally:
+            self._is_committing = False
+            self._hold(0)
+        await self.flush()
+
+    def _refuse_message(self, transaction: Transaction, answer: Reply) -> None:
+        self.forget_transaction()
+        login = transaction.login
+        self._acceptance.log.refused(
+            answer, client=str(login.client), tenant=login.tenant
+        )
+        self.answer(answer)
+
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        return Envelope(
+            reverse_path=transaction.mail.reverse_path,
+            recipients=tuple(transaction.recipients),
+            smtputf8=transaction.mail.smtputf8,
+            protocol=self._protocol_name(transaction),
+        )
+
+    def _protocol_name(self, transaction: Transaction) -> str:
+        """The word of RFC 3848 and RFC 6531 §4.3."""
+        if not self._is_extended:
+            return "SMTP"
+        base = "UTF8SMTP" if transaction.mail.smtputf8 else "ESMTP"
+        has_login = "A" if transaction.login.credential is not None else ""
+        return f"{base}{'S' if self._is_tls else ''}{has_login}"
