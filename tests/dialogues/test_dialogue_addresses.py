@@ -1,4 +1,4 @@
-"""MAIL and RCPT: what is no address never gets further (cases 14-17, 19, 20, 23, 26, 27)."""
+"""MAIL and RCPT: what is no address never gets further (cases 14-17, 19-23, 26, 27)."""
 
 import pytest
 
@@ -131,6 +131,41 @@ async def test_case_021_smtputf8_that_nothing_needs_is_not_asked_of_the_next_hop
     (kept,) = one.spool.kept
     assert not kept.smtputf8
     assert kept.eight_bit
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "bücher.example",
+        "BÜCHER.Example",
+        "xn--bcher-kva.example",
+        "XN--BCHER-KVA.EXAMPLE",
+        "bücher\u3002example",
+    ],
+)
+async def test_case_022_every_spelling_of_a_domain_is_one_domain(domain: str) -> None:
+    """Of an envelope; a From field is taken in its plain forms alone (case 51)."""
+    async with talking() as (client, one):
+        await client.say(f"MAIL FROM:<a@{domain}> SMTPUTF8")
+        assert (await client.say(f"RCPT TO:<r@{domain}>")).startswith("250")
+        assert (await client.say("RCPT TO:<r@xn--bcher-kva.example>"))[:3] == "250"
+        await client.say("DATA")
+        client.write(MESSAGE + b".\r\n")
+        assert (await client.reply()).startswith("250")
+    (kept,) = one.spool.kept
+    assert str(kept.reverse_path) == "a@xn--bcher-kva.example"
+    assert [str(to) for to in kept.recipients] == ["r@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    "domain", ["xn--a.example", "xn--\u00fc.example", "-ü.example"]
+)
+async def test_case_022_what_is_no_punycode_is_refused(domain: str) -> None:
+    async with talking() as (client, _):
+        said = await client.say(f"MAIL FROM:<a@{domain}> SMTPUTF8")
+        assert said.startswith("501 5.1.7")
+        await client.say("MAIL FROM:<a@acme.example> SMTPUTF8")
+        assert (await client.say(f"RCPT TO:<r@{domain}>")).startswith("501 5.1.3")
 
 
 async def test_case_023_over_long_parts_are_refused_and_the_session_goes_on() -> None:

@@ -6,14 +6,22 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 import trustme
 
 from soboo_mta.store.unit import StoreUnavailable
-from soboo_mta.submission.options import ListenerOptions
-from tests.fakes.submission import MESSAGE, Client, desk, emptied, listening, talking
+from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
+from tests.fakes.submission import (
+    HOST,
+    MESSAGE,
+    Client,
+    desk,
+    emptied,
+    listening,
+    talking,
+)
 
 STRICT = ListenerOptions(clear_login_on_loopback=False, failed_login_delay=timedelta(0))
 GOOD = "AUTH PLAIN AGFjbWUAczNjcmV0"
@@ -189,6 +197,19 @@ async def test_case_012_malformed_auth_is_refused_and_good_auth_works_after_it()
         assert (await client.say("YWNtZQ==")).startswith("334 UGFzc3dvcmQ6")
         assert (await client.say("czNjcmV0")).startswith("235 2.7.0")
         assert (await client.say(GOOD)).startswith("503")
+    assert one.directory.asked == [("acme", "s3cret")]
+
+
+async def test_case_012_auth_has_no_place_inside_a_transaction() -> None:
+    networks = (ip_network("127.0.0.0/8"),)
+    one = desk(AcceptanceOptions(host_name=HOST, trusted_networks=networks))
+    async with talking(one, logged_in=False) as (client, _):
+        await client.reply()
+        await client.say("EHLO c.example")
+        assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("250")
+        assert (await client.say(GOOD)).startswith("503 5.5.1")
+        await client.say("RSET")
+        assert (await client.say(GOOD)).startswith("235")
     assert one.directory.asked == [("acme", "s3cret")]
 
 

@@ -54,6 +54,16 @@ async def test_case_030_a_pipelined_transaction_and_quit_are_answered_in_order()
     assert len(one.spool.kept) == 1
 
 
+async def test_case_030_commands_before_the_banner_are_answered_after_it() -> None:
+    async with listening(desk()) as (_, port):
+        client = await Client.connect(port)
+        client.write(b"EHLO c.example\r\nNOOP\r\nQUIT\r\n")
+        codes = [(await client.reply())[:3] for _ in range(4)]
+        assert codes == ["220", "250", "250", "221"]
+        assert await client.closed()
+        await client.close()
+
+
 async def test_case_031_commands_that_end_in_a_bare_lf_are_refused() -> None:
     async with talking() as (client, _):
         client.write(b"NOOP\n")
