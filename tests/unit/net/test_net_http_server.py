@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from soboo_mta.net.http_server import HttpServer
-from soboo_mta.net.smtp_server.server import bind
+from soboo_mta.net.door import bind
 
 
 def application(release: asyncio.Event) -> FastAPI:
