@@ -24,7 +24,7 @@ _GROUPS = {
     "credential": "accounts.credential:app",
     "domain": "accounts.domain:app",
     "key": "accounts.key:app",
-    "queue": "running.queue:app",
+    "queue": "queue.commands:app",
     "lab": "trial.lab:app",
 }
 

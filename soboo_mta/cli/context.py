@@ -4,6 +4,8 @@ Commands raise; `__main__` prints the sentence and chooses the exit code.
 """
 
 import json
+import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -90,6 +92,14 @@ def make_data_directory(settings: Settings) -> None:
         raise SettingsError(
             f"[server] data_directory: cannot make {path}: {error.strerror}"
         ) from error
+
+
+def actor() -> str:
+    """Who gives this command, for the events: the user of the operating system."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a user without a name
+        return f"cli:{os.getuid()}"
 
 
 def say(text: object) -> None:

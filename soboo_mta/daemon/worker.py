@@ -37,6 +37,7 @@ from soboo_mta.settings.options import (
 )
 from soboo_mta.spool.capacity import Capacity
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.orders import standing_orders
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -46,6 +47,7 @@ from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
+from soboo_mta.transfer.orders import Orders
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import SiteFinder
 
@@ -80,6 +82,7 @@ class Worker:
             clock=self._clock,
             options=directory_options(settings),
         )
+        self._orders = Orders()
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
         self._engine = self._build_engine()
         self._server = self._build_server()
@@ -90,7 +93,7 @@ class Worker:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
             await self._take_number()
-            await self._directory.refresh()
+            await self._refresh()
             async with asyncio.TaskGroup() as group:
                 beats = [
                     group.create_task(self._renew_for_ever()),
@@ -143,9 +146,13 @@ class Worker:
         while True:
             await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
             try:
-                await self._directory.refresh()
+                await self._refresh()
             except StoreError as error:
                 self._log.store_trouble(str(error))
+
+    async def _refresh(self) -> None:
+        await self._directory.refresh()
+        self._orders.replace(await self._writer.read(standing_orders))
 
     def _the_operator(self) -> tuple[Operator, Facts | None]:
         keys = self._directory.operator_keys  # those of its generation
@@ -183,6 +190,7 @@ class Worker:
                 options=options.departure,
             ),
             finder=SiteFinder(resolver=resolver, clock=clock, options=options.resolve),
+            orders=self._orders,
             connector=SmtpConnector(options=client_options(settings)),
             sources=self._operator.sources,
             clock=clock,

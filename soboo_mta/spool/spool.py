@@ -46,6 +46,7 @@ from soboo_mta.spool.moves.settle import (
     settling,
 )
 from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
+from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
 from soboo_mta.store.writer import Writer
@@ -157,18 +158,27 @@ class Spool:
         return claimed if self._holder == holder else ()  # as in accept
 
     def settlement(
-        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        *,
+        at: int,
+        due_at: int | None,
+        site: str = "",
     ) -> list[Statement]:
         """Return the unit that settles `claimed` after `outcome` at `at` (unix ms).
 
         Commit it with the attempt's statement; Fenced means that the claim was lost and
         nothing happened. `due_at` is the next attempt of a Deferred. A Held that a gate
         keeps is due once the gate is open; another Held waits for its release.
-        Failed with Reason.LIFETIME is EXPIRED.
+        Failed with Reason.LIFETIME is EXPIRED. `site` deferred it: the queue is told apart
+        by it.
         """
         if due_at is None:
             due_at = held_until(outcome, at) if isinstance(outcome, Held) else at
-        return settling(claimed, outcome, holder=self._holder, at=at, due_at=due_at)
+        return settling(
+            claimed, outcome, holder=self._holder, at=at, due_at=due_at, site=site
+        )
 
     def given_back(
         self, claimed: Claimed, *, reason: Reason, due_at: int
@@ -280,6 +290,8 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
         if not ended:
             break
         total += ended
+    while stray := await writer.transact(lambda at: release_stray(at, now)):
+        total += stray.total()
     while gone := await writer.transact(
         lambda connection: sweep_once(
             connection, settled_before=settled_before, staged_before=staged_before

@@ -60,6 +60,7 @@ class Departed:
     plan: Plan | None
     tls: str = ""
     duration_ms: int = 0
+    site: str = ""  # where it was tried, or would have been
 
 
 class Departures:

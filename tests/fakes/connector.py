@@ -307,7 +307,13 @@ class FakeSpool:
         return tuple(taken)
 
     def settlement(
-        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        *,
+        at: int,
+        due_at: int | None,
+        site: str = "",
     ) -> list[Statement]:
         return [_told(self.settled, (claimed, outcome, due_at))]
 

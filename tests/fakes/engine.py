@@ -10,6 +10,7 @@ from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
+from soboo_mta.transfer.orders import Orders
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
@@ -61,6 +62,7 @@ class World:
         self.dns.add("a.there.example", "A", "9.9.9.1")
         self.dns.add("b.there.example", "A", "9.9.9.2")
         self.dns.add("slow.example", "A", "9.9.9.3")
+        self.orders = Orders()
         operator = (OPERATOR, None)
         self.departures = Departures(
             planner=Planner(
@@ -81,6 +83,7 @@ class World:
             finder=SiteFinder(
                 resolver=self.dns, clock=self.clock, options=ResolveOptions()
             ),
+            orders=self.orders,
             connector=self.connector,
             sources=(SOURCE,),
             clock=self.clock,

@@ -6,16 +6,17 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
     warn,
 )
-from soboo_mta.cli.running.queue import moment
+from soboo_mta.cli.queue.words import moment
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
@@ -172,7 +173,7 @@ def note_credential(
         recorded(
             kind,
             at=now,
-            actor=ACTOR,
+            actor=actor(),
             tenant=credential.tenant,
             detail={"user_name": credential.user_name},
         ),

@@ -18,12 +18,13 @@ from soboo_mta.cli.accounts.domain_tables import (
     records_table,
     verified_text,
 )
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -384,5 +385,5 @@ def _say_result(view: DomainView, result: CheckResult, *, verified: bool) -> Non
 def domain_event(kind: EventKind, settings: DomainSettings, now: int) -> Statement:
     """Return the statement that notes what a command did to a domain."""
     return recorded(
-        kind, at=now, actor=ACTOR, tenant=settings.tenant, domain=settings.name
+        kind, at=now, actor=actor(), tenant=settings.tenant, domain=settings.name
     )

@@ -12,12 +12,13 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -340,7 +341,7 @@ def _note(
         recorded(
             kind,
             at=now,
-            actor=ACTOR,
+            actor=actor(),
             tenant=settings.tenant if settings else None,
             domain=settings.name if settings else None,
             detail={"key": key.key_id, "selector": key.selector},

@@ -11,6 +11,7 @@ from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -32,7 +33,6 @@ from soboo_mta.tenancy.accounts import (
     the_tenant,
 )
 
-ACTOR = "cli"
 app = typer.Typer(no_args_is_help=True, help="Who sends through this relay.")
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Its id.")]
 Name = Annotated[str | None, typer.Option(help="What people call it.")]
@@ -78,7 +78,7 @@ def add(
     def write(connection: Connection) -> None:
         add_tenant(connection, new, now=now)
         kind = EventKind.TENANT_ADDED
-        perform(connection, recorded(kind, at=now, actor=ACTOR, tenant=tenant_id))
+        perform(connection, recorded(kind, at=now, actor=actor(), tenant=tenant_id))
 
     write_now(store.engine, write)
     say(f"added tenant {tenant_id}")
@@ -159,7 +159,7 @@ def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:
     else:
         gate = opening("tenant", subject)
         kind = EventKind.TENANT_RESUMED
-    event = recorded(kind, at=now, actor=ACTOR, tenant=tenant.tenant_id)
+    event = recorded(kind, at=now, actor=actor(), tenant=tenant.tenant_id)
     perform(connection, gate, event)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from soboo_mta.cli.context import DEFAULT_CONFIG, ConfigPath, open_store, say, say_json
-from soboo_mta.cli.running.queue import Json, MessageArgument, moment
+from soboo_mta.cli.queue.options import Json, MessageArgument
+from soboo_mta.cli.queue.words import moment
 from soboo_mta.events.trace import Trace, TracedAttempt, trace
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId

@@ -185,7 +185,10 @@ _OVERDUE = (
         ),
     )
     .where(
-        WAITING, recipient.c.due_at < NEVER, message.c.expires_at <= bindparam("now")
+        gate.c.reason != Reason.OPERATOR_HOLD.value,
+        WAITING,
+        recipient.c.due_at < NEVER,
+        message.c.expires_at <= bindparam("now"),
     )
     .limit(_EXPIRED_AT_ONCE)
 )

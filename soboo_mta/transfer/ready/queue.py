@@ -237,7 +237,9 @@ class ReadyQueue:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
         try:
             await self._retire(line)  # broken, worn out, or left by the peer
-            return not self._street.desk.owns(job) or await self._carry(line, job)
+            if not self._street.desk.owns(job, self.site):
+                return True
+            return await self._carry(line, job)
         except Exception:  # noqa: BLE001 - a task root: nothing above could put the job back
             _log.exception("departure of %s broke", job.claimed.message.message_id)
             departed = Departed(outcome=INTERNAL, plan=None)
@@ -270,7 +272,9 @@ class ReadyQueue:
         outcome = departed.outcome
         if isinstance(outcome, Delivered):
             self._has_delivered = True
-        elif isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
+            self._street.desk.settle(job, departed, line.host)
+            return
+        if isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
             if line.used == 1 and line.hop is not None:  # not a kept one grown stale
                 self._rest(line.hop)
             elsewhere = line.used > 1 or self._has_another_host()
@@ -278,6 +282,7 @@ class ReadyQueue:
             if elsewhere and may_try:
                 self.add(replace(job, host_tries=job.host_tries + 1))
                 return
+        departed = replace(departed, site=self.site.name)
         self._street.desk.settle(job, departed, line.host)
 
     async def _retire(self, line: Line) -> None:
@@ -361,7 +366,7 @@ class ReadyQueue:
             self._ceiling_until = now + self._options.host_rest.total_seconds()
             self.add(job)
             return
-        departed = Departed(outcome=outcome, plan=None)
+        departed = Departed(outcome=outcome, plan=None, site=self.site.name)
         street.desk.site_failed(self.site, self.source, outcome)
         for waiting in (job, *self._jobs.clear()):
             street.desk.settle(waiting, departed, "")

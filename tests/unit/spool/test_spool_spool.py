@@ -14,8 +14,10 @@ from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.spool.content import PIECE_OCTETS
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.moves.claim import Leaving
+from soboo_mta.spool.operator.moves import cancel, hold, release
+from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
-from soboo_mta.spool.view import cancel, hold, list_waiting, release, show, why
+from soboo_mta.spool.view import list_waiting, show, why
 from soboo_mta.store.schema import event, message, piece, recipient
 from soboo_mta.store.unit import Fenced
 from soboo_mta.store.writer import Writer
@@ -369,12 +371,13 @@ async def test_case_140_operator_holds_releases_and_cancels(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
     one = MessageId(1)
+    this = Selection(message_id=one)
     await spool.accept(spooled(1), claim=False)
-    assert await writer.transact(lambda c: hold(c, one, "looking into it")) == 1
+    assert await writer.transact(lambda c: hold(c, this, "asked to")) == {one: 1}
     assert await spool.claim_due(1) == ()
     now = clock.unix_ms()
-    assert await writer.transact(lambda c: release(c, one, now)) == 1
-    assert await writer.transact(lambda c: cancel(c, one, now)) == 1
+    assert await writer.transact(lambda c: release(c, this, now)) == {one: 1}
+    assert await writer.transact(lambda c: cancel(c, this, now)) == {one: 1}
     assert await spool.claim_due(1) == ()
     found = await writer.read(lambda c: show(c, one))
     assert found is not None
@@ -387,7 +390,8 @@ async def test_case_140_cancel_leaves_what_is_being_tried(
     spool: Spool, writer: Writer
 ) -> None:
     await spool.accept(spooled(1), claim=True)
-    assert await writer.transact(lambda c: cancel(c, MessageId(1), 0)) == 0
+    this = Selection(message_id=MessageId(1))
+    assert await writer.transact(lambda c: cancel(c, this, 0)) == {}
 
 
 async def test_settled_messages_are_kept_for_the_set_time_and_then_gone(
