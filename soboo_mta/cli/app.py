@@ -25,6 +25,7 @@ _GROUPS = {
     "domain": "accounts.domain:app",
     "key": "accounts.key:app",
     "queue": "queue.commands:app",
+    "store": "running.store:app",
     "lab": "trial.lab:app",
 }
 

@@ -170,6 +170,7 @@ class Worker:
             lease=self._lease,
             clock=clock,
             options=spool_options(settings),
+            alarm=lambda one: self._log.corrupt(one.message_id, one.cause),
         )
         chance = random.SystemRandom()
         resolver = DnsResolver(options=resolver_options(settings), clock=clock)

@@ -113,6 +113,10 @@ class EventLog:
         """The store did not do what was asked; clients are told to try again."""
         self._sink.warning("store_trouble", cause=cause)
 
+    def corrupt(self, message_id: MessageId, cause: str) -> None:
+        """A message cannot be read back as it was accepted; it is set aside, held."""
+        self._sink.error("corrupt", message=str(message_id), cause=cause)
+
     def login_failed(self, *, client: str, user_name: str) -> None:
         """A wrong password or an unknown name: which of them is not said."""
         self._sink.warning("login_failed", client=client, user_name=user_name)

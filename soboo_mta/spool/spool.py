@@ -4,7 +4,7 @@ A recipient is tried by whoever holds its claim, and a claim is (worker, epoch) 
 Settlements name it, so that one made after the lease was lost does nothing: Fenced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -74,7 +74,10 @@ class Spool:
         lease: WorkerLease,
         clock: Clock,
         options: SpoolOptions | None = None,
+        alarm: Callable[[Corrupt], None] = lambda _corrupt: None,
     ) -> None:
+        """`alarm` is told of each message that cannot be read back."""
+        self._alarm = alarm
         self._writer = writer
         self._lease = lease
         self._clock = clock
@@ -274,6 +277,7 @@ class Spool:
     async def _set_aside(self, corrupt: Corrupt, holder: tuple[int, int]) -> None:
         now = self._clock.unix_ms()
         await self._writer.commit(set_aside(corrupt, holder=holder, at=now))
+        self._alarm(corrupt)
 
 
 async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:

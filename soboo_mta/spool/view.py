@@ -145,7 +145,7 @@ def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
         reason, explanation = Reason.CORRUPT, fault
     waits = shut is None and state not in SETTLED_STATES and row.due_at != NEVER
     return QueueEntry(
-        message_id=MessageId(row.message_id),
+        message_id=_id(row.message_id),
         position=row.position,
         tenant=TenantId(row.tenant_id),
         author=row.author or "",
@@ -157,7 +157,7 @@ def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
         due_at=row.due_at if waits and not fault else None,
         attempts=row.attempts,
         size=row.size or 0,
-        accepted_at=row.accepted_at or MessageId(row.message_id).accepted_ms,
+        accepted_at=row.accepted_at or _id(row.message_id).accepted_ms,
         expires_at=row.expires_at or 0,
     )
 
@@ -181,6 +181,10 @@ def _places(row: Row[Any]) -> Iterator[tuple[str, str]]:
     if row.gate is not None:
         scope, _, subject = row.gate.partition(" ")
         yield scope, subject
+
+
+def _id(found: object) -> MessageId:
+    return MessageId(found) if isinstance(found, int) else MessageId(0)
 
 
 def _state(text: str) -> tuple[RecipientState, str]:

@@ -112,7 +112,7 @@ def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Sta
         "number": number,
         "under": epoch,
         "state": move(RecipientState.ACTIVE, RecipientState.HELD).value,
-        "reason": Reason.INTERNAL.value,
+        "reason": Reason.CORRUPT.value,
         "due_at": NEVER,
         "last_reply": corrupt.cause,
     }

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, select
 
 from soboo_mta.mail.address import NULL_REVERSE_PATH, parse_mailbox
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
@@ -18,7 +18,7 @@ from soboo_mta.spool.operator.moves import cancel, hold, release
 from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
 from soboo_mta.spool.view import list_waiting, show, why
-from soboo_mta.store.schema import event, message, piece, recipient
+from soboo_mta.store.schema import message, piece, recipient
 from soboo_mta.store.unit import Fenced
 from soboo_mta.store.writer import Writer
 from tests.fakes.clock import FakeClock
@@ -316,31 +316,6 @@ async def test_case_130_pieces_of_a_broken_submission_are_swept_once_old(
     assert await spool.sweep() == 0
     clock.advance(3_601)
     assert await spool.sweep() == 1
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"content": b"From: b@example.com\r\n\r\nhello\r\n"},
-        {"content": b"From"},
-        {"content": None},
-        {"author": "not an address"},
-        {"recipients": 2},
-    ],
-)
-async def test_case_130_corrupt_message_is_set_aside_and_others_go_on(
-    spool: Spool, writer: Writer, engine: Engine, damage: dict[str, object]
-) -> None:
-    await spool.accept(spooled(1), claim=False)
-    await spool.accept(spooled(2), claim=False)
-    hurt = update(message).where(message.c.id == 1).values(damage)
-    await writer.transact(lambda connection: connection.execute(hurt).rowcount)
-    claimed = await spool.claim_due(10)
-    assert [one.message.message_id for one in claimed] == [2]
-    (entry,) = await writer.read(lambda c: why(c, MessageId(1)))
-    assert (entry.state, entry.reason, entry.due_at) == ("held", Reason.INTERNAL, None)
-    with engine.connect() as connection:
-        assert connection.scalar(select(event.c.kind)) == "message-corrupt"
 
 
 async def test_claim_stops_at_the_octets_it_may_read(
