@@ -30,7 +30,7 @@ def writer_options(settings: Settings) -> WriterOptions:
 
 
 def spool_options(settings: Settings) -> SpoolOptions:
-    return SpoolOptions(keep=settings.retention.keep)
+    return SpoolOptions(keep=settings.retention.keep, min_free=settings.store.min_free)
 
 
 def acceptance_options(settings: Settings) -> AcceptanceOptions:

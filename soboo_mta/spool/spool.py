@@ -48,7 +48,8 @@ from soboo_mta.spool.moves.settle import (
 from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
 from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
-from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
+from soboo_mta.store.space import FreeSpace
+from soboo_mta.store.unit import Fenced, Statement, StoreFull, StoreUnavailable
 from soboo_mta.store.writer import Writer
 
 
@@ -62,6 +63,8 @@ class SpoolOptions:
     """Pieces without a message are of a broken submission after so long."""
     claim_octets: int = 16 * 1024 * 1024
     """Content that one claim may read into memory (a larger message goes alone)."""
+    min_free: int = 0
+    """Octets that must be free on the store's disk, or no mail is accepted."""
 
 
 class Spool:
@@ -82,10 +85,18 @@ class Spool:
         self._lease = lease
         self._clock = clock
         self._options = options or SpoolOptions()
+        self._space = FreeSpace(
+            writer.engine, least=self._options.min_free, monotonic=clock.monotonic
+        )
         self._last_tenant = ""
         self._turn = 0
 
     # ---- in
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is space to keep mail; false before the disk is full."""
+        return not self._space.is_low
 
     async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
         """Return once `message` is committed and synced: 250 may be answered.
@@ -93,8 +104,11 @@ class Spool:
         With `claim` its recipients are this worker's to try at once, where the lease is
         held: the answer says so. Else they are due for any worker. Cancelling the caller
         does not undo a commit under way: shield it together with what follows. Where it
-        fails and may be there all the same, the lease is given up with the claim.
+        fails and may be there all the same, the lease is given up with the claim. Raises
+        StoreFull without `has_room`.
         """
+        if not self.has_room:
+            raise StoreFull("less space is free than [store] min_free")
         claim = claim and self._lease.may_start_attempt
         pieces = 0
         if message.size > PIECE_OCTETS:

@@ -202,6 +202,12 @@ def _rest() -> Iterator[Felt]:
             "store.cached_entries", 6, lambda s: options.directory_options(s).entries, 6
         ),
         Felt(
+            "store.min_free",
+            "3MiB",
+            lambda s: options.spool_options(s).min_free,
+            3 << 20,
+        ),
+        Felt(
             "operator.domain", "x.example", lambda s: s.identity().domain, "x.example"
         ),
         Felt(
