@@ -273,6 +273,16 @@ class Retention(Section):
     keep: Wait = parse_duration("30d")
 
 
+class Trace(Section):
+    """[trace]: what is kept of what was said to next hops."""
+
+    dialogue_size: Annotated[int, BeforeValidator(parse_octets), Field(ge=0)] = (
+        parse_octets("4KiB")
+    )
+    tenants: tuple[str, ...] = ()
+    destinations: tuple[DomainField, ...] = ()
+
+
 class LogLevel(StrEnum):
     """The least important record that is written."""
 

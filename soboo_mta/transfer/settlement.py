@@ -130,6 +130,7 @@ class Settlements:
             tls=departed.tls,
             duration_ms=departed.duration_ms,
             plan_id=plan_id,
+            dialogue=departed.dialogue,
         )
         message = claimed.message
         unit.append(attempted(message.message_id, claimed.position, outcome, facts))

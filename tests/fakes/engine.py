@@ -72,6 +72,7 @@ class World:
             signer=a_signer(),
             lease=self.lease,
             clock=self.clock,
+            options=self.options.departure,
         )
         self.engine = TransferEngine(
             spool=self.spool,

@@ -60,6 +60,11 @@ async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_trace
         await place.until("the delivery is told", is_told, 10)
         traced = await place.command("trace", first)
         assert "451 4.3.2 Closed for the night" in traced
+        assert "    C: MAIL FROM:<b-" in traced
+        assert "    S: 451 4.3.2 Closed for the night" in traced
+        delivery = traced.partition(": delivered (reply)")[2]
+        assert "C: MAIL FROM" not in delivery  # of what was delivered nothing is kept
+        assert "plan full: reverse-path at bounce.acme.example, signed d=" in traced
         assert re.search(r"bounce\.acme\.example", traced)
         assert place.lab.received == 1  # the cancelled one never left
         events = [json.loads(line)["event"] for line in _lines(place)]

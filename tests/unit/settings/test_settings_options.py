@@ -288,6 +288,24 @@ def _rest() -> Iterator[Felt]:
             lambda s: options.spool_options(s).keep,
             timedelta(days=90),
         ),
+        Felt(
+            "trace.dialogue_size",
+            "1KiB",
+            lambda s: options.client_options(s).dialogue_octets,
+            1024,
+        ),
+        Felt(
+            "trace.tenants",
+            ["acme"],
+            lambda s: options.departure_options(s).traced_tenants,
+            {"acme"},
+        ),
+        Felt(
+            "trace.destinations",
+            ["X.example"],
+            lambda s: options.departure_options(s).traced_destinations,
+            {"x.example"},
+        ),
         Felt("log.level", "debug", lambda s: s.log.level, LogLevel.DEBUG),
     )
 
