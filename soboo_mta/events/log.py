@@ -79,10 +79,6 @@ class EventLog:
                     "held", **facts, reason=reason.value, explanation=explanation
                 )
 
-    def released(self, message_id: MessageId, *, actor: str) -> None:
-        """A held message was made due again."""
-        self._sink.info("released", message=str(message_id), actor=actor)
-
     def gate_closed(self, scope: str, subject: str, explanation: str) -> None:
         """A domain's or tenant's mail waits from now on."""
         self._sink.warning(

@@ -2,7 +2,6 @@
 a start sets aside. A row that makes no sense is a value, `Corrupt`, never a crash.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt, load
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.moves.settle import NEVER
-from soboo_mta.spool.moves.sweep import CORRUPT_EVENT
+from soboo_mta.spool.moves.sweep import corrupt_event
 from soboo_mta.spool.operator.selection import UNSETTLED
 from soboo_mta.store.schema import event, message, piece, recipient
 
@@ -64,7 +63,7 @@ def set_aside_strays(connection: Connection, now: int) -> list[Corrupt]:
                 epoch=None,
             )
         )
-        connection.execute(insert(event).values(**told(corrupt, now)))
+        connection.execute(insert(event).values(**corrupt_event(corrupt, now)))
         found.append(corrupt)
     return found
 
@@ -73,19 +72,6 @@ def strays_exist(connection: Connection) -> bool:
     """Whether `set_aside_strays` has anything to do: it would hold the writers' lock while
     it looks."""
     return connection.execute(_strays(connection).limit(1)).first() is not None
-
-
-def told(corrupt: Corrupt, at: int) -> dict[str, object]:
-    """Return the event row that tells of a corrupt message."""
-    return {
-        "at": at,
-        "kind": CORRUPT_EVENT,
-        "tenant_id": None,
-        "domain": None,
-        "message_id": int(corrupt.message_id),
-        "actor": "spool",
-        "detail": json.dumps({"cause": corrupt.cause}),
-    }
 
 
 def _strays(connection: Connection) -> "Select[tuple[int, int, str, int]]":
