@@ -188,10 +188,10 @@ class SiteFinder:
         for (preference, hop), task in zip(wanted, tasks, strict=True):
             found.merge(task.result())
             for address in task.result().plain:
-                if not given and self._is_forbidden(address, hop.port):
-                    found.forbidden = True
-                    continue
                 target = HopAddress(host=str(hop.host), address=address, port=hop.port)
+                if not given and self._is_forbidden(address, hop.port):
+                    found.forbidden = found.forbidden or str(target)
+                    continue
                 found.hops.append((preference, target))
         del found.hops[MAX_ADDRESSES:]
         return found
