@@ -104,12 +104,18 @@ class Worker:
                 group.create_task(self._engine.run())
                 await self._engine.started.wait()
                 await self._server.start(self._listeners)
+                self._log.serving(self._lease.number, self._addresses())
                 await told_to_stop(self._supervisor)
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
             await self._release()
+        self._log.stopped(self._lease.number)
         return 0
+
+    def _addresses(self) -> list[str]:
+        listeners = self._settings.listeners
+        return [f"{one.address} port {one.port} ({one.tls})" for one in listeners]
 
     async def _release(self) -> None:
         try:

@@ -27,6 +27,14 @@ class EventLog:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink: Sink = sink or structlog.get_logger("soboo_mta")
 
+    def serving(self, worker: int, listeners: list[str]) -> None:
+        """A worker takes mail from now on."""
+        self._sink.info("serving", worker=worker, listeners=listeners)
+
+    def stopped(self, worker: int) -> None:
+        """A worker has settled what it could and ended in order."""
+        self._sink.info("stopped", worker=worker)
+
     def accepted(self, message: SpooledMessage) -> None:
         """250 was answered: the message is ours."""
         self._sink.info(

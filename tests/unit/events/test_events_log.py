@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[3]
 SAID = reply(450, "4.2.0", "later")
 WHY = {"reason": Reason.REPLY, "scope": Scope.MESSAGE}
 CALLS: dict[str, Callable[[EventLog], None]] = {
+    "serving": lambda log: log.serving(1, ["127.0.0.1 port 25 (none)"]),
+    "stopped": lambda log: log.stopped(1),
     "accepted": lambda log: log.accepted(a_message()),
     "refused": lambda log: log.refused(SAID, client="c", tenant=TenantId("acme")),
     "delivered": lambda log: _settled(log, Delivered(reply=SAID)),
