@@ -139,8 +139,8 @@ def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
     state, fault = _state(row.state)
     shut = _gate_of(row, closed) if state in WAITING_STATES else None
     reason, explanation = _reason(row.reason), row.last_reply
-    if shut is not None:
-        reason, explanation = shut.reason, shut.explanation
+    if shut is not None:  # it waits for that, whatever it waited for before
+        state, reason, explanation = RecipientState.HELD, shut.reason, shut.explanation
     if fault:
         reason, explanation = Reason.CORRUPT, fault
     waits = shut is None and state not in SETTLED_STATES and row.due_at != NEVER

@@ -33,7 +33,11 @@ from soboo_mta.tenancy.accounts import (
     the_credential,
 )
 
-app = typer.Typer(no_args_is_help=True, help="User names and secrets to log in with.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="User names and secrets to log in with.",
+    add_completion=False,
+)
 UserName = Annotated[str, typer.Argument(metavar="USER_NAME")]
 
 
@@ -79,6 +83,9 @@ def add(
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: Annotated[str | None, typer.Option(help="Of this tenant.")] = None,
+    replaced: Annotated[
+        bool, typer.Option("--replaced", help="Those that `renew` replaced too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List credentials; secrets are not kept and can't be shown."""
@@ -87,6 +94,7 @@ def list_all(
         open_store(config).engine,
         lambda connection: list_credentials(connection, tenant=owner),
     )
+    found = tuple(one for one in found if replaced or "~" not in one.user_name)
     if as_json:
         say_json([credential_values(one) for one in found])
         return

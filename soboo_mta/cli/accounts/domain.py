@@ -62,13 +62,18 @@ from soboo_mta.tenancy.domains import (
     change_domain,
     checks_of,
     list_domains,
+    owner_state,
     release_domain,
     store_check,
     the_domain,
 )
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 
-app = typer.Typer(no_args_is_help=True, help="Sending domains and their DNS records.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Sending domains and their DNS records.",
+    add_completion=False,
+)
 DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", help="Whose, where several have it.")
@@ -121,6 +126,12 @@ def add(
     )
     refuse_unfit(store, [new])
     settings = _add(store, new)
+    owner = read_now(store.engine, lambda at: owner_state(at, new.name))
+    if owner is not None and owner.settings.tenant != new.tenant:
+        warn(
+            f"{new.name} is verified for tenant {owner.settings.tenant}: until that one"
+            f" gives it up (`domain release`), {tenant} cannot send from it"
+        )
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
     say("and we publish what `soboo-mta domain records --operator` shows; then:")

@@ -7,7 +7,7 @@ from soboo_mta.cli.queue.moves import cancel, hold, release, retry
 from soboo_mta.cli.queue.reroute import reroute
 
 app = typer.Typer(
-    no_args_is_help=True, help="What waits, why, and what to do about it."
+    no_args_is_help=True, add_completion=False, help="What waits, why, and what to do."
 )
 app.command()(top)
 app.command("list")(list_queue)

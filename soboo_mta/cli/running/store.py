@@ -21,7 +21,9 @@ from soboo_mta.store import copies, migrate
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.writer import read_now
 
-app = typer.Typer(no_args_is_help=True, help="Where mail is kept.")
+app = typer.Typer(
+    no_args_is_help=True, help="Where mail is kept.", add_completion=False
+)
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 
