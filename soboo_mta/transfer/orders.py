@@ -5,10 +5,13 @@ store on, what comes later does from its first step.
 """
 
 import logging
+from collections.abc import Sequence
+from typing import assert_never
 
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.outcome import Held, Reason
 from soboo_mta.mail.spooled import Claimed
+from soboo_mta.spool.operator.moves import gate_name
 from soboo_mta.spool.operator.orders import (
     HoldScope,
     Reroute,
@@ -25,7 +28,7 @@ class Orders:
 
     def __init__(self) -> None:
         self._known = StandingOrders()
-        self._holds: dict[tuple[str, str], StandingHold] = {}
+        self._holds: dict[HoldScope, dict[str, StandingHold]] = {}
         self._reroutes: tuple[tuple[Reroute, RouteTo], ...] = ()
 
     def replace(self, standing: StandingOrders) -> None:
@@ -33,7 +36,9 @@ class Orders:
         if standing == self._known:
             return
         self._known = standing
-        self._holds = {(one.scope.value, one.subject): one for one in standing.holds}
+        self._holds = {}
+        for one in standing.holds:
+            self._holds.setdefault(one.scope, {})[one.subject] = one
         ways = ((order, _way(order)) for order in standing.reroutes)
         self._reroutes = tuple((order, way) for order, way in ways if way is not None)
 
@@ -44,22 +49,15 @@ class Orders:
 
     def hold(self, claimed: Claimed, *, source: str, site: str = "") -> Held | None:
         """Return why a recipient must not be tried now. `site` "" is not known yet."""
-        message = claimed.message
-        places = [
-            (HoldScope.TENANT, message.tenant),
-            (HoldScope.DOMAIN, str(message.domain_id)),
-            (HoldScope.DESTINATION, claimed.recipient.domain),
-            (HoldScope.SOURCE, source),
-        ]
-        places += [(HoldScope.SITE, host) for host in site.split("|")]
-        for scope, subject in places:
-            found = self._holds.get((scope.value, subject))
-            if found is not None:
-                return Held(
-                    reason=Reason.OPERATOR_HOLD,
-                    explanation=found.explanation,
-                    gate=f"{scope.value} {subject}",  # as spool.moves.gate_name
-                )
+        for scope, held in self._holds.items():
+            for subject in _subjects(scope, claimed, source, site):
+                found = held.get(subject)
+                if found is not None:
+                    return Held(
+                        reason=Reason.OPERATOR_HOLD,
+                        explanation=found.explanation,
+                        gate=gate_name(scope.value, subject),
+                    )
         return None
 
     def route(self, claimed: Claimed) -> RouteTo | None:
@@ -68,6 +66,25 @@ class Orders:
             if _concerns(order, claimed):
                 return way
         return None
+
+
+def _subjects(
+    scope: HoldScope, claimed: Claimed, source: str, site: str
+) -> Sequence[str]:
+    """What a recipient is, where a gate of `scope` asks."""
+    match scope:
+        case HoldScope.TENANT:
+            return (claimed.message.tenant,)
+        case HoldScope.DOMAIN:
+            return (str(claimed.message.domain_id),)
+        case HoldScope.DESTINATION:
+            return (claimed.recipient.domain,)
+        case HoldScope.SOURCE:
+            return (source,)
+        case HoldScope.SITE:
+            return site.split("|")
+        case _:
+            assert_never(scope)
 
 
 def _concerns(order: Reroute, claimed: Claimed) -> bool:
