@@ -57,7 +57,7 @@ def reroute(
     """Send mail to other next hops: what waits now, or with --standing what comes later
     too. It is due at once, and signed as ever. `--undo NUMBER` takes it back."""
     if undo is not None:
-        _undo(config, undo, because)
+        _undo(config, undo, because, as_json=as_json)
         return
     asked = Asked(message=message, tenant=tenant, domain=domain, to=to)
     if not via:
@@ -122,7 +122,7 @@ def _add(work: Work, order: Reroute) -> int:
     return write_now(work.store.engine, write)
 
 
-def _undo(config: Path, number: int, because: str) -> None:
+def _undo(config: Path, number: int, because: str, *, as_json: bool) -> None:
     store = open_store(config)
 
     def write(connection: Connection) -> bool:
@@ -142,4 +142,7 @@ def _undo(config: Path, number: int, because: str) -> None:
             f"there is no reroute {number}: `soboo-mta queue list` shows those that stand"
         )
         raise typer.Exit(FAULT)
-    say(f"reroute {number} is taken back: its mail goes by the routes again")
+    if as_json:
+        say_json({"undone": number})
+    else:
+        say(f"reroute {number} is taken back: its mail goes by the routes again")
