@@ -47,9 +47,9 @@ from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
-from soboo_mta.transfer.orders import Orders
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 
 _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 

@@ -48,7 +48,7 @@ from soboo_mta.spool.moves.settle import (
 from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
 from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
-from soboo_mta.store.space import FreeSpace
+from soboo_mta.store.embedded.space import FreeSpace
 from soboo_mta.store.unit import Fenced, Statement, StoreFull, StoreUnavailable
 from soboo_mta.store.writer import Writer
 

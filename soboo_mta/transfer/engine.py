@@ -22,7 +22,6 @@ from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
-from soboo_mta.transfer.orders import Orders
 from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
@@ -35,6 +34,7 @@ from soboo_mta.transfer.routing.finder import (
     Site,
     SiteFinder,
 )
+from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.schedule import RetrySchedule
 from soboo_mta.transfer.settlement import (
     Ledger,

@@ -10,10 +10,10 @@ from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
-from soboo_mta.transfer.orders import Orders
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     OPERATOR,

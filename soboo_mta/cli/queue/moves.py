@@ -106,9 +106,7 @@ def retry(
 ) -> None:
     """Make deferred mail due now (what is held stays held)."""
     work = Work.on(config, _asked(message, tenant, domain, to, site, source), because)
-    due = work.in_pieces(
-        EventKind.MESSAGE_RETRIED, lambda at: moves.retry(at, work.wanted, work.now)
-    )
+    due = work.retry()
     hint = "only what is queued or deferred, and not due already, can be"
     work.tell("made due now", due, as_json, hint=hint)
 
@@ -164,6 +162,17 @@ class Work:
         while moved := write_now(self.store.engine, work):
             total += moved
         return total
+
+    def retry(self) -> int:
+        """Make deferred mail due now, each recipient once; return how many."""
+        place = moves.BEGINNING
+
+        def piece(connection: Connection) -> Moved:
+            nonlocal place
+            moved, place = moves.retry(connection, self.wanted, self.now, after=place)
+            return moved
+
+        return self.in_pieces(EventKind.MESSAGE_RETRIED, piece)
 
     def close(self, gates: Sequence[tuple[HoldScope, str]]) -> list[str]:
         """Close the gates that are open; return their names."""
@@ -269,7 +278,7 @@ class Work:
 def why_nothing(asked: Asked, states: Mapping[str, int]) -> str:
     """Say in which states the mail is that a command left alone."""
     if not states:
-        return f"no mail is known that is {asked}"
+        return f"no mail waits that is {asked}"
     known = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"{asked}: {known}"
 

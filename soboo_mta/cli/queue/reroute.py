@@ -71,9 +71,7 @@ def reroute(
         warn(f"nothing to reroute: {why_nothing(asked, waiting)}")
         raise typer.Exit(FAULT)
     numbers = [_add(work, order) for order in _orders(work, hops, standing=standing)]
-    due = work.in_pieces(
-        EventKind.MESSAGE_RETRIED, lambda at: moves.retry(at, work.wanted, work.now)
-    )
+    due = work.retry()
     if as_json:
         say_json({"reroutes": numbers, "next_hops": hops, "recipients": due})
         return

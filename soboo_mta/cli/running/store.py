@@ -17,7 +17,8 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.settings import load
 from soboo_mta.spool.operator.inspect import findings
-from soboo_mta.store import copies, migrate
+from soboo_mta.store import migrate
+from soboo_mta.store.embedded import copies
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.writer import read_now
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as insert_or
@@ -26,7 +27,7 @@ from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import WAITING_STATES, RecipientState, move
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.spool.operator.orders import HoldScope, StandingHold
-from soboo_mta.spool.operator.selection import Selection
+from soboo_mta.spool.operator.selection import UNSETTLED, Selection
 from soboo_mta.store.schema import WAITING, gate, recipient
 
 PIECE = 300
@@ -35,6 +36,9 @@ under the 1,000 rows of a write transaction."""
 
 Moved = Counter[MessageId]
 """How many recipients moved, by message."""
+Place = tuple[int, int]
+"""A recipient, by its message's id and its position."""
+BEGINNING: Place = (-1, -1)
 
 
 def hold(
@@ -75,22 +79,31 @@ def release_stray(connection: Connection, now: int) -> Moved:
 
 
 def retry(
-    connection: Connection, wanted: Selection, now: int, limit: int = PIECE
-) -> Moved:
-    """Make deferred recipients due now; they keep their reason and their attempts."""
-    rows = connection.execute(
-        _chosen(
-            (*wanted.terms(), recipient.c.due_at > now),
-            (RecipientState.QUEUED, RecipientState.DEFERRED),
-            limit,
-        )
-    ).all()
-    if rows:
-        connection.execute(
-            _DUE,
-            [{"this": row.message_id, "at": row.position, "now": now} for row in rows],
-        )
-    return Moved(MessageId(row.message_id) for row in rows)
+    connection: Connection,
+    wanted: Selection,
+    now: int,
+    *,
+    after: Place = BEGINNING,
+    limit: int = PIECE,
+) -> tuple[Moved, Place]:
+    """Make deferred recipients due now; they keep their reason and their attempts.
+
+    Returns the place to go on `after` besides: what was tried in the meantime, and
+    deferred again, is not made due twice.
+    """
+    key = tuple_(recipient.c.message_id, recipient.c.position)
+    query = _chosen(
+        (*wanted.terms(), recipient.c.due_at > now, key > after),
+        (RecipientState.QUEUED, RecipientState.DEFERRED),
+        limit,
+    )
+    rows = connection.execute(query.order_by(*_KEY)).all()
+    if not rows:
+        return Moved(), after
+    due = [{"this": row.message_id, "at": row.position, "now": now} for row in rows]
+    connection.execute(_DUE, due)
+    moved = Moved(MessageId(row.message_id) for row in rows)
+    return moved, (rows[-1].message_id, rows[-1].position)
 
 
 def cancel(
@@ -146,8 +159,12 @@ def open_gate(connection: Connection, scope: HoldScope, subject: str) -> bool:
 
 
 def states(connection: Connection, wanted: Selection) -> dict[str, int]:
-    """Return how many recipients of a selection are in which state."""
-    query = select(recipient.c.state, func.count()).where(*wanted.terms())
+    """Return how many recipients of a selection are in which state; of more than one
+    message those that are not settled, which are few beside all that are kept."""
+    terms = wanted.terms()
+    if wanted.message_id is None:
+        terms.append(UNSETTLED)
+    query = select(recipient.c.state, func.count()).where(*terms)
     rows = connection.execute(query.group_by(recipient.c.state))
     return {str(state): int(count) for state, count in rows}
 
@@ -205,6 +222,7 @@ def _chosen(
     )
 
 
+_KEY = (recipient.c.message_id, recipient.c.position)
 _THIS = and_(
     recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
 )

@@ -1,5 +1,7 @@
 """An operator's moves: one gate row for much mail, pieces for the rest, nothing forgotten."""
 
+from functools import partial
+
 import pytest
 from sqlalchemy import delete, func, select, update
 
@@ -90,7 +92,7 @@ async def test_case_140_a_move_leaves_what_is_being_tried(
     for work in (
         lambda at: moves.hold(at, EVERYTHING, "no"),
         lambda at: moves.release(at, EVERYTHING, now),
-        lambda at: moves.retry(at, EVERYTHING, now),
+        lambda at: moves.retry(at, EVERYTHING, now)[0],
         lambda at: moves.cancel(at, EVERYTHING, now),
     ):
         assert not await writer.transact(work)
@@ -106,12 +108,37 @@ async def test_a_retry_keeps_reason_and_attempts_and_is_due_now(
     unit = spool.settlement(claimed, busy(), at=0, due_at=later, site="mx.x.example")
     await writer.commit(unit)
     now = clock.unix_ms()
-    moved = await writer.transact(lambda at: moves.retry(at, EVERYTHING, now))
+    moved, place = await writer.transact(lambda at: moves.retry(at, EVERYTHING, now))
     assert moved == {MessageId(1): 1}
+    assert place == (1, 0)
     (entry,) = await writer.read(list_waiting)
     assert (entry.due_at, entry.attempts, entry.reason) == (now, 1, Reason.REPLY)
-    again = await writer.transact(lambda at: moves.retry(at, EVERYTHING, now))
+    again, _ = await writer.transact(lambda at: moves.retry(at, EVERYTHING, now))
     assert not again  # due already
+
+
+async def test_what_is_deferred_again_meanwhile_is_not_made_due_twice(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    """Else a retry of much mail would never end where the peer refuses quickly."""
+    for number in range(1, 6):
+        await spool.accept(
+            a_message(number, to=("a@x.example", "b@x.example")), claim=False
+        )
+    far = clock.unix_ms() + 300_000
+    defer = update(recipient).values(state="deferred", due_at=far)
+    await writer.transact(lambda at: at.execute(defer) and None)
+    place, total, pieces = moves.BEGINNING, 0, 0
+    while True:
+        piece = partial(
+            moves.retry, wanted=EVERYTHING, now=clock.unix_ms(), after=place, limit=3
+        )
+        moved, place = await writer.transact(piece)
+        if not moved:
+            break
+        total, pieces = total + moved.total(), pieces + 1
+        await writer.transact(lambda at: at.execute(defer) and None)
+    assert (total, pieces) == (10, 4)
 
 
 async def test_mail_is_selected_by_all_that_an_operator_may_say(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text, update
 
-from soboo_mta.store import copies
+from soboo_mta.store.embedded import copies
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade

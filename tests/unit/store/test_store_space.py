@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine
 
+from soboo_mta.store.embedded.space import FreeSpace
 from soboo_mta.store.engine import open_engine
-from soboo_mta.store.space import FreeSpace
 from tests.fakes.clock import FakeClock
 
 

@@ -13,7 +13,7 @@ from soboo_mta.spool.operator.orders import (
     StandingHold,
     StandingOrders,
 )
-from soboo_mta.transfer.orders import Orders
+from soboo_mta.transfer.routing.orders import Orders
 from tests.fakes.connector import OK, SOURCE, a_message
 
 
