@@ -27,6 +27,7 @@ from soboo_mta.settings.options import (
     spool_options,
     writer_options,
 )
+from soboo_mta.spool.operator.inspect import set_aside_strays, strays_exist
 from soboo_mta.spool.spool import sweep_for
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -104,10 +105,23 @@ class Control:
 
     async def _sweep(self, writer: Writer) -> None:
         options = spool_options(self.settings)
+        has_looked = False
         while True:
             try:
+                if not has_looked:
+                    await self._set_aside_strays(writer)
+                    has_looked = True
                 rows = await sweep_for(writer, options, now=self.clock.unix_ms())
                 _log.info("swept", rows=rows)
             except StoreError as error:
                 EventLog().store_trouble(str(error))
             await asyncio.sleep(_SWEEP_EVERY.total_seconds())
+
+    async def _set_aside_strays(self, writer: Writer) -> None:
+        """Once a start: it reads every recipient's row."""
+        now = self.clock.unix_ms()
+        if not await writer.read(strays_exist):
+            return
+        while found := await writer.transact(lambda at: set_aside_strays(at, now)):
+            for one in found:
+                EventLog().corrupt(one.message_id, one.cause)

@@ -19,6 +19,7 @@ from soboo_mta.net.smtp_server import Listener, SharedTimes
 from soboo_mta.settings import Settings
 from soboo_mta.settings.sections import ListenerTls
 from soboo_mta.store.engine import open_engine
+from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
 
 
@@ -33,29 +34,39 @@ def serve(settings: Settings) -> int:
     """
     set_up_logs(settings.log.level)
     settings.master_key()  # refuses to start without, before anything is bound
-    _prepare_store(settings)
-    listeners = _bind(settings)
+    lock = _prepare_store(settings)
+    try:
+        return _serve(settings, _bind(settings), lock)
+    finally:
+        lock.leave()
+
+
+def _serve(settings: Settings, listeners: tuple[Listener, ...], lock: RelayLock) -> int:
     times = SharedTimes()
     if settings.worker_count == 0:
         return _run(partial(_alone, settings, listeners, times))
     roles: dict[str, Callable[[], int]] = {
         f"worker {number}": partial(
-            _run, partial(_relay, settings, listeners, times, os.getpid())
+            _child, lock, partial(_relay, settings, listeners, times, os.getpid())
         )
         for number in range(1, settings.worker_count + 1)
     }
-    roles["control"] = partial(_run, partial(_control, settings, os.getpid()))
+    roles["control"] = partial(_child, lock, partial(_control, settings, os.getpid()))
     grace = settings.server.stop_within.total_seconds()
     gc.freeze()  # what is loaded by now is shared with the children: never traced
     return Supervisor(roles=roles, grace_seconds=grace).run()
 
 
-def _prepare_store(settings: Settings) -> None:
+def _prepare_store(settings: Settings) -> RelayLock:
+    """Bring the store up, and take it for this relay alone (case 132)."""
     engine = open_engine(settings.store_url)
     try:
         upgrade(engine)
+        lock = RelayLock(engine)
+        lock.take()
     finally:
         engine.dispose()
+    return lock
 
 
 def _bind(settings: Settings) -> tuple[Listener, ...]:
@@ -80,6 +91,11 @@ def _bind(settings: Settings) -> tuple[Listener, ...]:
 
 def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
     return uvloop.run(main())
+
+
+def _child(lock: RelayLock, main: Callable[[], Coroutine[None, None, int]]) -> int:
+    lock.leave()  # the supervisor's alone: a child that drains must not keep it
+    return _run(main)
 
 
 async def _alone(

@@ -39,6 +39,7 @@ from soboo_mta.settings.options import (
 )
 from soboo_mta.spool.capacity import Capacity
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.orders import standing_orders
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -50,6 +51,7 @@ from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 
 _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
@@ -84,6 +86,7 @@ class Worker:
             clock=self._clock,
             options=directory_options(settings),
         )
+        self._orders = Orders()
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
         self._engine = self._build_engine()
         self._server = self._build_server()
@@ -94,7 +97,7 @@ class Worker:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
             await self._take_number()
-            await self._directory.refresh()
+            await self._refresh()
             async with asyncio.TaskGroup() as group:
                 beats = [
                     group.create_task(self._renew_for_ever()),
@@ -105,12 +108,18 @@ class Worker:
                 group.create_task(self._engine.run())
                 await self._engine.started.wait()
                 await self._server.start(self._listeners)
+                self._log.serving(self._lease.number, self._addresses())
                 await told_to_stop(self._supervisor)
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
             await self._release()
+        self._log.stopped(self._lease.number)
         return 0
+
+    def _addresses(self) -> list[str]:
+        listeners = self._settings.listeners
+        return [f"{one.address} port {one.port} ({one.tls})" for one in listeners]
 
     async def _release(self) -> None:
         try:
@@ -147,9 +156,13 @@ class Worker:
         while True:
             await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
             try:
-                await self._directory.refresh()
+                await self._refresh()
             except StoreError as error:
                 self._log.store_trouble(str(error))
+
+    async def _refresh(self) -> None:
+        await self._directory.refresh()
+        self._orders.replace(await self._writer.read(standing_orders))
 
     def _the_operator(self) -> tuple[Operator, Facts | None]:
         keys = self._directory.operator_keys  # those of its generation
@@ -167,6 +180,7 @@ class Worker:
             lease=self._lease,
             clock=clock,
             options=spool_options(settings),
+            alarm=lambda one: self._log.corrupt(one.message_id, one.cause),
         )
         chance = random.SystemRandom()
         resolver = DnsResolver(options=resolver_options(settings), clock=clock)
@@ -187,6 +201,7 @@ class Worker:
                 options=options.departure,
             ),
             finder=SiteFinder(resolver=resolver, clock=clock, options=options.resolve),
+            orders=self._orders,
             connector=SmtpConnector(options=client_options(settings)),
             sources=self._operator.sources,
             clock=clock,

@@ -33,6 +33,7 @@ from soboo_mta.settings.sections import (
     Store,
     Submission,
     Tls,
+    Trace,
 )
 from soboo_mta.store.engine import default_url
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()
+    trace: Trace = Trace()
     log: Log = Log()
 
     @classmethod

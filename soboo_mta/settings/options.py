@@ -30,7 +30,7 @@ def writer_options(settings: Settings) -> WriterOptions:
 
 
 def spool_options(settings: Settings) -> SpoolOptions:
-    return SpoolOptions(keep=settings.retention.keep)
+    return SpoolOptions(keep=settings.retention.keep, min_free=settings.store.min_free)
 
 
 def acceptance_options(settings: Settings) -> AcceptanceOptions:
@@ -158,7 +158,8 @@ def client_options(settings: Settings) -> ClientOptions:
             data_start=delivery.data_start_timeout,
             data_block=delivery.data_block_timeout,
             data_done=delivery.data_done_timeout,
-        )
+        ),
+        dialogue_octets=settings.trace.dialogue_size,
     )
 
 
@@ -177,7 +178,10 @@ def ready_options(settings: Settings) -> ReadyOptions:
 def departure_options(settings: Settings) -> DepartureOptions:
     signing = settings.signing
     return DepartureOptions(
-        signature_life=signing.signature_life, return_life=signing.return_life
+        signature_life=signing.signature_life,
+        return_life=signing.return_life,
+        traced_tenants=frozenset(settings.trace.tenants),
+        traced_destinations=frozenset(settings.trace.destinations),
     )
 
 

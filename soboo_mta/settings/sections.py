@@ -8,7 +8,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
@@ -59,6 +66,9 @@ class Store(Section):
     queued_units: Count = 2_000
     readers: Annotated[int, Field(ge=1, le=8)] = 2
     cached_entries: Count = 20_000
+    min_free: Annotated[int, BeforeValidator(parse_octets), Field(ge=0)] = parse_octets(
+        "100MiB"
+    )
 
 
 class Secrets(Section):
@@ -270,6 +280,16 @@ class Retention(Section):
     """[retention]: how long what was settled is kept."""
 
     keep: Wait = parse_duration("30d")
+
+
+class Trace(Section):
+    """[trace]: what is kept of what was said to next hops."""
+
+    dialogue_size: Annotated[int, BeforeValidator(parse_octets), Field(ge=0)] = (
+        parse_octets("4KiB")
+    )
+    tenants: tuple[str, ...] = ()
+    destinations: tuple[DomainField, ...] = ()
 
 
 class LogLevel(StrEnum):

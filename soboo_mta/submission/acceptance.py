@@ -120,14 +120,16 @@ class Acceptance:
         return Login(tenant=found.tenant, credential=found.credential_id, client=client)
 
     async def mail(self, login: Login, size: int) -> None:
-        """Admit one more transaction; raise Reject for a revoked credential or a size
-        over the limit (RFC 1870 §6.1)."""
+        """Admit one more transaction; raise Reject for a revoked credential, a size over
+        the limit, or want of space (RFC 1870 §6.1)."""
         if login.credential is not None and not (
             await self._directory.still_valid(login.credential)
         ):
             raise Reject(replies.REVOKED)
         if size > self.options.max_message_octets:
             raise Reject(replies.too_large(self.options.max_message_octets))
+        if not self._spool.has_room:  # before the client sends it in vain
+            raise Reject(replies.FULL)
 
     # ---- the message
 

@@ -72,6 +72,11 @@ class Quota(Protocol):
 class Spool(Protocol):
     """Where accepted mail is kept."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is space to keep mail; false before the disk is full."""
+        ...
+
     async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
         """Commit, synced, and return whether it is claimed for this worker; raises
         StoreError when nothing was kept."""

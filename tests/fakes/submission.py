@@ -158,6 +158,7 @@ class FakeSpool:
     claims: list[bool] = field(default_factory=list)
     failure: Exception | None = None
     has_lease: bool = True
+    has_room: bool = True
     gate: asyncio.Event | None = None
     is_committing: asyncio.Event = field(default_factory=asyncio.Event)
 

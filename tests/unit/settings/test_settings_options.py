@@ -208,6 +208,12 @@ def _rest() -> Iterator[Felt]:
             "store.cached_entries", 6, lambda s: options.directory_options(s).entries, 6
         ),
         Felt(
+            "store.min_free",
+            "3MiB",
+            lambda s: options.spool_options(s).min_free,
+            3 << 20,
+        ),
+        Felt(
             "operator.domain", "x.example", lambda s: s.identity().domain, "x.example"
         ),
         Felt(
@@ -287,6 +293,24 @@ def _rest() -> Iterator[Felt]:
             "90d",
             lambda s: options.spool_options(s).keep,
             timedelta(days=90),
+        ),
+        Felt(
+            "trace.dialogue_size",
+            "1KiB",
+            lambda s: options.client_options(s).dialogue_octets,
+            1024,
+        ),
+        Felt(
+            "trace.tenants",
+            ["acme"],
+            lambda s: options.departure_options(s).traced_tenants,
+            {"acme"},
+        ),
+        Felt(
+            "trace.destinations",
+            ["X.example"],
+            lambda s: options.departure_options(s).traced_destinations,
+            {"x.example"},
         ),
         Felt("log.level", "debug", lambda s: s.log.level, LogLevel.DEBUG),
     )
