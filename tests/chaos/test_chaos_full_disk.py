@@ -36,7 +36,7 @@ async def campaign(tmp_path: Path) -> AsyncIterator[Campaign]:
         yield made
 
 
-async def test_case_126_127_177_calls_that_fail_are_answered_and_survived(
+async def test_case_126_127_131_177_calls_that_fail_are_answered_and_survived(
     campaign: Campaign, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _submit(campaign, 5)

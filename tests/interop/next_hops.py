@@ -6,6 +6,7 @@ unpacked by prepare.sh, and run in a mount namespace of their own, where their u
 directories are the ones they expect.
 """
 
+import os
 import pwd
 import shutil
 import tempfile
@@ -34,7 +35,8 @@ class Mta:
 
 @asynccontextmanager
 async def _home(name: str) -> AsyncIterator[Path]:
-    """A directory with a certificate, and a `mail` that nobody may write."""
+    """A directory with a certificate, and a `mail` for the user nobody to write."""
+    assert os.geteuid() == 0, "only root may run an MTA with users of its own"
     # Not below pytest's directory: the daemons run as other users.
     home = Path(tempfile.mkdtemp(prefix=f"soboo-{name}-"))
     home.chmod(0o755)
