@@ -5,6 +5,7 @@ that the connection stays in step; where that end is not known it is closed. RFC
 §4.1.1.4, RFC 3030 §2.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from soboo_mta.mail.address import Mailbox
@@ -44,6 +45,9 @@ class ContentSession(LoginSession):
         self._held = 0
         super().__init__(service, listener, caller)
         self._acceptance = service.acceptance
+        self._most_drained = (
+            _MAX_DRAINED * service.acceptance.options.max_message_octets
+        )
 
     @property
     def is_in_transaction(self) -> bool:
@@ -51,14 +55,8 @@ class ContentSession(LoginSession):
 
     def forget_transaction(self) -> None:
         self._transaction = None
+        self._content_deadline = math.inf
         self._hold(0)
-
-    def command_deadline(self) -> float:
-        """Between two chunks the pace of their message goes on counting."""
-        deadline, transaction = super().command_deadline(), self._transaction
-        if transaction is None or transaction.pace is None:
-            return deadline
-        return min(deadline, transaction.pace.deadline(self.loop.time()))
 
     def _hold(self, octets: int) -> bool:
         """Let this connection's message keep `octets` in memory; False when all
@@ -100,11 +98,12 @@ class ContentSession(LoginSession):
     async def _read_body(self, body: Body) -> bool:
         """Read to the final dot; False when there was no memory to keep it all."""
         pace = Pace(self._options, self.loop.time())
-        is_whole = self._hold(body.held)
+        is_whole = True
         rest = None
         while rest is None:
             rest = body.feed(await self._read_some(READ_OCTETS, pace))
-            self._check_drained(body.received)
+            if body.received > self._most_drained:
+                self._end_draining()
             if not self._hold(body.held):
                 is_whole = False
                 body.give_up()
@@ -155,7 +154,8 @@ class ContentSession(LoginSession):
         pace = transaction.pace if transaction else None
         pace = pace or Pace(self._options, self.loop.time())
         chunks.expect(size)
-        self._check_drained(chunks.received + size)
+        if chunks.received + size > self._most_drained:
+            self._end_draining()
         self._is_in_content = True
         while size:
             octets = await self._read_some(min(size, READ_OCTETS), pace)
@@ -165,6 +165,8 @@ class ContentSession(LoginSession):
                 chunks.give_up(Reject(replies.BUSY))
                 self._hold(0)
         self._is_in_content = False
+        if transaction is not None and transaction.pace is not None:
+            self._content_deadline = pace.deadline(self.loop.time())
         return chunks
 
     # ---- both
@@ -179,19 +181,17 @@ class ContentSession(LoginSession):
         pace.count(len(octets), self.loop.time())
         return octets
 
-    def _check_drained(self, received: int) -> None:
+    def _end_draining(self) -> None:
         """A refused message is read to its end, but not for ever."""
-        if received > _MAX_DRAINED * self._acceptance.options.max_message_octets:
-            self._close_with(
-                replies.too_large(self._acceptance.options.max_message_octets)
-            )
-            raise ConnectionResetError
+        self._close_with(replies.too_large(self._acceptance.options.max_message_octets))
+        raise ConnectionResetError
 
     async def _take_message(
         self, transaction: Transaction, received: Body | Chunks
     ) -> None:
         """Judge and keep what was received; the transaction ends with the answer."""
         self._transaction = None
+        self._content_deadline = math.inf
         self._is_committing = True
         try:
             content = await self._acceptance.apart(received.held, received.content)
