@@ -25,16 +25,23 @@ from soboo_mta.submission.acceptance import Envelope, Login
 _MAX_DRAINED = 16  # times the size limit: then a client that goes on is cut off
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A message that comes in chunks, and the pace at which it does."""
+
+    chunks: Chunks
+    pace: Pace
+
+
 @dataclass(slots=True, kw_only=True)
 class Transaction:
-    """What MAIL began: who sends what to whom, and the chunks that came so far."""
+    """What MAIL began: who sends what to whom, and what came of it by BDAT."""
 
     login: Login
     mail: MailArgument
     recipients: dict[Mailbox, None] = field(default_factory=dict)
     refused_recipients: int = 0
-    chunks: Chunks | None = None
-    pace: Pace | None = None
+    upload: Upload | None = None
 
 
 class ContentSession(LoginSession):
@@ -74,7 +81,7 @@ class ContentSession(LoginSession):
             self.blame(replies.NO_ARGUMENT)
         elif transaction is None:
             self.blame(replies.NO_MAIL)
-        elif transaction.chunks is not None:
+        elif transaction.upload is not None:
             self.blame(replies.DATA_AFTER_BDAT)
         elif not transaction.recipients:
             self.blame(replies.NO_RECIPIENT)
@@ -118,41 +125,46 @@ class ContentSession(LoginSession):
         if not self._listener.chunking:  # what follows must not be read as commands
             self.hang_up(replies.NO_CHUNKING)
             return
+        if self._login is None:  # nor is it read for nothing
+            self.hang_up(replies.LOGIN_FIRST)
+            return
         try:
             size, is_last = parse_chunk(arg)
         except Reject as refusal:
             self.hang_up(refusal.reply)
             return
         transaction = self._transaction
-        chunks = await self._read_chunk(transaction, size)
+        upload = self._upload_of(transaction)
+        await self._read_chunk(upload, size)
         if transaction is None:
             self.blame(replies.NO_MAIL)
-        elif transaction.chunks is None:
+        elif transaction.upload is None:
             self.blame(replies.NO_RECIPIENT)
         elif is_last:
-            await self._take_message(transaction, chunks)
-        elif chunks.refusal is not None:
-            self.answer(chunks.refusal.reply)
+            await self._take_message(transaction, upload.chunks)
+        elif upload.chunks.refusal is not None:
+            self.answer(upload.chunks.refusal.reply)
         else:
             self.answer(reply(250, "2.0.0", f"{size} octets received"))
 
-    def _chunks_of(self, transaction: Transaction | None) -> Chunks:
+    def _upload_of(self, transaction: Transaction | None) -> Upload:
         """The message that a chunk belongs to; one that keeps nothing where there is
         none, as its octets come all the same (RFC 3030 §2)."""
-        limit = self._acceptance.options.max_message_octets
-        if transaction is None or not transaction.recipients:
-            chunks = Chunks(limit)
-            chunks.give_up(Reject(replies.NO_MAIL))
-            return chunks
-        if transaction.chunks is None:
-            transaction.chunks = Chunks(limit)
-            transaction.pace = Pace(self._options, self.loop.time())
-        return transaction.chunks
+        if transaction is not None and transaction.upload is not None:
+            return transaction.upload
+        upload = Upload(
+            Chunks(self._acceptance.options.max_message_octets),
+            Pace(self._options, self.loop.time()),
+        )
+        if transaction is not None and transaction.recipients:
+            transaction.upload = upload
+        else:
+            upload.chunks.give_up(Reject(replies.NO_MAIL))
+        return upload
 
-    async def _read_chunk(self, transaction: Transaction | None, size: int) -> Chunks:
-        chunks = self._chunks_of(transaction)
-        pace = transaction.pace if transaction else None
-        pace = pace or Pace(self._options, self.loop.time())
+    async def _read_chunk(self, upload: Upload, size: int) -> None:
+        """Read it whole, kept or not; until the next one the pace goes on counting."""
+        chunks, pace = upload.chunks, upload.pace
         chunks.expect(size)
         if chunks.received + size > self._most_drained:
             self._end_draining()
@@ -165,9 +177,8 @@ class ContentSession(LoginSession):
                 chunks.give_up(Reject(replies.BUSY))
                 self._hold(0)
         self._is_in_content = False
-        if transaction is not None and transaction.pace is not None:
+        if self._held:
             self._content_deadline = pace.deadline(self.loop.time())
-        return chunks
 
     # ---- both
 
