@@ -1,5 +1,5 @@
-"""HAProxy before the listener, and Exim as the client: one names the real client, the
-other sends by BDAT."""
+"""HAProxy before the listener, Exim and curl as clients: the first names the real client,
+the second sends by BDAT, the third logs in by a certificate."""
 
 import asyncio
 import smtplib
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import trustme
 
 from soboo_mta.cli.trial.world import World, free_ports, world
-from tests.interop.house import ACME, SINK, settle_in
+from tests.interop.house import ACME, SINK, certificates, settle_in
 from tests.interop.next_hops import UNPACKED, apart, own_home
 from tests.interop.running import is_listening, run, running
 
@@ -24,6 +25,16 @@ address = "127.0.0.1"
 port = {proxied}
 tls = "none"
 proxies = ["127.0.0.1"]
+
+[[listeners]]
+address = "127.0.0.1"
+port = {secured}
+tls = "starttls"
+client_ca_file = "{tls}/clients.pem"
+
+[tls]
+certificate_file = "{tls}/chain.pem"
+private_key_file = "{tls}/key.pem"
 
 [submission]
 trusted_networks = ["127.0.0.8"]
@@ -69,14 +80,24 @@ smtp:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A relay that trusts one address, with a listener behind proxies."""
-    port, proxied = free_ports(2)
+    port, proxied, secured = free_ports(3)
     directory = tmp_path_factory.mktemp("peers") / "world"
-    extra = _EXTRA.format(proxied=proxied)
+    tls = tmp_path_factory.mktemp("tls")
+    certificates(tls)
+    clients = trustme.CA()
+    clients.cert_pem.write_to_path(tls / "clients.pem")
+    shown = clients.issue_cert("app@acme.example")
+    shown.private_key_and_cert_chain_pem.write_to_path(tls / "client.pem")
+    extra = _EXTRA.format(proxied=proxied, secured=secured, tls=tls)
     async with world(directory, port=port, workers=2, extra=extra) as inside:
         await settle_in(inside)
         inside.zones.write_destination(SINK, "127.0.0.2")
         await inside.start_relay()
-        inside.environment = {"PROXIED": str(proxied)}
+        inside.environment = {
+            "PROXIED": str(proxied),
+            "SECURED": str(secured),
+            "TLS": str(tls),
+        }
         yield inside
         assert await inside.stop_relay() == 0, inside.relay_log()[-3000:]
 
@@ -147,3 +168,27 @@ async def test_exim_sends_by_bdat(place: World, lines: int) -> None:
     assert " Completed" in log, log
     content = await _arrived(place, to)
     assert content.endswith(body.replace("\n", "\r\n").encode())
+
+
+async def test_curl_logs_in_by_its_certificate(place: World, tmp_path: Path) -> None:
+    tls, to = Path(place.environment["TLS"]), f"curl-certificate@{SINK}"
+    mail = tmp_path / "mail.eml"
+    mail.write_text(f"From: Acme <news@{ACME}>\r\nTo: {to}\r\n\r\nby curl\r\n")
+    command = (
+        *("curl", "--silent", "--show-error", "--verbose", "--ssl-reqd"),
+        *("--cacert", tls / "authority.pem", "--cert", tls / "client.pem"),
+        *("--login-options", "AUTH=EXTERNAL", "--user", ":"),
+        *("--mail-from", f"bounces@{ACME}", "--mail-rcpt", to, "--upload-file", mail),
+        f"smtp://127.0.0.1:{place.environment['SECURED']}/app.test",
+    )
+    ended = await run(*command)
+    assert ended.code != 0  # nobody is bound to it yet
+    assert "AUTH EXTERNAL" in ended.text
+    assert "535 5.7.8" in ended.text
+    await place.command("credential", "bind", "acme-app", "app@acme.example")
+
+    async def is_known() -> bool:
+        return (await run(*command)).code == 0
+
+    await place.until("the certificate logs in", is_known, 5)
+    assert b" with ESMTPSA id " in await _arrived(place, to)
