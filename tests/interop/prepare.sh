@@ -30,6 +30,7 @@ need curl command -v curl
 need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
+need haproxy test -x /usr/sbin/haproxy
 need unbound test -x /usr/sbin/unbound
 
 # Debian's MTAs exclude one another: these two are unpacked beside Postfix.
