@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    func,
     select,
     update,
 )
@@ -29,7 +30,7 @@ from soboo_mta.spool.lifecycle import (
     move,
 )
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
-from soboo_mta.store.schema import gate, message, recipient
+from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,15 @@ class QueuedMessage:
     recipients: tuple[QueueEntry, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSize:
+    """Recipients in one state; `oldest` is the first message with one of them."""
+
+    state: RecipientState
+    recipients: int
+    oldest: MessageId | None
+
+
 def gates(connection: Connection) -> tuple[Gate, ...]:
     """Return the closed gates, the oldest first."""
     return tuple(
@@ -125,6 +135,19 @@ def list_waiting(
         recipient.c.message_id, recipient.c.position
     )
     return tuple(_entry(row) for row in connection.execute(query.limit(wanted.limit)))
+
+
+def queue_sizes(connection: Connection) -> tuple[QueueSize, ...]:
+    """Return how much is not settled, a size for each state that is not."""
+    found = {row.state: row for query in _SIZES for row in connection.execute(query)}
+    return tuple(
+        QueueSize(
+            state=state,
+            recipients=found[state].recipients if state in found else 0,
+            oldest=MessageId(found[state].oldest) if state in found else None,
+        )
+        for state in (*sorted(WAITING_STATES), RecipientState.ACTIVE)
+    )
 
 
 def show(connection: Connection, message_id: MessageId) -> QueuedMessage | None:
@@ -232,6 +255,17 @@ def _entry(row: Row[Any]) -> QueueEntry:
     )
 
 
+# Each by its partial index: what is settled is not looked at.
+_SIZES = [
+    select(
+        recipient.c.state,
+        func.count().label("recipients"),
+        func.min(recipient.c.message_id).label("oldest"),
+    )
+    .where(which)
+    .group_by(recipient.c.state)
+    for which in (WAITING, ACTIVE)
+]
 _ENVELOPE = [column for column in message.c if column.name != "content"]
 _domain_gate = gate.alias("domain_gate")
 _tenant_gate = gate.alias("tenant_gate")
