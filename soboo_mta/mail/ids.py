@@ -36,8 +36,8 @@ class MessageId(int):
     __repr__ = __str__
 
     @property
-    def accepted_ms(self) -> int:
-        """When it was made, in unix ms: at most a moment before its acceptance."""
+    def unix_ms(self) -> int:
+        """When it was made; never after it was accepted."""
         return (int(self) >> (WORKER_BITS + _COUNTER_BITS)) + _EPOCH_MS
 
     @classmethod

@@ -75,7 +75,7 @@ def _group(
         queued=row.queued,
         deferred=row.deferred,
         held=row.held,
-        oldest=MessageId(row.oldest).accepted_ms,
+        oldest=MessageId(row.oldest).unix_ms,
         last_reply=reply or "",
     )
 
