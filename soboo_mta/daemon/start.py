@@ -82,6 +82,7 @@ def _bind(settings: Settings) -> tuple[Listener, ...]:
             Listener(
                 bound,
                 implicit_tls=one.tls is ListenerTls.IMPLICIT,
+                starttls=one.tls is ListenerTls.STARTTLS,
                 chunking=one.chunking,
                 proxies=one.proxies,
             )
