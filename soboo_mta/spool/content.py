@@ -16,6 +16,7 @@ from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.spool.once import taking
 from soboo_mta.store.schema import message, piece, recipient
 from soboo_mta.store.unit import Statement
 
@@ -83,7 +84,10 @@ def accepting(
         }
         for position, mailbox in enumerate(spooled.recipients)
     )
-    return [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
+    unit = [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
+    if spooled.once is not None:
+        unit.append(taking(spooled.once, spooled.message_id, spooled.accepted_at))
+    return unit
 
 
 def checksum(content: bytes) -> int:

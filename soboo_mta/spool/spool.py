@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Held, Outcome, Reason
-from soboo_mta.mail.spooled import Claimed, SpooledMessage
+from soboo_mta.mail.spooled import Claimed, OnceKey, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.content import (
     PIECE_OCTETS,
@@ -46,6 +46,7 @@ from soboo_mta.spool.moves.settle import (
     settling,
 )
 from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
+from soboo_mta.spool.once import Kept, forget_keys, kept_under
 from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.embedded.space import FreeSpace
@@ -105,7 +106,8 @@ class Spool:
         held: the answer says so. Else they are due for any worker. Cancelling the caller
         does not undo a commit under way: shield it together with what follows. Where it
         fails and may be there all the same, the lease is given up with the claim. Raises
-        StoreFull without `has_room`.
+        StoreFull without `has_room`; Fenced where its key (`once`) stands for a message
+        already, and nothing was kept.
         """
         if not self.has_room:
             raise StoreFull("less space is free than [store] min_free")
@@ -130,6 +132,11 @@ class Spool:
                 self._lease.give_up()
             raise
         return claim and self._holder == holder  # else another lease than the claim's
+
+    async def kept_under(self, once: OnceKey) -> Kept | None:
+        """Return the message that was kept under a client's key; None: it is free."""
+        now = self._clock.unix_ms()
+        return await self._writer.read(lambda at: kept_under(at, once, now))
 
     # ---- out
 
@@ -316,6 +323,10 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
         )
     ):
         total += gone
+    while freed := await writer.transact(
+        lambda connection: forget_keys(connection, now)
+    ):
+        total += freed
     return total
 
 

@@ -206,6 +206,18 @@ piece = Table(
     Column("octets", LargeBinary, nullable=False),
 )
 
+idempotency = Table(  # a client's key, and the message it stands for
+    "idempotency",
+    metadata,
+    Column("scope", Text, primary_key=True),  # the tenant's id; "": the operator's
+    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of what was submitted
+    Column("message_id", BigInteger, nullable=False),
+    Column("kept_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_idempotency_kept_at", idempotency.c.kept_at)
+
 recipient = Table(
     "recipient",
     metadata,
