@@ -12,6 +12,7 @@ from datetime import timedelta
 import structlog
 
 from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.net.clock import SystemClock
@@ -38,14 +39,14 @@ _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
 
-async def run_control(settings: Settings, *, supervisor: int) -> int:
+async def run_control(settings: Settings, watch: Watch, *, supervisor: int) -> int:
     """Do the duties in a process of their own until SIGTERM or SIGINT."""
     engine = open_engine(settings.store_url)
     writer = Writer(engine, options=writer_options(settings))
     await writer.start()
     try:
         async with asyncio.TaskGroup() as group:
-            duties = group.create_task(Control(settings).run(writer))
+            duties = group.create_task(Control(settings, watch).run(writer))
             await told_to_stop(supervisor)
             duties.cancel()
     finally:
@@ -73,6 +74,7 @@ class Control:
     """Builds and runs the duties on the writer of the process they are in."""
 
     settings: Settings
+    watch: Watch
     clock: SystemClock = field(default_factory=SystemClock)
 
     async def run(self, writer: Writer) -> None:
@@ -81,6 +83,14 @@ class Control:
         async with asyncio.TaskGroup() as group:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
+            if self.watch.socket is not None:
+                server = monitoring_server(
+                    self.settings,
+                    writer=writer,
+                    clock=self.clock,
+                    boards=self.watch.boards,
+                )
+                group.create_task(server.run([self.watch.socket]))
 
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock

@@ -19,8 +19,11 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.settings.sections import (
     Delivery,
     Dns,
+    Http,
+    HttpListener,
     Listener,
     Log,
+    Monitoring,
     Onboarding,
     OperatorSection,
     Retention,
@@ -62,6 +65,8 @@ class Settings(BaseSettings):
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)]
     tls: Tls = Tls()
     submission: Submission = Submission()
+    http_listeners: tuple[HttpListener, ...] = ()
+    http: Http = Http()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     dns: Dns = Dns()
@@ -71,6 +76,7 @@ class Settings(BaseSettings):
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()
+    monitoring: Monitoring = Monitoring()
     trace: Trace = Trace()
     log: Log = Log()
 

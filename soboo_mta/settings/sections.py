@@ -5,6 +5,7 @@ that file and these models equal.
 """
 
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -137,6 +138,33 @@ class Submission(Section):
     data_grace: Wait = parse_duration("1m")
     min_data_rate: Count = 500
     max_buffered_size: Octets = parse_octets("512MiB")
+
+
+class HttpListener(Section):
+    """[[http_listeners]]: one address and port that takes mail over HTTP."""
+
+    address: AddressField
+    port: Port
+    tls: bool = True
+
+
+class Http(Section):
+    """[http]: the bounds of requests, beside those of [submission]."""
+
+    max_body_size: Octets = parse_octets("50MiB")
+    max_batch: Count = 100
+    head_timeout: Wait = parse_duration("15s")
+    idle_timeout: Wait = parse_duration("15s")
+
+
+class Monitoring(Section):
+    """[monitoring]: where metrics and health are told, and how much."""
+
+    address: AddressField = ip_address("127.0.0.1")
+    port: Port | None = None
+    tenants: Count = 50
+    next_hops: Count = 50
+    min_free_space: Octets = parse_octets("1GiB")
 
 
 class OperatorSection(Section):

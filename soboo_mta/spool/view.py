@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import SETTLED_STATES, WAITING_STATES, RecipientState
 from soboo_mta.spool.moves.settle import NEVER
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
-from soboo_mta.store.schema import gate, message, recipient
+from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,15 @@ class QueuedMessage:
     recipients: tuple[QueueEntry, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSize:
+    """Recipients in one state; `oldest` is the first message with one of them."""
+
+    state: RecipientState
+    recipients: int
+    oldest: MessageId | None
+
+
 def gates(connection: Connection) -> tuple[Gate, ...]:
     """Return the closed gates, the oldest first."""
     return tuple(
@@ -89,6 +98,19 @@ def list_waiting(
         recipient.c.message_id, recipient.c.position
     )
     return _entries(connection, connection.execute(query.limit(limit)).all())
+
+
+def queue_sizes(connection: Connection) -> tuple[QueueSize, ...]:
+    """Return how much is not settled, a size for each state that is not."""
+    found = {row.state: row for query in _SIZES for row in connection.execute(query)}
+    return tuple(
+        QueueSize(
+            state=state,
+            recipients=found[state].recipients if state in found else 0,
+            oldest=MessageId(found[state].oldest) if state in found else None,
+        )
+        for state in (*sorted(WAITING_STATES), RecipientState.ACTIVE)
+    )
 
 
 def show(connection: Connection, message_id: MessageId) -> QueuedMessage | None:
@@ -202,6 +224,17 @@ def _reason(text: str) -> Reason:
         return Reason.CORRUPT
 
 
+# Each by its partial index: what is settled is not looked at.
+_SIZES = [
+    select(
+        recipient.c.state,
+        func.count().label("recipients"),
+        func.min(recipient.c.message_id).label("oldest"),
+    )
+    .where(which)
+    .group_by(recipient.c.state)
+    for which in (WAITING, ACTIVE)
+]
 _ENVELOPE = [column for column in message.c if column.name != "content"]
 _ENTRIES = select(
     recipient,

@@ -153,6 +153,11 @@ class TransferEngine:
         for position in positions:
             self._admit(Claimed(message=message, position=position, attempts=0))
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """Connections to next hops, and recipients claimed and not settled yet."""
+        return self._queues.lines, self._holdings.recipients
+
     def wake(self) -> None:
         """Look into the spool now: something may be due."""
         self._wake.set()

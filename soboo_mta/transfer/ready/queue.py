@@ -77,6 +77,11 @@ class ReadyQueue:
         if self._lines < self._ceiling():
             self._staffing.set()
 
+    @property
+    def lines(self) -> int:
+        """Connections, those being opened included."""
+        return self._lines
+
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
         those that are idle, each when its transaction is over; return how many."""

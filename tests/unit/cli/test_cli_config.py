@@ -104,6 +104,25 @@ def test_what_is_set_is_shown_in_the_files_own_form(
 
 
 @pytest.mark.usefixtures("folder")
+def test_http_and_monitoring_are_shown_and_what_is_open_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http = '[[http_listeners]]\naddress = "127.0.0.1"\nport = 8025\ntls = false\n'
+    open_to_all = '[monitoring]\naddress = "0.0.0.0"\nport = 9625\n'
+    Path("soboo.toml").write_text(CONFIG + http + open_to_all)
+    run(monkeypatch, "secret", "generate")
+    assert run(monkeypatch, "check-config") == 0
+    told = capsys.readouterr()
+    assert http in told.out
+    assert open_to_all in told.out
+    assert "warning: [monitoring] 0.0.0.0 is off loopback" in told.err
+    run(monkeypatch, "check-config", "--all")
+    assert "[http]\nmax_body_size = 52428800\nmax_batch = 100\n" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_certificate_that_does_not_load_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

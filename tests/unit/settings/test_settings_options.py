@@ -34,6 +34,7 @@ MINIMAL: dict[str, Any] = {
             "ehlo_name": "mta1.esp.example",
         }
     ],
+    "http_listeners": [{"address": "127.0.0.1", "port": 8025}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
 
@@ -316,6 +317,44 @@ def _rest() -> Iterator[Felt]:
     )
 
 
+def _web() -> Iterator[Felt]:
+    http, inject = options.http_options, options.inject_options
+    for option, value, seen, expected in (
+        ("http.max_batch", 7, lambda s: inject(s).max_batch, 7),
+        ("http.head_timeout", "3s", lambda s: http(s).head, seconds(3)),
+        ("http.idle_timeout", "3s", lambda s: http(s).idle, seconds(3)),
+        ("monitoring.port", 9625, lambda s: s.monitoring.port, 9625),
+        ("monitoring.tenants", 3, lambda s: s.monitoring.tenants, 3),
+        ("monitoring.next_hops", 3, lambda s: s.monitoring.next_hops, 3),
+        ("http_listeners.port", 444, lambda s: s.http_listeners[0].port, 444),
+        ("http_listeners.tls", False, lambda s: s.http_listeners[0].tls, False),
+    ):
+        yield Felt(option, value, seen, expected)
+    yield Felt(
+        "http.max_body_size",
+        "30MiB",
+        lambda s: (inject(s).max_body_octets, http(s).request_octets),
+        (30 << 20, 60 << 20),
+    )
+    for section in ("monitoring", "http_listeners"):
+        yield Felt(
+            f"{section}.address",
+            "127.0.0.2",
+            lambda s, name=section: str(_one(getattr(s, name)).address),
+            "127.0.0.2",
+        )
+    yield Felt(
+        "monitoring.min_free_space",
+        "9GiB",
+        lambda s: s.monitoring.min_free_space,
+        9 << 30,
+    )
+
+
+def _one(section: Any) -> Any:
+    return section[0] if isinstance(section, tuple) else section
+
+
 def _lists() -> Iterator[Felt]:
     def first_route(settings: Settings) -> Any:
         return options.routes(settings)[0]
@@ -387,7 +426,7 @@ ELSEWHERE = {
     "tls.certificate_file",
     "tls.private_key_file",
 }
-FELT = [*_submission(), *_delivery(), *_rest(), *_lists()]
+FELT = [*_submission(), *_delivery(), *_rest(), *_web(), *_lists()]
 
 
 def changed(option: str, value: object) -> Settings:
