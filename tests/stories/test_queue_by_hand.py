@@ -132,11 +132,11 @@ async def test_rerouted_mail_leaves_by_the_hops_given_until_that_is_undone(
         await place.start_relay()
         first = await _submit(place, "first", "ann@alpha.test")
         await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 1, 30)
-        (place.directory / "sinks.toml").write_text("")
         away = f"127.0.0.3:{place.lab.sink_port}"
         words = ("--to", "alpha.test", "--standing", "--because", "its MX is down")
         said = await place.command("queue", "reroute", *words, "--via", away)
         number = said.split()[1].rstrip(":")
+        (place.directory / "sinks.toml").write_text("")  # only now: it has a way back
 
         async def left_by(message: str, host: str) -> bool:
             traced = await place.command("trace", message)
