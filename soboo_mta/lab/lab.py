@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from soboo_mta.lab.behaviour import Behaviour, Decision, Moment
-from soboo_mta.lab.dns import NameServer
+from soboo_mta.lab.dns.server import NameServer
+from soboo_mta.lab.dns.zones import ZoneDirectory
+from soboo_mta.lab.mailbox import Mailbox, MailboxOptions
 from soboo_mta.lab.record import (
     MessageRecord,
     RawFolder,
@@ -26,9 +27,11 @@ from soboo_mta.lab.record import (
     Refusal,
     Verdict,
 )
-from soboo_mta.lab.sink import Delivery, SinkOptions, Sinks
+from soboo_mta.lab.rules.behaviour import Behaviour, Decision
+from soboo_mta.lab.rules.rule import Moment
+from soboo_mta.lab.sinks.listeners import Sinks
+from soboo_mta.lab.sinks.options import Delivery, SinkOptions
 from soboo_mta.lab.verdict import Judge, Received
-from soboo_mta.lab.zones import ZoneDirectory
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.ports import Clock
 
@@ -51,13 +54,15 @@ class LabOptions:
     judges: int = 0  # processes that judge; 0: this one
     is_judging: bool = True  # False: records without verdicts, for load alone
     remembered: int = 100_000  # records kept in memory; the file has them all
+    mailbox: MailboxOptions | None = None  # octets kept in memory; None keeps none
 
 
 class Lab:
     """The local internet: `async with Lab(directory) as lab`.
 
     `lab.dns_port` and `lab.sink_port` are the bound ones. `records` and `refusals` hold
-    what came, in the order of the answers.
+    what came, in the order of the answers; `behaviour` takes rules while it runs;
+    `mailbox` has the last messages whole where the options say so.
     """
 
     def __init__(
@@ -80,13 +85,15 @@ class Lab:
         self._on_record = on_record
         self._news = asyncio.Event()  # set by the next record or refusal
         self._zones = ZoneDirectory(self.zones_directory, self.faults_file)
-        self._behaviour = Behaviour(self.behaviour_file, self._clock)
+        self.behaviour = Behaviour(self.behaviour_file, self._clock)
+        self.mailbox = Mailbox(self.options.mailbox or MailboxOptions())
         self._name_server = NameServer(
             self._zones, address=self.options.dns_address, port=self.options.dns_port
         )
         self._sinks = Sinks(
-            self._behaviour,
+            self.behaviour,
             options=self.options.sinks,
+            tls_directory=directory / "tls",
             take=self._take,
             note=self._turned_away,
         )
@@ -105,12 +112,18 @@ class Lab:
         return self._sinks.port
 
     @property
+    def authority_file(self) -> Path | None:
+        """The CA that the sinks' good certificates are from; None where they have none."""
+        made = self._sinks.certificates
+        return None if made is None else made.authority_file
+
+    @property
     def problems(self) -> dict[Path, str]:
         """File → why its newest content is not in force; empty when all is well."""
         self._zones.current()
         found = dict(self._zones.problems)
-        if self._behaviour.problem:
-            found[self.behaviour_file] = self._behaviour.problem
+        if self.behaviour.problem:
+            found[self.behaviour_file] = self.behaviour.problem
         return found
 
     async def __aenter__(self) -> Self:
@@ -187,6 +200,7 @@ class Lab:
             sink=delivery.sink,
             helo=delivery.helo,
             tls=delivery.tls,
+            login=delivery.login,
             mail_from=delivery.mail_from,
             rcpt_to=delivery.rcpt_to,
             size=len(delivery.octets),
@@ -198,6 +212,8 @@ class Lab:
         self._file.append(record)
         self.records.append(record)
         self.received += 1
+        if self.options.mailbox is not None:
+            self.mailbox.add(record, delivery.octets)
         if self._on_record is not None:
             self._on_record(record)
         self._announce()
@@ -210,7 +226,7 @@ class Lab:
                 stage=moment.stage.value,
                 recipients=moment.recipients,
                 action=decision.action.value,
-                reply=decision.reply,
+                reply=decision.reply.replace("\r\n", "\n"),
             )
         )
         self._announce()

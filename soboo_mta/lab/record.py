@@ -75,6 +75,7 @@ class MessageRecord:
     rcpt_to: tuple[str, ...]
     size: int
     verdict: Verdict
+    login: str = ""  # the user name given to AUTH
     raw: Path | None = None
 
     def as_json(self) -> str:
@@ -87,6 +88,7 @@ class MessageRecord:
                 "sink": self.sink,
                 "helo": self.helo,
                 "tls": self.tls,
+                "login": self.login,
                 "mail_from": self.mail_from,
                 "rcpt_to": self.rcpt_to,
                 "size": self.size,

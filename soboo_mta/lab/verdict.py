@@ -24,8 +24,8 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 from publicsuffixlist import PublicSuffixList
 from spftrace.resolver import NOERROR, NXDOMAIN, SERVFAIL, BaseResolver
 
+from soboo_mta.lab.dns.zones import Reply, Zones
 from soboo_mta.lab.record import DkimResult, SpfResult, Verdict
-from soboo_mta.lab.zones import Reply, Zones
 
 _MAX_SIGNATURES = 10  # judged per message; receivers stop somewhere too
 _ASSUMED = "v=DMARC1; p=none"  # to say `aligned` where no record is published

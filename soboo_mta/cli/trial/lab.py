@@ -20,7 +20,7 @@ from rich.text import Text
 from soboo_mta.cli.context import FAULT, warn
 from soboo_mta.lab.lab import Lab, LabOptions
 from soboo_mta.lab.record import MessageRecord
-from soboo_mta.lab.sink import SinkOptions
+from soboo_mta.lab.sinks.options import SinkOptions
 
 _ROWS = 20  # what a screen holds
 _REDRAW = 0.25  # seconds: also how often the files are looked at for problems

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from soboo_mta.lab.dns.zones import ZoneDirectory
 from soboo_mta.lab.record import Verdict
 from soboo_mta.lab.verdict import Judge, Received
-from soboo_mta.lab.zones import ZoneDirectory
 from tests.unit.lab.conftest import World
 
 OUTSIDER = "127.0.0.66"
