@@ -11,9 +11,12 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesParser
+from html.parser import HTMLParser
 
 _PARTS = 500  # looked at in one message; the rest is left in the source
 _UNREADABLE = (LookupError, ValueError, MessageError)  # what the library lets out
+_LINK = re.compile(r"https?://[^\s<>\"']*[^\s<>\"'.,;:!?)\]]", re.IGNORECASE)
+_LINKS = 200
 _UNFOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
@@ -67,6 +70,15 @@ class Content:
         return self._first("text/html")
 
     @property
+    def links(self) -> list[str]:
+        """Where its links lead, http and https, from both texts, each once, in order."""
+        gatherer = _Links()
+        gatherer.feed(self.html)
+        gatherer.close()
+        found = [*_LINK.findall(self.text), *gatherer.found]
+        return list(dict.fromkeys(found))[:_LINKS]
+
+    @property
     def parts(self) -> list[Part]:
         """Attachments and images inside: each leaf but the texts."""
         texts = [self._leaf("text/plain"), self._leaf("text/html")]
@@ -102,6 +114,19 @@ class Content:
             else:  # message/rfc822 is one attachment, whatever it holds
                 found.append(part)
         return found
+
+
+class _Links(HTMLParser):
+    """Gathers the targets of links; takes any HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        target = (dict(attrs).get("href") or "").strip()
+        if tag in ("a", "area") and _LINK.fullmatch(target):
+            self.found.append(target)
 
 
 def _inside(part: Message) -> list[Message]:

@@ -173,6 +173,12 @@ class Lab:
             raise TimeoutError(self._so_far(wanted, seconds)) from late
         return tuple(self.records)
 
+    async def judge(self, received: Received) -> Verdict:
+        """Return the verdict by the zones as they are now; an empty one without judges."""
+        if self._bench is None:
+            return Verdict()
+        return await self._bench.judge(received, self._zones)
+
     async def _start(self) -> None:
         self.zones_directory.mkdir(parents=True, exist_ok=True)
         self._file = RecordFile(self.records_file)
@@ -188,9 +194,14 @@ class Lab:
     async def _take(self, delivery: Delivery) -> None:
         """Judge, record, and only then let the sink answer."""
         received_at = self._clock.now()
-        verdict = Verdict()
-        if self._bench is not None:
-            verdict = await self._bench.judge(delivery, self._zones)
+        verdict = await self.judge(
+            Received(
+                peer=delivery.peer,
+                helo=delivery.helo,
+                mail_from=delivery.mail_from,
+                octets=delivery.octets,
+            )
+        )
         raw = (
             None if self._raw is None else self._raw.keep(delivery.octets, received_at)
         )
@@ -267,14 +278,8 @@ class _Bench:
                 initargs=(zones, faults),
             )
 
-    async def judge(self, delivery: Delivery, zones: ZoneDirectory) -> Verdict:
+    async def judge(self, received: Received, zones: ZoneDirectory) -> Verdict:
         """Return the verdict by the zones as they are now."""
-        received = Received(
-            peer=delivery.peer,
-            helo=delivery.helo,
-            mail_from=delivery.mail_from,
-            octets=delivery.octets,
-        )
         if self._executor is None:
             return await self._judge.judge(received, zones.current())
         loop = asyncio.get_running_loop()

@@ -19,7 +19,7 @@ class MailboxOptions:
     """Bounds of memory, whichever is met first."""
 
     messages: int = 1_000
-    octets: int = 128 * 1024 * 1024
+    octets: int = 128_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +138,14 @@ class Mailbox:
         over = len(self._kept) > self.options.messages
         return over or self.octets > self.options.octets
 
-    def _announce(self) -> None:
-        self.changes += 1
+    def wake(self) -> None:
+        """Let everybody who waits ask again."""
         self._news.set()
         self._news = asyncio.Event()
+
+    def _announce(self) -> None:
+        self.changes += 1
+        self.wake()
 
 
 def _is_in(sought: str, text: str) -> bool:

@@ -1,12 +1,13 @@
-"""`soboo-mta lab`: run the local internet by itself, with a live table of what arrives.
+"""`soboo-mta lab`: run the local internet by itself, with a page of what arrives.
 
-Owns the options, the table and stopping on a signal; all else is `lab/`. Needs no
-settings file and no store.
+Owns the options, the terminal's table and stopping on a signal; all else is `lab/`. Needs
+no settings file and no store.
 """
 
 import asyncio
 import contextlib
 import signal
+import tempfile
 from collections import deque
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,15 @@ from rich.text import Text
 
 from soboo_mta.cli.context import FAULT, warn
 from soboo_mta.lab.lab import Lab, LabOptions
+from soboo_mta.lab.mailbox import MailboxOptions
 from soboo_mta.lab.record import MessageRecord
 from soboo_mta.lab.sinks.options import SinkOptions
+from soboo_mta.lab.web.serving import LabWeb
 
 _ROWS = 20  # what a screen holds
 _REDRAW = 0.25  # seconds: also how often the files are looked at for problems
+_MEGABYTE = 1_000_000  # octets
+_DEFAULT = MailboxOptions()
 _COLOURS = {"pass": "green", "fail": "red"}
 
 app = typer.Typer(help="A local internet on loopback: DNS, sinks and verdicts.")
@@ -31,7 +36,10 @@ app = typer.Typer(help="A local internet on loopback: DNS, sinks and verdicts.")
 
 @app.callback(invoke_without_command=True)
 def lab(
-    zones: Annotated[Path, typer.Option(help="Directory of *.zone files.")],
+    zones: Annotated[
+        Path | None,
+        typer.Option(help="Directory of *.zone files. [default: a temporary one]"),
+    ] = None,
     dns: Annotated[
         str, typer.Option(help="Address and port of the name server.")
     ] = "127.0.0.1:5300",
@@ -42,6 +50,18 @@ def lab(
             " [default: 127.0.0.1:2600]"
         ),
     ] = None,
+    web: Annotated[
+        str, typer.Option(help='Address and port of the page; "off" for none.')
+    ] = "127.0.0.1:8025",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Offer STARTTLS, by an authority of its own.")
+    ] = False,
+    messages: Annotated[
+        int, typer.Option(min=1, help="Messages kept for the page.")
+    ] = _DEFAULT.messages,
+    memory: Annotated[
+        int, typer.Option(min=1, help="MB of messages kept for the page.")
+    ] = _DEFAULT.octets // _MEGABYTE,
     records: Annotated[
         Path | None,
         typer.Option(help="Where JSON lines go. [default: records.jsonl by ZONES]"),
@@ -60,11 +80,15 @@ def lab(
         int, typer.Option(min=0, help="Processes for verdicts; 0: in this one.")
     ] = 0,
 ) -> None:
-    """Run a name server and mail sinks until interrupted; judge every message."""
+    """Take all mail, judge it, show it on a page; a name server beside it.
+
+    Runs until interrupted. Nothing leaves this machine.
+    """
     dns_address, dns_port = _host_port(dns, "--dns")
     sinks = [_host_port(each, "--sink") for each in sink or ["127.0.0.1:2600"]]
     if len({port for _, port in sinks}) > 1:
         raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
+    page = None if web == "off" else _host_port(web, "--web")
     options = LabOptions(
         zones=zones,
         faults=faults,
@@ -74,29 +98,49 @@ def lab(
         dns_address=dns_address,
         dns_port=dns_port,
         sinks=SinkOptions(
-            addresses=tuple(address for address, _ in sinks), port=sinks[0][1]
+            addresses=tuple(address for address, _ in sinks),
+            port=sinks[0][1],
+            certificates=tls,
+            any_login=True,
         ),
         judges=judges,
+        mailbox=page and MailboxOptions(messages=messages, octets=memory * _MEGABYTE),
     )
-    try:
-        asyncio.run(_run(zones.absolute().parent, options))
-    except OSError as error:
-        warn(f"the lab cannot start: {error}")
-        raise typer.Exit(FAULT) from error
+    with contextlib.ExitStack() as stack:
+        directory = zones.absolute().parent if zones else _temporary(stack)
+        try:
+            asyncio.run(_run(directory, options, page))
+        except OSError as error:
+            warn(f"the lab cannot start: {error}")
+            raise typer.Exit(FAULT) from error
 
 
-async def _run(directory: Path, options: LabOptions) -> None:
+def _temporary(stack: contextlib.ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soboo-lab-")))
+
+
+async def _run(
+    directory: Path, options: LabOptions, page: tuple[str, int] | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     shown: deque[MessageRecord] = deque(maxlen=_ROWS)
-    async with Lab(directory, options, on_record=shown.append) as running:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(
+            Lab(directory, options, on_record=shown.append)
+        )
         hosts = " ".join(options.sinks.addresses)
         console.print(f"dns {options.dns_address} port {running.dns_port}")
         console.print(f"sinks {hosts} port {running.sink_port}")
         console.print(f"records {running.records_file}")
+        if page is not None:
+            web = LabWeb(running, address=page[0], port=page[1])
+            console.print(f"page {(await stack.enter_async_context(web)).url}")
+        if running.authority_file is not None:
+            console.print(f"authority {running.authority_file}")
         await _show(console, running, shown, stop)
     console.print(f"{running.received} messages, {len(running.refusals)} refusals")
 

@@ -112,6 +112,20 @@ def test_text_html_and_attachments_are_told_apart():
     assert (attached.number, attached.name) == (2, "passwd")
 
 
+def test_links_are_found_in_both_texts_once_each():
+    content = Content(
+        b"Content-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n"
+        b"Content-Type: text/plain\r\n\r\nGo to https://a.test/x?y=1, or (http://b.test/).\r\n"
+        b"--i\r\nContent-Type: text/html\r\n\r\n<a href='https://a.test/x?y=1'>a</a>"
+        b'<a href="https://c.test/?p=1&amp;q=2">c</a><a href="javascript:alert(1)">d</a>\r\n--i--'
+    )
+    assert content.links == [
+        "https://a.test/x?y=1",
+        "http://b.test/",
+        "https://c.test/?p=1&q=2",
+    ]
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -174,6 +188,7 @@ def test_whatever_arrives_can_be_shown(octets):
 def read_all(content: Content) -> None:
     for text in (content.subject, content.text, content.html, content.source):
         text.encode()
+    "".join(content.links).encode()
     for name, value in content.fields:
         f"{name}: {value}".encode()
         assert "\x1b" not in value
