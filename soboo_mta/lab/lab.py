@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +84,7 @@ class Lab:
         self.received = 0  # messages ever, past what is remembered too
         self._clock = clock or SystemClock()
         self._on_record = on_record
+        self._refusal_numbers = count(1)
         self._news = asyncio.Event()  # set by the next record or refusal
         self._zones = ZoneDirectory(self.zones_directory, self.faults_file)
         self.behaviour = Behaviour(self.behaviour_file, self._clock)
@@ -232,6 +234,7 @@ class Lab:
     def _turned_away(self, moment: Moment, decision: Decision) -> None:
         self.refusals.append(
             Refusal(
+                number=next(self._refusal_numbers),
                 at=self._clock.now(),
                 peer=moment.client,
                 stage=moment.stage.value,

@@ -166,6 +166,7 @@ def read_records(path: Path) -> list[dict[str, object]]:
 class Refusal:
     """A moment at which a rule answered, hung or dropped: what was not received."""
 
+    number: int  # from 1, in the order of the moments
     at: datetime
     peer: str
     stage: str

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from soboo_mta import __version__
 from soboo_mta.lab.entries import parse_entries
 from soboo_mta.lab.lab import Lab
-from soboo_mta.lab.rules.rule import Rule
+from soboo_mta.lab.record import Refusal
+from soboo_mta.lab.rules.rule import Rule, Stage
 from soboo_mta.lab.verdict import Received
 from soboo_mta.lab.web.shapes import Judgement, Status, TurnedAway
 
@@ -41,10 +42,32 @@ def control_routes(lab: Lab) -> APIRouter:
 
     @router.get("/refusals")
     async def refusals(
-        limit: Annotated[int, Parameter(ge=1, le=10_000)] = 1_000,
+        to: Annotated[str, Parameter(description="In a recipient's address.")] = "",
+        stage: Annotated[Stage | None, Parameter(description="At it alone.")] = None,
+        after: Annotated[int, Parameter(ge=0, description="Numbers above it.")] = 0,
+        count: Annotated[int, Parameter(ge=0, le=10_000)] = 0,
+        timeout: Annotated[  # noqa: ASYNC109  # the client's, answered with 404
+            float, Parameter(gt=0, le=300, description="Seconds, for `count`.")
+        ] = 10.0,
     ) -> list[TurnedAway]:
-        """List what rules turned away, the newest last."""
-        return [TurnedAway.of(one) for one in list(lab.refusals)[-limit:]]
+        """List what rules turned away, the newest last; wait until there are `count`."""
+
+        def found() -> list[Refusal]:
+            return [
+                one
+                for one in lab.refusals
+                if one.number > after
+                and (stage is None or one.stage == stage)
+                and (not to or any(to.lower() in x.lower() for x in one.recipients))
+            ]
+
+        try:
+            await lab.wait_for(lambda _: len(found()) >= count, timeout)
+        except TimeoutError as late:
+            raise HTTPException(
+                404, f"{len(found())} of {count} refusals within {timeout:g} s"
+            ) from late
+        return [TurnedAway.of(one) for one in found()]
 
     @router.get("/rules")
     async def rules() -> Rules:

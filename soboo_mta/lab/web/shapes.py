@@ -138,6 +138,7 @@ class TurnedAway(BaseModel):
     """A moment at which a rule kept something from being received."""
 
     model_config = ConfigDict(from_attributes=True)
+    number: int
     at: datetime
     peer: str
     stage: str
