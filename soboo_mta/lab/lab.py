@@ -175,6 +175,13 @@ class Lab:
             raise TimeoutError(self._so_far(wanted, seconds)) from late
         return tuple(self.records)
 
+    def cut_connections(self) -> int:
+        """End every connection to the sinks: what comes next meets the rules of now.
+
+        Return how many there were.
+        """
+        return self._sinks.cut()
+
     async def judge(self, received: Received) -> Verdict:
         """Return the verdict by the zones as they are now; an empty one without judges."""
         if self._bench is None:

@@ -43,19 +43,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the marker is for."""
+    """Say what the marker is for; refuse options that make no sense."""
     config.addinivalue_line(
         "markers",
         "soboo(domains=[...]): domains that soboo_relay may send from, beside the"
         " soboo_domains of the settings.",
     )
 
+    if _scope("", config) not in _SCOPES:
+        raise pytest.UsageError(
+            f"soboo_scope = {_scope('', config)}: one of {', '.join(_SCOPES)}"
+        )
+    _timeout(config)
+
 
 def _scope(fixture_name: str, config: pytest.Config) -> str:
-    scope = str(config.getini("soboo_scope"))
-    if scope not in _SCOPES:
-        raise pytest.UsageError(f"soboo_scope = {scope}: one of {', '.join(_SCOPES)}")
-    return scope
+    return str(config.getini("soboo_scope"))
+
+
+def _timeout(config: pytest.Config) -> float:
+    given = str(config.getini("soboo_timeout"))
+    try:
+        return float(given)
+    except ValueError:
+        raise pytest.UsageError(
+            f"soboo_timeout = {given}: write seconds, as 10"
+        ) from None
 
 
 # A scope that is a function has no type in pytest: its result is a word of _SCOPES.
@@ -174,7 +187,7 @@ def soboo_sinks(_soboo_started: _Started) -> Iterator[SobooSinks]:
     """The sinks for this test: rules, refusals, messages; rules are undone at its end."""
     from soboo_mta.testing.sinks import SobooSinks
 
-    timeout = float(_soboo_started.config.getini("soboo_timeout"))
+    timeout = _timeout(_soboo_started.config)
     lab = _soboo_started.ready_lab()
     made = SobooSinks(lab, _soboo_started.zones, timeout=timeout)
     yield made

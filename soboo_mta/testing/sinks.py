@@ -129,6 +129,7 @@ class SobooSinks:
             domain = keys.pop("domain", recipient.rpartition("@")[2])
             if domain:
                 keys["host"] = self.host_of(domain)
+            self._lab.cut_connections()  # one that is kept open is past those stages
         answer = self._lab.send("POST", "rules", json.dumps(keys).encode())
         return int(json.loads(answer)["numbers"][0])
 
@@ -164,23 +165,23 @@ class SobooSinks:
     def host_of(self, domain: str) -> str:
         """Give a domain a sink of its own, in DNS too; return its address."""
         if domain not in self._hosts:
-            taken = {self._lab.host, *self._hosts.values()}
-            free = [host for host in self._lab.hosts if host not in taken]
-            if not free:
-                raise ValueError(f"all {len(taken)} sinks are taken: {self._hosts}")
+            host = self._lab.next_host()
+            if host in (self._lab.host, *self._hosts.values()):
+                raise ValueError(f"no sink is left for {domain}: {self._hosts}")
             self._zones.write(
                 domain,
                 [
                     Record(name=domain, type="MX", value=f"10 mx.{domain}."),
-                    Record(name=f"mx.{domain}", type="A", value=free[0]),
+                    Record(name=f"mx.{domain}", type="A", value=host),
                 ],
             )
-            self._hosts[domain] = free[0]
+            self._hosts[domain] = host
         return self._hosts[domain]
 
     def close(self) -> None:
         """Undo what the test asked for."""
         self.clear()
+        self._lab.cut_connections()
         for domain in self._hosts:
             self._zones.restore(domain, None)
         self._hosts.clear()

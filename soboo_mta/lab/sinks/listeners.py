@@ -62,14 +62,20 @@ class Sinks:
         """Stop listening and cut every connection; what was taken stays taken."""
         for server in self._servers:
             server.close()
-        for dialogue in list(self._dialogues):
-            dialogue.cut()
+        self.cut()
         await asyncio.gather(
             *(dialogue.ended() for dialogue in list(self._dialogues)),
             return_exceptions=True,
         )
         for server in self._servers:
             await server.wait_closed()
+
+    def cut(self) -> int:
+        """End every connection there is, without a word; return how many."""
+        dialogues = list(self._dialogues)
+        for dialogue in dialogues:
+            dialogue.cut()
+        return len(dialogues)
 
     def _dialogue(self, host: str) -> SinkDialogue:
         return SinkDialogue(

@@ -102,6 +102,11 @@ def control_routes(lab: Lab) -> APIRouter:
         """Take all added rules away, and forget how often rules acted."""
         behaviour.clear()
 
+    @router.delete("/connections", status_code=204)
+    async def cut() -> None:
+        """End every connection to the sinks: what comes next meets the rules of now."""
+        lab.cut_connections()
+
     @router.post("/verdicts")
     async def judge(
         request: Request, peer: str = "127.0.0.1", helo: str = "", mail_from: str = ""

@@ -43,6 +43,7 @@ class SobooLab:
         self.smtp_port = self.dns_port = 0
         self.page = ""
         self.authority_file = directory / "tls" / "ca.pem"
+        self._given = 0
         self._opener: OpenerDirector | None = None
 
     def wait_until_ready(self) -> None:
@@ -66,6 +67,19 @@ class SobooLab:
     def stop(self) -> None:
         """End it and wait until it is gone."""
         self._process.stop()
+
+    def next_host(self) -> str:
+        """An address that was not given out for longest: a sender may remember for a
+        second where a domain was in the test before."""
+        if len(self.hosts) == 1:
+            return self.host
+        self._given = self._given % (len(self.hosts) - 1) + 1
+        return self.hosts[self._given]
+
+    def cut_connections(self) -> None:
+        """End every connection to the sinks: a relay that keeps one open for the next
+        message would not meet the rules of now."""
+        self.send("DELETE", "connections", None)
 
     def get(self, path: str, **query: object) -> Any:
         """GET, JSON parsed; raises NotYet for a 404 of a wait."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from soboo_mta.mail.ids import MessageId
 from soboo_mta.testing.dns import Zones
 from soboo_mta.testing.running.lab import SobooLab
 from soboo_mta.testing.running.processes import Commands, Process, SobooError
@@ -162,7 +163,7 @@ class SobooRelay:
         found = json.loads(self.command("queue", "list", "--json"))
         return [
             Waiting(
-                message=one["message_id"],
+                message=str(MessageId(one["message_id"])),
                 recipient=one["recipient"],
                 state=one["state"],
                 reason=one["reason"],
@@ -213,7 +214,7 @@ class SobooRelay:
     def forget_waiting(self) -> None:
         """Cancel all that waits, so that it reaches no other test."""
         for message in dict.fromkeys(one.message for one in self.waiting()):
-            self._commands.run("queue", "cancel", message, codes=(0, 1, 2))
+            self._commands.run("queue", "cancel", message)
 
     def command(self, *words: str, codes: Sequence[int] = (0,)) -> str:
         """Run `soboo-mta WORDS` on this relay's store; raises SobooError on other codes."""

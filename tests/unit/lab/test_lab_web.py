@@ -242,6 +242,16 @@ async def test_a_rule_that_makes_no_sense_says_why(client):
     assert answer.json()["detail"].startswith("since: ")
 
 
+async def test_connections_are_cut_on_request(lab, client):
+    open_one = aiosmtplib.SMTP(
+        hostname="127.0.0.1", port=lab.sink_port, start_tls=False
+    )
+    await open_one.connect()
+    assert (await client.delete("/api/connections")).status_code == 204
+    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+        await open_one.noop()
+
+
 async def test_octets_are_judged_on_request(client, world):
     answer = await client.post(
         "/api/verdicts?peer=127.0.0.1&mail_from=b@bounce.customer.test",
