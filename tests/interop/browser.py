@@ -18,19 +18,17 @@ _PATIENCE = 20.0  # seconds for each thing waited for
 
 
 class Browser:
-    """One tab. `requests` are the URLs that it asked for, `complaints` what it logged."""
+    """One tab."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = commands, answers
         self._held = b""
         self._number = 0
         self._session: str | None = None
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
+        for domain in ("Page", "Runtime"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
@@ -46,7 +44,6 @@ class Browser:
             if answer.get("id") == self._number:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
-            self._note(answer)
 
     def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Be a screen of that size (CSS pixels) that likes light or dark."""
@@ -123,15 +120,6 @@ class Browser:
         message, _, self._held = self._held.partition(b"\0")
         return dict(json.loads(message))
 
-    def _note(self, event: dict[str, Any]) -> None:
-        match event.get("method"):
-            case "Network.requestWillBeSent":
-                self.requests.append(event["params"]["request"]["url"])
-            case "Log.entryAdded":
-                self.complaints.append(event["params"]["entry"]["text"])
-            case "Page.javascriptDialogOpening":
-                self.complaints.append(f"dialog: {event['params']['message']}")
-
 
 @contextmanager
 def browser(directory: Path) -> Iterator[Browser]:
@@ -141,14 +129,16 @@ def browser(directory: Path) -> Iterator[Browser]:
     with (directory / "chromium.log").open("wb") as log:
         process = subprocess.Popen(
             [
-                "/bin/sh",
+                "/bin/bash",  # sh takes descriptors of one digit alone
                 "-c",
                 f'exec "$@" 3<&{commands_out} 4>&{answers_in}',
-                "sh",
+                "bash",
                 "chromium",
                 *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-background-networking", "--disable-component-update"),
                 *("--disable-dev-shm-usage", "--remote-debugging-pipe"),
+                # A frame in a process of its own would be another target than the page.
+                "--disable-features=IsolateSandboxedIframes",
                 f"--user-data-dir={directory / 'profile'}",
                 "about:blank",
             ],

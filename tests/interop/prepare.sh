@@ -31,6 +31,7 @@ need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
 need unbound test -x /usr/sbin/unbound
+need chromium command -v chromium
 
 # Debian's MTAs exclude one another: these two are unpacked beside Postfix.
 peers=$PWD/.venv/peers
