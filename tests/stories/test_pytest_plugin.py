@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -174,6 +175,13 @@ def test_plain_beside_it(soboo_relay, soboo_sinks):
         ini="asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function",
     )
     assert "2 passed" in said
+
+
+async def test_the_example_of_the_documentation_passes(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    (example,) = re.findall(r"```python\n(.+?)```", page.read_text(), re.DOTALL)
+    receipt = "RECEIPT = 'From: app@shop.example\\nSubject: Your order 17\\n\\nHi'\n"
+    assert "1 passed" in await suite(tmp_path, receipt + example, "-p", "no:asyncio")
 
 
 async def test_workers_of_xdist_have_a_world_each(tmp_path: Path) -> None:
