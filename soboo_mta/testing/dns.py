@@ -35,10 +35,6 @@ class Record:
         return f"{_absolute(self.name)} {self.type} {self.value}"
 
 
-Book = Mapping[str, tuple[Record, ...]]
-"""Zone → its records, less SOA and NS."""
-
-
 class Zones:
     """The zone files of one lab; all that is not in a zone of its own takes mail at the
     first sink."""
@@ -52,8 +48,8 @@ class Zones:
         self.write("", [Record(name="*", type="MX", value=f"10 mx.{LAB}.")])
 
     @property
-    def book(self) -> Book:
-        """What is served now."""
+    def book(self) -> Mapping[str, tuple[Record, ...]]:
+        """What is served now: zone → its records, less SOA and NS."""
         return dict(self._book)
 
     def publish(self, origin: str, lines: Iterable[str]) -> None:
@@ -120,7 +116,7 @@ class SobooDns:
 
     def __init__(self, zones: Zones) -> None:
         self._zones = zones
-        self._before = zones.book
+        self._before: dict[str, tuple[Record, ...] | None] = {}  # of zones changed here
         self._faults: list[dict[str, str]] = []
 
     def records(self, name: str, type: str = "") -> list[Record]:
@@ -163,16 +159,13 @@ class SobooDns:
         if self._faults:
             self._faults.clear()
             self._zones.fail([])
-        for origin in {*self._zones.book, *self._before}:
-            if self._zones.book.get(origin) != self._before.get(origin):
-                self._zones.restore(origin, self._before.get(origin))
-
-    def keep(self, origin: str) -> None:
-        """Let a zone outlive the test as it is now: a domain that the relay took on."""
-        self._before = dict(self._before) | {origin: self._zones.book[origin]}
+        for origin, records in self._before.items():
+            self._zones.restore(origin, records)
+        self._before.clear()
 
     def _change(self, name: str, made: list[Record], without: str = "") -> None:
         origin = self._zones.zone_of(_relative(name))
+        self._before.setdefault(origin, self._zones.book.get(origin))
         held = self._zones.book.get(origin, ())
         kind = "" if without == "*" else without
         kept = [one for one in held if not (without and _is_at(one, name, kind))]

@@ -46,6 +46,7 @@ class SobooSinks:
         self._zones = zones
         self._timeout = timeout
         self._hosts: dict[str, str] = {}  # domain → the sink that is its own
+        self._before: dict[str, tuple[Record, ...] | None] = {}  # those domains' zones
         self._after = self._last("messages", "messages")
         self._after_refusal = self._last("refusals", "")
 
@@ -168,13 +169,19 @@ class SobooSinks:
             host = self._lab.next_host()
             if host in (self._lab.host, *self._hosts.values()):
                 raise ValueError(f"no sink is left for {domain}: {self._hosts}")
-            self._zones.write(
-                domain,
-                [
-                    Record(name=domain, type="MX", value=f"10 mx.{domain}."),
-                    Record(name=f"mx.{domain}", type="A", value=host),
-                ],
-            )
+            before = self._zones.book.get(domain)
+            self._before[domain] = before
+            name = f"mx.{domain}"
+            places = [
+                Record(name=domain, type="MX", value=f"10 {name}."),
+                Record(name=name, type="A", value=host),
+            ]
+            others = [
+                one
+                for one in before or ()
+                if (one.name, one.type) not in ((domain, "MX"), (name, "A"))
+            ]
+            self._zones.write(domain, [*others, *places])
             self._hosts[domain] = host
         return self._hosts[domain]
 
@@ -182,8 +189,9 @@ class SobooSinks:
         """Undo what the test asked for."""
         self.clear()
         self._lab.cut_connections()
-        for domain in self._hosts:
-            self._zones.restore(domain, None)
+        for domain, records in self._before.items():
+            self._zones.restore(domain, records)
+        self._before.clear()
         self._hosts.clear()
 
     # ---- inside

@@ -82,6 +82,8 @@ def test_finds_nothing_of_it(soboo_relay, soboo_sinks, soboo_dns):
     assert soboo_relay.waiting() == []
     assert soboo_sinks.messages == [] and soboo_sinks.refusals == []
     assert soboo_dns.records("news.shop.example") == []
+    soboo_sinks.hide("shop.example", "STARTTLS")
+    assert soboo_dns.records("_dmarc.shop.example")
     send(soboo_relay, "eve@dest2.test")
     assert soboo_sinks.wait_for(to="eve@dest2.test").is_tls
     send(soboo_relay, "bob@x.gone.test")

@@ -34,60 +34,62 @@ _COLOURS = {"pass": "green", "fail": "red"}
 app = typer.Typer(help="A local internet on loopback: DNS, sinks and verdicts.")
 
 
+_Zones = Annotated[
+    Path | None,
+    typer.Option(help="Directory of *.zone files. [default: a temporary one]"),
+]
+_Dns = Annotated[str, typer.Option(help="Address and port of the name server.")]
+_Sink = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address and port of a sink; repeat for more addresses, one port."
+        " [default: 127.0.0.1:2600]"
+    ),
+]
+_Web = Annotated[
+    str, typer.Option(help='Address and port of the page; "off" for none.')
+]
+_Tls = Annotated[
+    bool, typer.Option("--tls", help="Offer STARTTLS, by an authority of its own.")
+]
+_Messages = Annotated[int, typer.Option(min=1, help="Messages kept for the page.")]
+_Memory = Annotated[int, typer.Option(min=1, help="MB of them.")]
+_Records = Annotated[
+    Path | None,
+    typer.Option(help="Where JSON lines go. [default: records.jsonl by ZONES]"),
+]
+_Rules = Annotated[
+    Path | None, typer.Option(help="What sinks do instead of accepting (sinks.toml).")
+]
+_Faults = Annotated[
+    Path | None, typer.Option(help="What DNS fails to answer (faults.toml).")
+]
+_Raw = Annotated[Path | None, typer.Option(help="Keep every message in this Maildir.")]
+_Judges = Annotated[
+    int, typer.Option(min=0, help="Processes for verdicts; 0: in this one.")
+]
+
+
 @app.callback(invoke_without_command=True)
 def lab(
-    zones: Annotated[
-        Path | None,
-        typer.Option(help="Directory of *.zone files. [default: a temporary one]"),
-    ] = None,
-    dns: Annotated[
-        str, typer.Option(help="Address and port of the name server.")
-    ] = "127.0.0.1:5300",
-    sink: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Address and port of a sink; repeat for more addresses, one port."
-            " [default: 127.0.0.1:2600]"
-        ),
-    ] = None,
-    web: Annotated[
-        str, typer.Option(help='Address and port of the page; "off" for none.')
-    ] = "127.0.0.1:8025",
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Offer STARTTLS, by an authority of its own.")
-    ] = False,
-    messages: Annotated[
-        int, typer.Option(min=1, help="Messages kept for the page.")
-    ] = _DEFAULT.messages,
-    memory: Annotated[
-        int, typer.Option(min=1, help="MB of messages kept for the page.")
-    ] = _DEFAULT.octets // _MEGABYTE,
-    records: Annotated[
-        Path | None,
-        typer.Option(help="Where JSON lines go. [default: records.jsonl by ZONES]"),
-    ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="What sinks do instead of accepting (sinks.toml)."),
-    ] = None,
-    faults: Annotated[
-        Path | None, typer.Option(help="What DNS fails to answer (faults.toml).")
-    ] = None,
-    raw: Annotated[
-        Path | None, typer.Option(help="Keep every message in this Maildir.")
-    ] = None,
-    judges: Annotated[
-        int, typer.Option(min=0, help="Processes for verdicts; 0: in this one.")
-    ] = 0,
+    zones: _Zones = None,
+    dns: _Dns = "127.0.0.1:5300",
+    sink: _Sink = None,
+    web: _Web = "127.0.0.1:8025",
+    tls: _Tls = False,
+    messages: _Messages = _DEFAULT.messages,
+    memory: _Memory = _DEFAULT.octets // _MEGABYTE,
+    records: _Records = None,
+    rules: _Rules = None,
+    faults: _Faults = None,
+    raw: _Raw = None,
+    judges: _Judges = 0,
 ) -> None:
     """Take all mail, judge it, show it on a page; a name server beside it.
 
     Runs until interrupted. Nothing leaves this machine.
     """
     dns_address, dns_port = _host_port(dns, "--dns")
-    sinks = [_host_port(each, "--sink") for each in sink or ["127.0.0.1:2600"]]
-    if len({port for _, port in sinks}) > 1:
-        raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
     page = None if web == "off" else _host_port(web, "--web")
     options = LabOptions(
         zones=zones,
@@ -97,12 +99,7 @@ def lab(
         raw=raw,
         dns_address=dns_address,
         dns_port=dns_port,
-        sinks=SinkOptions(
-            addresses=tuple(address for address, _ in sinks),
-            port=sinks[0][1],
-            certificates=tls,
-            any_login=True,
-        ),
+        sinks=_sinks(sink or ["127.0.0.1:2600"], tls),
         judges=judges,
         mailbox=page and MailboxOptions(messages=messages, octets=memory * _MEGABYTE),
     )
@@ -113,6 +110,18 @@ def lab(
         except OSError as error:
             warn(f"the lab cannot start: {error}")
             raise typer.Exit(FAULT) from error
+
+
+def _sinks(given: list[str], tls: bool) -> SinkOptions:
+    places = [_host_port(each, "--sink") for each in given]
+    if len({port for _, port in places}) > 1:
+        raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
+    return SinkOptions(
+        addresses=tuple(address for address, _ in places),
+        port=places[0][1],
+        certificates=tls,
+        any_login=True,
+    )
 
 
 def _temporary(stack: contextlib.ExitStack) -> Path:

@@ -9,6 +9,7 @@ from soboo_mta.lab.rules.behaviour import Behaviour
 from soboo_mta.lab.sinks.certificates import Certificates
 from soboo_mta.lab.sinks.dialogue import SinkDialogue
 from soboo_mta.lab.sinks.options import Note, SinkOptions, Take
+from soboo_mta.lab.sinks.session import SinkSession
 
 _PORT_TRIES = 20  # port 0: the other addresses may have the first one's port taken
 _BACKLOG = 1_024
@@ -37,7 +38,7 @@ class Sinks:
         self._take = take
         self._note = note
         self._servers: list[asyncio.Server] = []
-        self._dialogues: set[SinkDialogue] = set()
+        self._dialogues: set[SinkSession] = set()
 
     async def start(self) -> None:
         """Bind every address; raises OSError where one is taken or not there."""

@@ -30,10 +30,50 @@ class Added(BaseModel):
     numbers: list[int]
 
 
-def control_routes(lab: Lab) -> APIRouter:
-    """Return the routes of the lab's own state."""
-    router = APIRouter(prefix="/api", tags=["lab"])
+def rule_routes(lab: Lab) -> APIRouter:
+    """Return the routes of the sinks' rules."""
+    router = APIRouter(prefix="/api", tags=["rules"])
     behaviour = lab.behaviour
+
+    @router.get("/rules")
+    async def rules() -> Rules:
+        """List the rules: those added here, then those of the file."""
+        return Rules(added=behaviour.added, file=list(behaviour.filed))
+
+    @router.post("/rules", status_code=201)
+    async def add(rule: Rule) -> Added:
+        """Add a rule below those added before; it stands above the file's."""
+        return Added(numbers=[_add(lab, rule)])
+
+    @router.put("/rules")
+    async def replace(
+        text: Annotated[str, Body(media_type="application/toml")],
+    ) -> Added:
+        """Put the rules of a TOML text, as of sinks.toml, in place of all added ones."""
+        try:
+            wanted = parse_entries(text, "rules", "rule", Rule)
+        except ValueError as trouble:
+            raise HTTPException(422, str(trouble)) from trouble
+        behaviour.clear()
+        return Added(numbers=[_add(lab, rule) for rule in wanted])
+
+    @router.delete("/rules/{number}", status_code=204)
+    async def remove(number: int) -> None:
+        """Take an added rule away."""
+        if not behaviour.remove(number):
+            raise HTTPException(404, f"there is no added rule {number}")
+
+    @router.delete("/rules", status_code=204)
+    async def clear() -> None:
+        """Take all added rules away, and forget how often rules acted."""
+        behaviour.clear()
+
+    return router
+
+
+def state_routes(lab: Lab) -> APIRouter:
+    """Return the routes of the lab's own state, and of verdicts."""
+    router = APIRouter(prefix="/api", tags=["lab"])
 
     @router.get("/status")
     async def status() -> Status:
@@ -68,39 +108,6 @@ def control_routes(lab: Lab) -> APIRouter:
                 404, f"{len(found())} of {count} refusals within {timeout:g} s"
             ) from late
         return [TurnedAway.of(one) for one in found()]
-
-    @router.get("/rules")
-    async def rules() -> Rules:
-        """List the rules: those added here, then those of the file."""
-        return Rules(added=behaviour.added, file=list(behaviour.filed))
-
-    @router.post("/rules", status_code=201)
-    async def add(rule: Rule) -> Added:
-        """Add a rule below those added before; it stands above the file's."""
-        return Added(numbers=[_add(lab, rule)])
-
-    @router.put("/rules")
-    async def replace(
-        text: Annotated[str, Body(media_type="application/toml")],
-    ) -> Added:
-        """Put the rules of a TOML text, as of sinks.toml, in place of all added ones."""
-        try:
-            wanted = parse_entries(text, "rules", "rule", Rule)
-        except ValueError as trouble:
-            raise HTTPException(422, str(trouble)) from trouble
-        behaviour.clear()
-        return Added(numbers=[_add(lab, rule) for rule in wanted])
-
-    @router.delete("/rules/{number}", status_code=204)
-    async def remove(number: int) -> None:
-        """Take an added rule away."""
-        if not behaviour.remove(number):
-            raise HTTPException(404, f"there is no added rule {number}")
-
-    @router.delete("/rules", status_code=204)
-    async def clear() -> None:
-        """Take all added rules away, and forget how often rules acted."""
-        behaviour.clear()
 
     @router.delete("/connections", status_code=204)
     async def cut() -> None:

@@ -18,7 +18,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from soboo_mta.lab.content import Content
 from soboo_mta.lab.lab import Lab
-from soboo_mta.lab.mailbox import Query
 from soboo_mta.lab.web.messages import Asked, the_message
 from soboo_mta.lab.web.safety import MAIL_POLICY
 
@@ -92,6 +91,14 @@ def page_routes(lab: Lab) -> APIRouter:
         )
         return HTMLResponse(shown, headers={"content-security-policy": MAIL_POLICY})
 
+    _add_acts(router, lab)
+    return router
+
+
+def _add_acts(router: APIRouter, lab: Lab) -> None:
+    """What buttons do."""
+    box = lab.mailbox
+
     @router.post("/messages/{number}/delete")
     async def delete(number: int) -> RedirectResponse:
         box.remove([number])
@@ -99,10 +106,8 @@ def page_routes(lab: Lab) -> APIRouter:
 
     @router.post("/clear")
     async def clear() -> RedirectResponse:
-        box.remove([one.number for one in box.find(Query())])
+        box.clear()
         return RedirectResponse("/", 303)
-
-    return router
 
 
 def _link(asked: dict[str, str], offset: int) -> str:

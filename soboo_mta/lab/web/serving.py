@@ -17,7 +17,7 @@ from soboo_mta.lab.binding import bound
 from soboo_mta.lab.entries import sentence
 from soboo_mta.lab.lab import Lab
 from soboo_mta.lab.rules.rule import Rule
-from soboo_mta.lab.web.control import control_routes
+from soboo_mta.lab.web.control import rule_routes, state_routes
 from soboo_mta.lab.web.live import Ending, live_routes
 from soboo_mta.lab.web.messages import message_routes
 from soboo_mta.lab.web.pages import page_routes
@@ -41,9 +41,9 @@ def build_app(lab: Lab, ending: Ending, *, is_open: bool = False) -> App:
         docs_url=None,  # those pages load scripts from elsewhere
         redoc_url=None,
     )
-    for router in (message_routes(lab), control_routes(lab), live_routes(lab, ending)):
-        app.include_router(router)
-    app.include_router(page_routes(lab))
+    for routes in (message_routes, rule_routes, state_routes, page_routes):
+        app.include_router(routes(lab))
+    app.include_router(live_routes(lab, ending))
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.add_exception_handler(RequestValidationError, _explain)
     return Guard(app, is_open=is_open)

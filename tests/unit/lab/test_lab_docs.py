@@ -80,7 +80,7 @@ async def test_every_route_of_the_api_is_in_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [SobooDns, SobooRelay, SobooSinks, Verdict])
 def test_every_public_name_of_a_fixture_is_documented(kind: type) -> None:
-    own = {"prepare", "start", "stop", "end", "close", "keep", "of"}  # the plugin's own
+    own = {"prepare", "start", "stop", "end", "close", "of"}  # the plugin's own
     names = [
         name for name in vars(kind) if not name.startswith("_") and name not in own
     ]
