@@ -191,9 +191,9 @@ def soboo_sinks(_soboo_started: _Started) -> Iterator[SobooSinks]:
     lab = _soboo_started.ready_lab()
     made = SobooSinks(lab, _soboo_started.zones, timeout=timeout)
     yield made
+    made.close()  # first: an attempt may hang at one of its rules
     if _soboo_started.relay is not None:
         _soboo_started.relay.forget_waiting()
-    made.close()
 
 
 @pytest.fixture

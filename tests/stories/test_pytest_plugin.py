@@ -69,6 +69,9 @@ async def test_tests_are_kept_apart_and_undone(tmp_path: Path) -> None:
 def test_leaves_mail_waiting_and_dns_changed(soboo_relay, soboo_sinks, soboo_dns):
     soboo_sinks.defer("ann@dest.test")
     soboo_sinks.hide("dest2.test", "STARTTLS")
+    soboo_sinks.rule(recipient="hung@dest.test", stage="dot", action="hang")
+    send(soboo_relay, "hung@dest.test")
+    soboo_sinks.wait_for_refusal(to="hung@dest.test", stage="dot")
     soboo_dns.add("news.shop.example", "TXT", "x" * 300)
     soboo_dns.fail("gone.test", below=True)
     send(soboo_relay, "ann@dest.test")

@@ -19,6 +19,7 @@ OPERATOR = "esp.example"
 _USER = "suite"
 _TRIES = 3  # another process may take the port between finding and binding it
 _STARTS_WITHIN = 60.0  # seconds: a cold disk on a busy CI host
+_ENDS_WITHIN = 30.0  # seconds for attempts under way at a test's end
 _FOLLOWS_WITHIN = 0.3  # seconds: the relay promises 250 ms and tells nobody
 _CONFIG = """\
 [server]
@@ -212,9 +213,16 @@ class SobooRelay:
         return seen
 
     def forget_waiting(self) -> None:
-        """Cancel all that waits, so that it reaches no other test."""
-        for message in dict.fromkeys(one.message for one in self.waiting()):
-            self._commands.run("queue", "cancel", message)
+        """Cancel all that waits, so that it reaches no other test.
+
+        What is being tried cannot be cancelled: it is waited for, while its host answers.
+        """
+        deadline = time.monotonic() + _ENDS_WITHIN
+        while seen := self.waiting():
+            for message in dict.fromkeys(one.message for one in seen):
+                self._commands.is_done("queue", "cancel", message)
+            if time.monotonic() > deadline:
+                raise SobooError(f"still tried after {_ENDS_WITHIN:g} s: {seen}")
 
     def command(self, *words: str, codes: Sequence[int] = (0,)) -> str:
         """Run `soboo-mta WORDS` on this relay's store; raises SobooError on other codes."""
