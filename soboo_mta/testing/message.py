@@ -132,7 +132,7 @@ class ReceivedAttachment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedMessage:
     """One message. `sender` is the reverse-path, "" for the null one; `author` the From
-    field; `links` are those of both texts. `reply_host` took it."""
+    field; `links` are those of both texts; `host` is the sink that took it."""
 
     number: int
     sender: str
