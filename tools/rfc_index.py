@@ -39,6 +39,10 @@ RFCS = {
     2182: ("Selection of secondary name servers", "several servers of a zone"),
     2231: ("MIME parameter values", "file names of attachments made of JSON"),
     2308: ("Negative caching of DNS", "NXDOMAIN, NODATA, failure"),
+    2392: (
+        "Content-ID and Message-ID URLs",
+        "images inside HTML, on the page of the lab",
+    ),
     2505: ("Anti-spam recommendations", "what a Received field says"),
     2920: ("SMTP PIPELINING", "both sides"),
     3030: ("SMTP CHUNKING and BINARYMIME", "BDAT is taken; BINARYMIME is not offered"),
@@ -64,7 +68,9 @@ RFCS = {
     5890: ("IDNA definitions", "A-labels"),
     5891: ("IDNA protocol", "domains parsed at the door"),
     6052: ("IPv6 Addressing of IPv4/IPv6 Translators", "addresses are unwrapped"),
+    6066: ("TLS extensions", "the name a client asks for, in the lab"),
     6152: ("SMTP 8BITMIME", "both sides"),
+    6266: ("Content-Disposition in HTTP", "downloads of the lab"),
     6376: ("DKIM", "signing at departure, verification of key records"),
     6409: ("Message submission", "ports 587 and 465"),
     6530: ("Internationalised mail: overview", "SMTPUTF8"),
@@ -84,6 +90,7 @@ RFCS = {
     8174: ("Requirement words", "words"),
     8301: ("DKIM algorithm update", "no SHA-1, no short keys"),
     8314: ("TLS for submission", "implicit TLS on 465"),
+    8446: ("TLS 1.3", "an alert, in the sinks of the lab"),
     8461: ("MTA-STS", "not yet"),
     8463: ("DKIM Ed25519", "a second signature where set"),
     8601: (
@@ -91,7 +98,7 @@ RFCS = {
         "a submitted one is taken out; the lab writes its own",
     ),
     8689: ("SMTP REQUIRETLS", "not yet"),
-    9110: ("HTTP semantics", "statuses of mail over HTTP"),
+    9110: ("HTTP semantics", "statuses of mail over HTTP; Host, at the lab's page"),
     9112: ("HTTP/1.1", "served by uvicorn"),
     9989: ("DMARC", "tree walk and alignment, before each departure"),
 }
