@@ -9,13 +9,13 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from soboo_mta.daemon.control import Control, told_to_stop
+from soboo_mta.daemon.control import Control
 from soboo_mta.events.log import EventLog
 from soboo_mta.formats.dkim import Signer
 from soboo_mta.formats.verp import VerpSigner
@@ -24,7 +24,13 @@ from soboo_mta.mail.ids import MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.net.smtp_client import SmtpConnector
-from soboo_mta.net.smtp_server import Limits, Listener, SharedTimes, SubmissionServer
+from soboo_mta.net.smtp_server import (
+    Limits,
+    Listener,
+    Neighbours,
+    SharedTimes,
+    SubmissionServer,
+)
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     acceptance_options,
@@ -57,22 +63,30 @@ _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
 
 class Worker:
-    """Built from the settings; `run` opens everything and closes it again."""
+    """Built from the settings; `run` opens everything and closes it again.
+
+    `control`: the duties of all, where this is the only process. `ready` is called once
+    it takes mail; it works until `told` returns.
+    """
 
     def __init__(
         self,
         settings: Settings,
         listeners: Sequence[Listener],
         times: SharedTimes,
+        neighbours: Neighbours,
         *,
         control: Control | None,
-        supervisor: int | None,
+        ready: Callable[[], None],
+        told: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._listeners = _with_client_authorities(settings, listeners)
         self._times = times
         self._control = control
-        self._supervisor = supervisor
+        self._neighbours = neighbours
+        self._ready = ready
+        self._told = told
         self._clock = SystemClock()
         self._log = EventLog()
         self._operator = settings.identity()
@@ -92,7 +106,7 @@ class Worker:
         self._server = self._build_server()
 
     async def run(self) -> int:
-        """Work until SIGTERM or SIGINT; return the exit code."""
+        """Work until told to stop; return the exit code."""
         async with AsyncExitStack() as stack:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
@@ -109,7 +123,8 @@ class Worker:
                 await self._engine.started.wait()
                 await self._server.start(self._listeners)
                 self._log.serving(self._lease.number, self._addresses())
-                await told_to_stop(self._supervisor)
+                self._ready()
+                await self._told()
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
@@ -229,8 +244,8 @@ class Worker:
         return SubmissionServer(
             acceptance=acceptance,
             options=bounds,
-            tls=_tls(settings),
-            limits=Limits(bounds, self._times),
+            tls=listener_tls(settings),
+            limits=Limits(bounds, self._times, self._neighbours),
         )
 
 
@@ -239,16 +254,17 @@ def _with_client_authorities(
 ) -> tuple[Listener, ...]:
     """Give each listener that asks for client certificates a context of its own."""
     return tuple(
-        replace(listener, own_tls=_tls(settings, one.client_ca_file))
+        replace(listener, own_tls=listener_tls(settings, one.client_ca_file))
         if one.client_ca_file
         else listener
         for one, listener in zip(settings.listeners, listeners, strict=True)
     )
 
 
-def _tls(
+def listener_tls(
     settings: Settings, client_ca_file: Path | None = None
 ) -> ssl.SSLContext | None:
+    """The context of a listener; OSError where a file can't be loaded."""
     if settings.tls.certificate_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
