@@ -136,11 +136,13 @@ class Client:
 
     async def _expect(self, code: str) -> None:
         answer = await self.reply()
+        if answer.startswith(code):
+            return
         if answer.startswith("421"):
             raise Farewell(answer)
         if answer.startswith("4"):
             raise TryLater(answer)
-        assert answer.startswith(code), answer
+        raise AssertionError(answer)
 
     async def reply(self) -> str:
         """Return the last line of the next reply."""
