@@ -6,6 +6,7 @@ They work on the store alone, as every worker does; two at it would do no harm.
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -39,15 +40,22 @@ _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
 
-async def run_control(settings: Settings, watch: Watch, *, supervisor: int) -> int:
-    """Do the duties in a process of their own until SIGTERM or SIGINT."""
+async def run_control(
+    settings: Settings,
+    watch: Watch,
+    *,
+    ready: Callable[[], None],
+    told: Callable[[], Awaitable[None]],
+) -> int:
+    """Do the duties in a process of their own until `told` returns."""
     engine = open_engine(settings.store_url)
     writer = Writer(engine, options=writer_options(settings))
     await writer.start()
     try:
         async with asyncio.TaskGroup() as group:
             duties = group.create_task(Control(settings, watch).run(writer))
-            await told_to_stop(supervisor)
+            ready()
+            await told()
             duties.cancel()
     finally:
         await writer.close()

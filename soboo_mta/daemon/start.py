@@ -1,28 +1,27 @@
 """From the settings to running processes: the store made ready, sockets bound, roles.
 
 Nothing that a fork must not copy (threads, connections, event loops) exists before it.
+What the run before handed over (`supervision.succession`) is taken on here.
 """
 
 import gc
 import os
-import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import uvloop
 
-from soboo_mta.daemon.control import Control, run_control
+from soboo_mta.daemon.control import Control, run_control, told_to_stop
 from soboo_mta.daemon.logs import set_up_logs
-from soboo_mta.daemon.supervisor import Supervisor
-from soboo_mta.daemon.web import HttpSocket, Watch
-from soboo_mta.daemon.worker import Worker
-from soboo_mta.net.door import bind
-from soboo_mta.net.smtp_server import Listener, SharedTimes
-from soboo_mta.ports import IpAddress
+from soboo_mta.daemon.sockets import CannotBind, Doors, bound
+from soboo_mta.daemon.supervision.alone import Alone
+from soboo_mta.daemon.supervision.succession import Handover, Succession, received
+from soboo_mta.daemon.supervision.supervisor import Role, Supervisor
+from soboo_mta.daemon.web import Watch
+from soboo_mta.daemon.worker import Worker, listener_tls
+from soboo_mta.net.smtp_server import Neighbours, SharedTimes
 from soboo_mta.settings import Settings
-from soboo_mta.settings.sections import ListenerTls
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
@@ -38,127 +37,141 @@ def serve(settings: Settings) -> int:
 
     Raises StartError, StoreError or SecretError where it can't start.
     """
+    handover = received()
     set_up_logs(settings.log.level)
     settings.master_key()  # refuses to start without, before anything is bound
-    lock = _prepare_store(settings)
+    _check_certificates(settings)
+    lock = _prepare_store(settings, handover.descriptors)
     try:
-        return _serve(settings, _Shared.made(settings), lock)
+        return _serve(settings, handover, lock)
     finally:
         lock.leave()
 
 
-def _serve(settings: Settings, shared: "_Shared", lock: RelayLock) -> int:
-    workers = [f"worker {number}" for number in range(1, settings.worker_count + 1)]
-    boards = {role: Board() for role in workers or ["all"]}
-    watch = Watch(shared.monitoring, boards)
-    if not workers:
-        return _run(partial(_alone, settings, shared, watch))
-    roles: dict[str, Callable[[], int]] = {
-        role: partial(
-            _child, lock, partial(_relay, settings, shared, boards[role], os.getpid())
-        )
-        for role in workers
-    }
-    roles["control"] = partial(
-        _child, lock, partial(_control, settings, watch, os.getpid())
+def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
+    if handover.children and settings.worker_count == 0:
+        raise StartError("[server] workers: from several processes to one by a restart")
+    try:
+        sockets = bound(settings, handover.descriptors)
+    except CannotBind as error:
+        raise StartError(str(error)) from error
+    if handover.is_rehearsal:
+        return 0
+    numbers = range(1, settings.worker_count + 1)
+    crew = _Crew(
+        settings=settings,
+        doors=Doors.copied(settings, sockets),
+        times=SharedTimes(),
+        neighbours=Neighbours(settings.worker_count or 1),
+        boards={f"worker {number}": Board() for number in numbers} or {"all": Board()},
     )
+    descriptors = {name: one.fileno() for name, one in sockets.items()}
+    succession = Succession({**descriptors, **lock.descriptors})
+    if settings.worker_count == 0:
+        return _run_alone(crew, Alone(succession))
     grace = settings.server.stop_within.total_seconds()
     gc.freeze()  # what is loaded by now is shared with the children: never traced
-    return Supervisor(roles=roles, grace_seconds=grace).run()
+    return Supervisor(
+        roles=_roles(crew, lock),
+        grace_seconds=grace,
+        succession=succession,
+        inherited=handover.children,
+    ).run()
 
 
-def _prepare_store(settings: Settings) -> RelayLock:
+def _prepare_store(settings: Settings, kept: Mapping[str, int]) -> RelayLock:
     """Bring the store up, and take it for this relay alone (case 132)."""
     engine = open_engine(settings.store_url)
     try:
         upgrade(engine)
         lock = RelayLock(engine)
-        lock.take()
+        lock.take(kept)
     finally:
         engine.dispose()
     return lock
 
 
+def _check_certificates(settings: Settings) -> None:
+    """Each worker loads them for itself: what can't be loaded is known here."""
+    files = [one.client_ca_file for one in settings.listeners]
+    for client_ca_file in (None, *filter(None, files)):
+        try:
+            listener_tls(settings, client_ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            faulty = client_ca_file or settings.tls.certificate_file
+            raise StartError(f"[tls] {faulty}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shared:
-    """What the workers share, made once before the fork: sockets, and tables in memory."""
+class _Crew:
+    """What all processes of a run are built from: made once, before the fork."""
 
-    listeners: tuple[Listener, ...]
-    http: tuple[HttpSocket, ...]
-    monitoring: socket.socket | None
+    settings: Settings
+    doors: Doors
     times: SharedTimes
+    neighbours: Neighbours
+    boards: Mapping[str, Board]
 
-    @classmethod
-    def made(cls, settings: Settings) -> Self:
-        """Bind all that the settings name; raises StartError."""
-        monitoring = settings.monitoring
-        return cls(
-            listeners=tuple(
-                Listener(
-                    _bind("[[listeners]]", one.address, one.port),
-                    implicit_tls=one.tls is ListenerTls.IMPLICIT,
-                    starttls=one.tls is ListenerTls.STARTTLS,
-                    chunking=one.chunking,
-                    proxies=one.proxies,
-                )
-                for one in settings.listeners
-            ),
-            http=tuple(
-                HttpSocket(_bind("[[http_listeners]]", one.address, one.port), one.tls)
-                for one in settings.http_listeners
-            ),
-            monitoring=None
-            if monitoring.port is None
-            else _bind("[monitoring]", monitoring.address, monitoring.port),
-            times=SharedTimes(),
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.doors.monitoring, self.boards)
+
+    def worker(
+        self,
+        board: Board,
+        *,
+        control: Control | None,
+        ready: Callable[[], None],
+        told: Callable[[], Awaitable[None]],
+    ) -> Worker:
+        return Worker(
+            self.settings,
+            self.doors.listeners,
+            self.times,
+            self.neighbours,
+            http=self.doors.http,
+            board=board,
+            control=control,
+            ready=ready,
+            told=told,
         )
 
 
-def _bind(section: str, address: IpAddress, port: int) -> socket.socket:
-    try:
-        return bind(str(address), port)
-    except OSError as error:
-        raise StartError(
-            f"{section} {address} port {port}: {error.strerror}"
-        ) from error
-
-
-def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    return uvloop.run(main())
-
-
-def _child(lock: RelayLock, main: Callable[[], Coroutine[None, None, int]]) -> int:
-    lock.leave()  # the supervisor's alone: a child that drains must not keep it
-    return _run(main)
-
-
-async def _alone(settings: Settings, shared: _Shared, watch: Watch) -> int:
+def _run_alone(crew: _Crew, alone: Alone) -> int:
     """Worker and control in one process."""
-    (board,) = watch.boards.values()
-    return await Worker(
-        settings,
-        shared.listeners,
-        shared.times,
-        http=shared.http,
-        board=board,
-        control=Control(settings, watch),
-        supervisor=None,
-    ).run()
+    (board,) = crew.boards.values()
+
+    async def run() -> int:
+        control = Control(crew.settings, crew.watch)
+        return await crew.worker(
+            board, control=control, ready=alone.ready, told=alone.told
+        ).run()
+
+    code: int = uvloop.run(run())
+    if alone.succeeds:
+        alone.succession.succeed(())
+    return code
 
 
-async def _relay(
-    settings: Settings, shared: _Shared, board: Board, supervisor: int
-) -> int:
-    return await Worker(
-        settings,
-        shared.listeners,
-        shared.times,
-        http=shared.http,
-        board=board,
-        control=None,
-        supervisor=supervisor,
-    ).run()
+def _roles(crew: _Crew, lock: RelayLock) -> dict[str, Role]:
+    told = partial(told_to_stop, os.getpid())
 
+    def relay(place: int, board: Board, ready: Callable[[], None]) -> int:
+        async def run() -> int:
+            lock.leave()  # the supervisor's: a child that drains must not keep it
+            crew.neighbours.take_place(place)
+            return await crew.worker(board, control=None, ready=ready, told=told).run()
 
-async def _control(settings: Settings, watch: Watch, supervisor: int) -> int:
-    return await run_control(settings, watch, supervisor=supervisor)
+        return int(uvloop.run(run()))
+
+    def control(ready: Callable[[], None]) -> int:
+        lock.leave()
+        return int(
+            uvloop.run(run_control(crew.settings, crew.watch, ready=ready, told=told))
+        )
+
+    roles: dict[str, Role] = {
+        role: partial(relay, place, board)
+        for place, (role, board) in enumerate(crew.boards.items())
+    }
+    return {**roles, "control": control}

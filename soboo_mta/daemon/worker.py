@@ -9,13 +9,13 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from soboo_mta.daemon.control import Control, told_to_stop
+from soboo_mta.daemon.control import Control
 from soboo_mta.daemon.web import HttpSocket, MailDoors
 from soboo_mta.events.log import EventLog
 from soboo_mta.formats.dkim import Signer
@@ -25,7 +25,13 @@ from soboo_mta.mail.ids import MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.net.smtp_client import SmtpConnector
-from soboo_mta.net.smtp_server import Limits, Listener, SharedTimes, SubmissionServer
+from soboo_mta.net.smtp_server import (
+    Limits,
+    Listener,
+    Neighbours,
+    SharedTimes,
+    SubmissionServer,
+)
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     acceptance_options,
@@ -62,25 +68,33 @@ _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
 
 class Worker:
-    """Built from the settings; `run` opens everything and closes it again."""
+    """Built from the settings; `run` opens everything and closes it again.
+
+    `control`: the duties of all, where this is the only process. `ready` is called once
+    it takes mail; it works until `told` returns.
+    """
 
     def __init__(
         self,
         settings: Settings,
         listeners: Sequence[Listener],
         times: SharedTimes,
+        neighbours: Neighbours,
         *,
         http: Sequence[HttpSocket],
         board: Board,
         control: Control | None,
-        supervisor: int | None,
+        ready: Callable[[], None],
+        told: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._listeners = _with_client_authorities(settings, listeners)
         self._times = times
         self._http = http
         self._control = control
-        self._supervisor = supervisor
+        self._neighbours = neighbours
+        self._ready = ready
+        self._told = told
         self._clock = SystemClock()
         self._meter = Meter(board)
         self._log: EventLog = CountingLog(self._meter, self._clock)
@@ -104,7 +118,7 @@ class Worker:
         self._build_doors()
 
     async def run(self) -> int:
-        """Work until SIGTERM or SIGINT; return the exit code."""
+        """Work until told to stop; return the exit code."""
         async with AsyncExitStack() as stack:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
@@ -123,7 +137,8 @@ class Worker:
                 await self._server.start(self._listeners)
                 self._log.serving(self._lease.number, self._addresses())
                 await self._mail_doors.start(group, self._http)
-                await told_to_stop(self._supervisor)
+                self._ready()
+                await self._told()
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
@@ -258,9 +273,9 @@ class Worker:
 
     def _build_doors(self) -> None:
         """SMTP's and HTTP's: one count of clients and of wrong logins for both."""
-        settings, tls = self._settings, _tls(self._settings)
+        settings, tls = self._settings, listener_tls(self._settings)
         bounds = listener_options(settings)
-        limits = Limits(bounds, self._times)
+        limits = Limits(bounds, self._times, self._neighbours)
         self._server = SubmissionServer(
             acceptance=self._acceptance, options=bounds, tls=tls, limits=limits
         )
@@ -278,16 +293,17 @@ def _with_client_authorities(
 ) -> tuple[Listener, ...]:
     """Give each listener that asks for client certificates a context of its own."""
     return tuple(
-        replace(listener, own_tls=_tls(settings, one.client_ca_file))
+        replace(listener, own_tls=listener_tls(settings, one.client_ca_file))
         if one.client_ca_file
         else listener
         for one, listener in zip(settings.listeners, listeners, strict=True)
     )
 
 
-def _tls(
+def listener_tls(
     settings: Settings, client_ca_file: Path | None = None
 ) -> ssl.SSLContext | None:
+    """The context of a listener; OSError where a file can't be loaded."""
     if settings.tls.certificate_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -82,6 +82,11 @@ class _Arrival:
     guest: Guest | None = None
 
 
+def _to_nobody() -> float:
+    """For doors that no other process shares."""
+    return 0.0
+
+
 def _told_nobody(peer: IpAddress, why: str) -> None:
     """For doors without proxies."""
 
@@ -91,7 +96,8 @@ class Door:
 
     `tls`, where given, begins with the connection, at the latest when `handshake` is
     over. `trouble` hears of an accept that failed for want of descriptors, `bad_proxy` of
-    one among `proxies` that did not say who its client is, and why.
+    one among `proxies` that did not say who its client is, and why. `gives_way`: for how
+    many seconds the next client is left to another process that shares the socket.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class Door:
         trouble: Callable[[OSError], None],
         tls: ssl.SSLContext | None,
         handshake: timedelta,
+        gives_way: Callable[[], float] = _to_nobody,
         proxies: Sequence[IPv4Network | IPv6Network] = (),
         bad_proxy: Callable[[IpAddress, str], None] = _told_nobody,
     ) -> None:
@@ -110,28 +117,45 @@ class Door:
         self._trouble = trouble
         self._tls = tls
         self._patience = handshake.total_seconds()
+        self._gives_way = gives_way
         self._proxies = proxies
         self._bad_proxy = bad_proxy
         self._loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], _Arrival] = {}
         self._headers_awaited = 0
         self._pause: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Accept from now on."""
         self._pause = None
-        self._loop.add_reader(self._socket, self._accept)
+        self._loop.add_reader(self._socket, self._came)
 
     async def close(self) -> None:
         """Accept no more, end the handshakes under way, close the socket."""
         self._loop.remove_reader(self._socket)
         if self._pause is not None:
             self._pause.cancel()
-        for task in self._opening:
-            task.cancel()
+        for task, arrival in self._opening.items():
+            # In clear a guest is in after a turn or two of the loop; cut short, uvloop
+            # leaves it without a connection.
+            if self._tls is not None or arrival.guest is None:
+                task.cancel()
         if self._opening:
             await asyncio.wait(self._opening)
         self._socket.close()
+
+    def _came(self) -> None:
+        """A client waits: for us, unless a less busy process takes it in a moment."""
+        seconds = self._gives_way()
+        if seconds:
+            self._loop.remove_reader(self._socket)
+            self._pause = self._loop.call_later(seconds, self._take_after_all)
+        else:
+            self._accept()
+
+    def _take_after_all(self) -> None:
+        self.open()
+        self._accept()
 
     def _accept(self) -> None:
         """One at a time: processes that share the socket get even parts."""
@@ -147,7 +171,7 @@ class Door:
         connection.setblocking(False)
         arrival = _Arrival(connection, ip_address(peer[0].partition("%")[0]))
         task = self._loop.create_task(self._receive(arrival))
-        self._opening.add(task)
+        self._opening[task] = arrival
         task.add_done_callback(partial(self._received, arrival))
 
     async def _receive(self, arrival: _Arrival) -> None:
@@ -188,7 +212,7 @@ class Door:
 
     def _received(self, arrival: _Arrival, task: "asyncio.Task[None]") -> None:
         """Close what was not opened, for whatever reason: also a task that never ran."""
-        self._opening.discard(task)
+        del self._opening[task]
         guest = arrival.guest
         if guest is None or not guest.is_open:
             if guest is not None:

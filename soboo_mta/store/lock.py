@@ -6,6 +6,7 @@ waiting on a lock file wakes at once. PostgreSQL needs no such locks.
 
 import fcntl
 import os
+from collections.abc import Mapping
 from types import TracebackType
 
 from sqlalchemy import Engine
@@ -62,9 +63,19 @@ class RelayLock:
         )
         self._handle = -1
 
-    def take(self) -> None:
-        """Take it now; StoreUnavailable where another process has it."""
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """What a process that takes this one's place must be given to keep it held."""
+        return {f"lock {self._path}": self._handle} if self._handle >= 0 else {}
+
+    def take(self, kept: Mapping[str, int] | None = None) -> None:
+        """Take it now; StoreUnavailable where another process has it. `kept`: the
+        descriptors that the process before has given to this one."""
         if self._path is None:
+            return
+        if kept and f"lock {self._path}" in kept:
+            self._handle = kept[f"lock {self._path}"]
+            os.set_inheritable(self._handle, False)
             return
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

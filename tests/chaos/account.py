@@ -8,6 +8,7 @@ where a life ended between submission and settlement.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from sqlalchemy import Connection, and_, func, select, text
 
@@ -16,7 +17,21 @@ from soboo_mta.store.schema import attempt, message, recipient
 from tests.chaos.ready_world import DOMAIN
 from tests.chaos.sender import Mail
 
+_UNDER_WAY = 1_000  # ms: a copy may be counted by the sink so long after it left
 Place = tuple[str, str]  # name of the message, recipient
+
+
+@dataclass(slots=True)
+class Life:
+    """A relay's, from `began` (unix ms) on. `cause` ended the life before: from `began`
+    to `over` a copy may have left that was not noted."""
+
+    began: int
+    cause: str = ""
+    over: int = 0
+
+    def __post_init__(self) -> None:
+        self.over = self.over or self.began
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +45,7 @@ class Account:
     strangers: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
     unaligned: list[str] = field(default_factory=list)
+    duplicates_by: Counter[str] = field(default_factory=Counter)  # what caused them
 
     @property
     def wrong(self) -> dict[str, list[object]]:
@@ -47,10 +63,10 @@ def account(
     sent: Iterable[Mail],
     records: Sequence[MessageRecord],
     settled: Mapping[Place, Sequence[int]],
-    lives: Sequence[int],
+    lives: Sequence[Life],
 ) -> Account:
     """Compare. `settled`: when (unix ms) each recipient was settled as delivered;
-    `lives`: when each life of the relay began (unix ms), by its number."""
+    `lives`: each life of the relay, by its number."""
     by_name = {mail.name: mail for mail in sent}
     result = Account()
     copies: defaultdict[Place, list[int]] = defaultdict(list)
@@ -71,13 +87,15 @@ def account(
             if mail.is_acknowledged and not came:
                 result.lost.append((mail.name, to))
             trouble = _unexplained(mail, came, settled.get((mail.name, to), ()), lives)
+            for one, next_one in pairwise(sorted(came)):
+                result.duplicates_by[_cause(one, next_one, lives)] += 1
             if trouble:
                 result.unexplained.append(f"{mail.name} to {to}: {trouble}")
     return result
 
 
 def _unexplained(
-    mail: Mail, came: Sequence[int], settled: Sequence[int], lives: Sequence[int]
+    mail: Mail, came: Sequence[int], settled: Sequence[int], lives: Sequence[Life]
 ) -> str:
     """Why its copies can't all be of final dots sent by lives that ended badly."""
     if not came:
@@ -86,9 +104,21 @@ def _unexplained(
         return f"{len(came)} copies, settled {len(settled)} times"
     if max(came) > settled[0]:
         return "a copy came after it was settled"
-    last = sum(began <= settled[0] for began in lives) - 1
+    last = sum(life.began <= settled[0] for life in lives) - 1
     if len(came) - 1 > last - mail.life:
         return f"{len(came)} copies in lives {mail.life} to {last}"
+    for one, next_one in pairwise(sorted(came)):
+        if not _cause(one, next_one, lives):
+            return f"copies at {one} and {next_one}, and no life ended between them"
+    return ""
+
+
+def _cause(one: int, next_one: int, lives: Sequence[Life]) -> str:
+    """What kept the delivery of a copy from being noted, so that the next one left."""
+    for slack in (0, _UNDER_WAY):
+        for life in lives:
+            if life.began <= next_one and one - slack <= life.over:
+                return life.cause
     return ""
 
 

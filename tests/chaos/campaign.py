@@ -1,23 +1,28 @@
-"""Lives of a relay under load, each ended at a named point, and their account."""
+"""Lives of a relay under load, each ended at a named point or by a fault from outside,
+and their account."""
 
 import asyncio
 import hashlib
 import signal
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 
 from soboo_mta.cli.trial.world import World, WorldError
 from soboo_mta.lab.record import MessageRecord
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.writer import read_now
-from tests.chaos.account import Account, account, deliveries, unsettled
+from tests.chaos.account import Account, Life, account, deliveries, unsettled
 from tests.chaos.points import NEED_THE_DEAD, POINTS
-from tests.chaos.sender import Post, keep_submitting
+from tests.chaos.sender import Post, keep_coming, keep_submitting
 
+Fault = Callable[["Campaign"], Awaitable[None]]
+NO_FAULTS: Mapping[str, Fault] = MappingProxyType({})
 DIE = str(Path(__file__).with_name("die.py"))
 SESSIONS = 4
 QUICKLY = 5  # messages a session submits without a pause
@@ -27,29 +32,75 @@ _DRAIN = 120.0  # seconds until nothing waits any more
 
 @dataclass(slots=True)
 class Campaign:
-    """One store, many lives. `hits` counts the kills at each point."""
+    """One store, many lives. `hits` counts the rounds of each point and fault."""
 
     place: World
     random: Random
     store: str
     processes: int = 1
     post: Post = field(init=False)
-    lives: list[int] = field(default_factory=list)  # when each began, unix ms
+    lives: list[Life] = field(default_factory=list)
     hits: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
+    _ended_by: str = ""
     _inspected: int = 0
 
     def __post_init__(self) -> None:
         self.post = Post(self.random)
 
-    async def run(self, rounds: int, points: tuple[str, ...] = tuple(POINTS)) -> None:
-        """Kill so often, each point as often as the others, in a random order."""
-        waiting: list[str] = []
+    async def run(
+        self,
+        rounds: int,
+        points: Sequence[str] = tuple(POINTS),
+        faults: Mapping[str, Fault] = NO_FAULTS,
+    ) -> None:
+        """So many rounds, each point and fault as often as the others, in a random
+        order."""
+        kinds, waiting = [*points, *faults], list[str]()
         for _ in range(rounds):
             if not waiting:
-                waiting = self.random.sample(points, len(points))
+                waiting = self.random.sample(kinds, len(kinds))
                 waiting.sort(key=lambda name: name not in NEED_THE_DEAD)  # popped last
-            await self.round(waiting.pop())
+            name = waiting.pop()
+            if name in faults:
+                await self.befall(name, faults[name])
+            else:
+                await self.round(name)
+
+    async def befall(self, name: str, fault: Fault) -> None:
+        """One fault from outside on a relay that runs: submit before, during and after,
+        until mail flows again."""
+        if self.place.relay is None:
+            await self.place.start_relay()
+            self.begin_life()
+        life, is_over = len(self.lives) - 1, asyncio.Event()
+        mails = iter(lambda: self.post.mail(life), None)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SESSIONS):
+                group.create_task(
+                    keep_coming(self.place, mails, until=is_over, quickly=QUICKLY)
+                )
+            try:
+                await self._flows(f"before {name}")
+                self._ended_by = name
+                self.begin_life()
+                await fault(self)
+                self.lives[-1].over = _now()
+                await self._flows(f"after {name}")
+            finally:
+                is_over.set()
+        self.hits[name] += 1
+        self._inspect()
+
+    async def _flows(self, when: str) -> None:
+        """Wait until what is submitted from now on is acknowledged, and mail arrives."""
+        submitted, arrived = len(self.post.sent), self.place.lab.received
+
+        async def does_it() -> bool:
+            fresh = any(mail.is_acknowledged for mail in self.post.sent[submitted:])
+            return fresh and self.place.lab.received > arrived
+
+        await self.place.until(f"mail flows {when}", does_it, _PATIENCE)
 
     async def round(self, name: str) -> None:
         """One life: submit until the relay is killed at the point `name`."""
@@ -57,6 +108,7 @@ class Campaign:
         who = self.random.choice(("one", "all")) if self.processes > 1 else "one"
         marker = self.place.directory / f"marker-{len(self.lives)}"
         count = self.random.randint(1, most)
+        assert await self.place.stop_relay(signal.SIGTERM) == 0
         self.begin_life()
         try:
             await self.place.start_relay((DIE, name, str(count), who, str(marker)))
@@ -66,6 +118,7 @@ class Campaign:
         await self._submit_until(marker, f"killed at {name!r}, {count}")
         assert marker.read_text() == name
         self.hits[name] += 1
+        self._ended_by = name
         if self.processes > 1 and who == "one":
             self.begin_life()  # of the one that takes its place
             await self.place.stop_relay(signal.SIGTERM)
@@ -75,8 +128,9 @@ class Campaign:
 
     async def finish(self) -> Account:
         """Run undisturbed until nothing waits, then draw up the account."""
-        self.begin_life()
-        await self.place.start_relay()
+        if self.place.relay is None:
+            self.begin_life()
+            await self.place.start_relay()
         return await self.settle()
 
     async def settle(self) -> Account:
@@ -105,7 +159,7 @@ class Campaign:
 
     def begin_life(self) -> None:
         """Note that a worker lost, or will lose, what it had claimed."""
-        self.lives.append(time.time_ns() // 1_000_000)
+        self.lives.append(Life(_now(), self._ended_by))
 
     async def _submit_until(self, marker: Path, what: str) -> None:
         life = len(self.lives) - 1
@@ -132,6 +186,10 @@ class Campaign:
             self._inspected += 1
             if not _is_whole(record, digests):
                 self.damaged.append(record.verdict.message_id)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _is_whole(record: MessageRecord, digests: dict[str, str]) -> bool:

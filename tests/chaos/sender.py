@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -13,6 +13,7 @@ from soboo_mta.cli.trial.world import World
 from tests.chaos.ready_world import DOMAIN, SINKS, USER
 
 LARGE_EACH = 6  # of so many messages one is staged in pieces
+_COME_AGAIN = 0.3  # seconds
 _LARGE = (300_000, 420_000)  # octets
 _SMALL = (200, 20_000)
 
@@ -37,16 +38,18 @@ class Mail:
 class Post:
     """Writes the messages of a run; each name occurs once."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, domains: Sequence[str] = tuple(SINKS)) -> None:
         self.sent: list[Mail] = []
         self._random = random
+        self._domains = domains
         self._numbers = count(1)
 
     def mail(self, life: int) -> Mail:
         """A fresh message to one to three recipients; every sixth is a large one."""
         number = next(self._numbers)
         span = _LARGE if number % LARGE_EACH == 3 else _SMALL
-        domains = self._random.sample(list(SINKS), self._random.randint(1, 3))
+        many = self._random.randint(1, len(self._domains))
+        domains = self._random.sample(self._domains, many)
         mail = written(
             f"chaos-{number}",
             tuple(f"r{number}@{domain}" for domain in domains),
@@ -75,6 +78,14 @@ def written(
         octets=header.encode() + body,
         digest=hashlib.sha256(body).hexdigest(),
     )
+
+
+class TryLater(ConnectionError):
+    """The relay said so: 4yz."""
+
+
+class Farewell(TryLater):
+    """The relay said 421, and went."""
 
 
 class Client:
@@ -108,7 +119,7 @@ class Client:
         stuffed = mail.octets.replace(b"\r\n.", b"\r\n..")
         self._writer.write(stuffed + b".\r\n")
         await self._writer.drain()
-        mail.reply = await self._reply()
+        mail.reply = await self.reply()
 
     async def say(self, line: str, code: str) -> None:
         """Say a command; AssertionError where the answer is another than `code`."""
@@ -116,16 +127,25 @@ class Client:
         await self._writer.drain()
         await self._expect(code)
 
+    def write(self, octets: bytes) -> None:
+        """Send octets as they are."""
+        self._writer.write(octets)
+
     def close(self) -> None:
         self._writer.close()
 
     async def _expect(self, code: str) -> None:
-        answer = await self._reply()
-        if answer.startswith("421"):  # it stops: the client comes again later
-            raise ConnectionResetError
-        assert answer.startswith(code), answer
+        answer = await self.reply()
+        if answer.startswith(code):
+            return
+        if answer.startswith("421"):
+            raise Farewell(answer)
+        if answer.startswith("4"):
+            raise TryLater(answer)
+        raise AssertionError(answer)
 
-    async def _reply(self) -> str:
+    async def reply(self) -> str:
+        """Return the last line of the next reply."""
         while line := await self._reader.readline():
             if line[3:4] != b"-":
                 return line.decode().rstrip()
@@ -147,3 +167,14 @@ async def keep_submitting(
                 if until.is_set():
                     break
                 await client.submit(mail)
+
+
+async def keep_coming(
+    place: World, mails: Iterator[Mail], *, until: asyncio.Event, quickly: int
+) -> None:
+    """As `keep_submitting`, but come again until `until` is set."""
+    while not until.is_set():
+        with suppress(OSError):  # nobody listens, or no descriptor is left
+            await keep_submitting(place, mails, until=until, quickly=quickly)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(until.wait(), _COME_AGAIN)

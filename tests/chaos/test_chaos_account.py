@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from soboo_mta.lab.record import MessageRecord, Verdict
-from tests.chaos.account import account
+from tests.chaos.account import Life, account
 from tests.chaos.ready_world import DOMAIN
 from tests.chaos.sender import Mail, written
 
 TO = "r@alpha.test"
 PLACE = ("m", TO)
-LIVES = (0, 1_000, 2_000)  # unix ms
+LIVES = (Life(0), Life(1_000, "a kill"), Life(2_000, "another"))
 
 
 def mail(reply: str = "250 2.0.0 Accepted as 1", life: int = 0) -> Mail:
@@ -50,6 +50,7 @@ def test_a_copy_for_each_life_that_ended_before_the_settlement_is_explained() ->
     found = account([mail()], copies, {PLACE: [1_020]}, LIVES)
     assert found.wrong == {}
     assert found.duplicates == 1
+    assert found.duplicates_by == {"a kill": 1}
 
 
 def test_more_copies_than_lives_are_unexplained() -> None:
@@ -57,6 +58,12 @@ def test_more_copies_than_lives_are_unexplained() -> None:
     assert account([mail()], copies, {PLACE: [20]}, LIVES).unexplained
     copies = [copy(1_010), copy(1_011)]
     assert account([mail(life=1)], copies, {PLACE: [1_020]}, LIVES).unexplained
+
+
+def test_copies_within_one_life_are_unexplained() -> None:
+    copies = [copy(3_100), copy(3_110)]
+    found = account([mail()], copies, {PLACE: [3_120]}, LIVES)
+    assert "no life ended between" in found.unexplained[0]
 
 
 def test_a_copy_after_the_settlement_is_unexplained() -> None:

@@ -2,11 +2,8 @@
 nothing is lost; stopped for less than its lease, it forgets nothing."""
 
 import asyncio
-import fcntl
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +20,7 @@ from tests.chaos.campaign import Campaign
 from tests.chaos.held_host import HeldHost
 from tests.chaos.ready_world import ready_world, store_url
 from tests.chaos.sender import Client, keep_submitting, written
+from tests.chaos.stopped import stopped
 
 _HELD = "held.test"
 _ADDRESS = "127.0.0.9"
@@ -58,7 +56,7 @@ async def test_case_139_no_final_dot_is_sent_after_the_lease_was_lost(
     assert mail.is_acknowledged
     await _until(place, "it waits at DATA", lambda: host.ends == ["held"])
     process = await _holder(place, mail.recipients[0])
-    async with _stopped(place, process):
+    async with stopped(place, process):
         await _until(place, "another takes it over", lambda: host.ends[1:] == ["dot"])
         host.go_on.set()  # 354 waits for the stopped one to read it
         await _until(place, "354 was said", lambda: host.ends[0] == "asked")
@@ -75,7 +73,7 @@ async def test_case_139_under_load_a_stopped_worker_loses_nothing(
     place = campaign.place
 
     async def meanwhile(process: int) -> None:
-        async with _stopped(place, process):
+        async with stopped(place, process):
             await _until_read(place, "its lease is buried", _is_buried)
 
     await _under_load(campaign, meanwhile)
@@ -90,7 +88,7 @@ async def test_under_load_a_worker_stopped_for_less_than_its_lease_forgets_nothi
     middle = (_LEASE.length - _LEASE.margin / 2).total_seconds()
 
     async def meanwhile(process: int) -> None:
-        async with _stopped(place, process):
+        async with stopped(place, process):
             await asyncio.sleep(middle)  # the time itself is what is tested
 
     await _under_load(campaign, meanwhile)
@@ -115,45 +113,6 @@ async def _under_load(
     assert not found.wrong, found.wrong
     assert not campaign.damaged
     assert found.acknowledged > 40
-
-
-# ---- a stopped process
-
-
-@asynccontextmanager
-async def _stopped(place: World, process: int) -> AsyncIterator[None]:
-    """Inside, the process does not run. Not stopped while it holds the write lock: on
-    one file nobody could write then, and nobody could take its work over."""
-    lock = place.directory / "data" / "soboo.db.lock"
-
-    async def is_stopped_without_the_lock() -> bool:
-        os.kill(process, signal.SIGSTOP)
-        await _until(place, "it is stopped", lambda: _state(process) == "T")
-        with lock.open("rb") as handle:
-            for _ in range(50):  # others hold it for moments
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    await asyncio.sleep(0.002)
-                else:
-                    return True
-        os.kill(process, signal.SIGCONT)
-        return False
-
-    await place.until("it stands still", is_stopped_without_the_lock, _PATIENCE)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
-
-
-def _state(process: int) -> str:
-    """Its state letter; T only where every thread is stopped."""
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    states = {
-        (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks
-    }
-    return states.pop() if len(states) == 1 else ""
 
 
 # ---- what the store knows

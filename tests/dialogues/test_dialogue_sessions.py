@@ -489,6 +489,27 @@ def test_case_040_clients_that_are_gone_before_they_are_accepted_leave_nothing_o
         runner.run(come_and_go())
 
 
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_case_133_clients_that_are_just_being_opened_do_not_disturb_a_stop(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def stop_after(turns: int) -> None:
+        async with listening(desk()) as (server, port):
+            clients = [
+                socket.create_connection(("127.0.0.1", port)) for _ in range(turns)
+            ]
+            for _ in range(turns):  # of the loop: each accepts one, opens another
+                await asyncio.sleep(0)
+            await server.stop(timedelta(0))
+            assert server.connections == 0
+            for client in clients:
+                client.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        for turns in range(1, 12):
+            runner.run(stop_after(turns))
+
+
 @contextmanager
 def no_free_descriptor() -> Iterator[None]:
     """Inside, this process can open nothing: holes below the limit are filled."""

@@ -5,8 +5,9 @@
 """
 
 from soboo_mta.net.smtp_server.limits.limits import Limits
+from soboo_mta.net.smtp_server.limits.neighbours import Neighbours
 from soboo_mta.net.smtp_server.limits.times import SharedTimes
 from soboo_mta.net.smtp_server.server import SubmissionServer
 from soboo_mta.net.smtp_server.session.listener import Listener
 
-__all__ = ["Limits", "Listener", "SharedTimes", "SubmissionServer"]
+__all__ = ["Limits", "Listener", "Neighbours", "SharedTimes", "SubmissionServer"]

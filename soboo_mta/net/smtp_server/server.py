@@ -1,7 +1,8 @@
 """Opens the submission listeners, and ends them without losing what was promised.
 
-Sockets are bound once, before this, and may be shared by several processes. A process
-over its bound answers 421. RFC 8314 §3.3: implicit TLS on 465, STARTTLS on 587.
+Sockets are bound once, before this, and may be shared by several processes: a client goes
+to the least busy of them, and where all are at their bounds it is answered 421. RFC 8314
+§3.3: implicit TLS on 465, STARTTLS on 587.
 """
 
 import asyncio
@@ -93,6 +94,7 @@ class SubmissionServer:
             trouble=trouble,
             tls=(listener.own_tls or self._tls) if listener.implicit_tls else None,
             handshake=self._options.handshake_timeout,
+            gives_way=self._limits.admission.gives_way,
             proxies=listener.proxies,
             bad_proxy=bad_proxy,
         )

@@ -1,5 +1,6 @@
 """The supervisor as a process: roles are kept alive and stopped in order."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,32 +15,34 @@ import pytest
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from soboo_mta.daemon.supervisor import Supervisor
+from soboo_mta.daemon.logs import set_up_logs
+from soboo_mta.daemon.supervision import supervisor as module
 
 def note(name):
     with open(sys.argv[1], "a") as file:
         file.write(f"{name} {os.getpid()}\\n")
 
-def obedient():
+def obedient(ready):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     note("obedient")
+    ready()
     while True:
         time.sleep(60)
 
-def deaf():
+def deaf(ready):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note("deaf")
     while True:
         time.sleep(60)
 
-def faulty():
+def faulty(ready):
     note("faulty")
     raise ValueError("a fault of ours")
 
-import soboo_mta.daemon.supervisor as module
+set_up_logs("info")
 module._KILL_AFTER_SECONDS = 0.2
 roles = {name: globals()[name] for name in sys.argv[2:]}
-sys.exit(Supervisor(roles=roles, grace_seconds=0.2).run())
+sys.exit(module.Supervisor(roles=roles, grace_seconds=0.2).run())
 """
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -106,7 +109,10 @@ def test_a_role_that_fails_again_and_again_is_started_ever_less_often(
     supervisor.send_signal(signal.SIGTERM)
     _, errors = supervisor.communicate(timeout=10)
     assert "a fault of ours" in errors
-    assert "faulty (process" in errors
+    ends = [json.loads(x) for x in errors.splitlines() if "process_ended" in x]
+    pauses = [end["again_in_seconds"] for end in ends if "again_in_seconds" in end]
+    assert pauses[:2] == [0.5, 1.0]
+    assert {(end["role"], end["code"]) for end in ends} == {("faulty", 1)}
     assert len(_noted(notes, 3)) == 3
 
 

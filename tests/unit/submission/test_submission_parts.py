@@ -13,6 +13,7 @@ from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_server.limits.admission import Admission, client_key
 from soboo_mta.net.smtp_server.limits.logins import FailedLogins
+from soboo_mta.net.smtp_server.limits.neighbours import Neighbours
 from soboo_mta.net.smtp_server.limits.rates import Rates
 from soboo_mta.net.smtp_server.limits.times import SharedTimes
 from soboo_mta.net.smtp_server.protocol.body import Body
@@ -108,7 +109,7 @@ def test_every_connection_that_ends_makes_room_again() -> None:
     options = ListenerOptions(max_connections_per_address=1)
     clock = FakeClock()
     rates = Rates(options, SharedTimes(), clock.monotonic)
-    admission = Admission(options, rates)
+    admission = Admission(options, rates, Neighbours())
     assert admission.enter("a") is None
     assert admission.enter("a") is replies.TOO_MANY_FROM_CLIENT
     assert admission.enter("b") is None

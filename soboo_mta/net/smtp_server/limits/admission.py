@@ -7,12 +7,15 @@ from typing import TypeVar
 
 from soboo_mta.mail.ids import CredentialId
 from soboo_mta.mail.reply import Reply
+from soboo_mta.net.smtp_server.limits.neighbours import Neighbours
 from soboo_mta.net.smtp_server.limits.rates import Rates
 from soboo_mta.ports import IpAddress
 from soboo_mta.submission import replies
 from soboo_mta.submission.options import ListenerOptions
 
 K = TypeVar("K")
+_GIVE_WAY = 0.01  # seconds until a less busy process, awake, has taken the client
+_GIVE_WAY_FULL = 0.25  # here it would be refused: worth a longer wait
 
 
 def client_key(client: IpAddress) -> str:
@@ -28,8 +31,11 @@ class Admission:
     A connection enters, and later logs in; each has its opposite.
     """
 
-    def __init__(self, options: ListenerOptions, rates: Rates) -> None:
+    def __init__(
+        self, options: ListenerOptions, rates: Rates, neighbours: Neighbours
+    ) -> None:
         self._options = options
+        self._neighbours = neighbours
         self._rates = rates
         self._by_client: Counter[str] = Counter()
         self._by_credential: Counter[CredentialId] = Counter()
@@ -40,6 +46,7 @@ class Admission:
         """Count a connection of `client` (a key) and return None, or why not to serve
         it. Each call is matched by one of `leave`."""
         self.connections += 1
+        self._neighbours.note(self.connections)
         self._by_client[client] += 1
         if self.connections > self._options.max_connections:
             return replies.TOO_MANY_CONNECTIONS
@@ -52,7 +59,17 @@ class Admission:
     def leave(self, client: str) -> None:
         """End what `enter` began, admitted or not."""
         self.connections -= 1
+        self._neighbours.note(self.connections)
         _count_down(self._by_client, client)
+
+    def gives_way(self) -> float:
+        """For how many seconds the next client is left to a less busy process; 0: take
+        it. Where all are at their bounds, that is to refuse it."""
+        fewest = self._neighbours.fewest()
+        if fewest is None or fewest >= self.connections:
+            return 0.0
+        is_full = self.connections >= self._options.max_connections
+        return _GIVE_WAY_FULL if is_full else _GIVE_WAY
 
     def log_in(self, credential: CredentialId) -> bool:
         """Count the connection as one of `credential`; False, and nothing counted, when
