@@ -26,6 +26,8 @@ need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
 need unbound test -x /usr/sbin/unbound
+need caddy command -v caddy
+need systemd command -v systemd-analyze
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ]; then
