@@ -33,6 +33,8 @@ need bind9-utils command -v named-checkzone
 need haproxy test -x /usr/sbin/haproxy
 need unbound test -x /usr/sbin/unbound
 need chromium command -v chromium
+need caddy command -v caddy
+need systemd command -v systemd-analyze
 
 # Debian's MTAs exclude one another: these two are unpacked beside Postfix.
 peers=$PWD/.venv/peers
