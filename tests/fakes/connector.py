@@ -107,6 +107,7 @@ class FakeSession:
     lasts: int
     tls: str = ""
     is_usable: bool = True
+    takes_eight_bit: bool = True
 
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         self.connector.transactions.append(transaction)

@@ -54,6 +54,10 @@ class SmtpSession:
     def is_usable(self) -> bool:
         return self._wire.is_clean and self._client.is_connected
 
+    @property
+    def takes_eight_bit(self) -> bool:
+        return self._eight_bit
+
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         """Run one transaction; one outcome per recipient (see ports.Session)."""
         recipients = len(transaction.recipients)
