@@ -66,9 +66,12 @@ def _texts(octets: bytes, entity: Entity) -> Iterator[int]:
                 yield from _texts(octets, read_entity(octets, start, end))
             except FormatError:
                 continue  # a part with a header that is none
-    elif entity.media.startswith("text/") and entity.encoding in ("7bit", "8bit"):
-        if octets[entity.body_start - 2 : entity.body_start] == b"\r\n":
-            yield entity.body_start
+    elif (
+        entity.media.startswith("text/")
+        and entity.encoding in ("7bit", "8bit")
+        and octets[entity.body_start - 2 : entity.body_start] == b"\r\n"
+    ):
+        yield entity.body_start
 
 
 def _shown(content: bytes) -> list[tuple[str, bytes]]:
