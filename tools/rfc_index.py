@@ -94,6 +94,7 @@ RFCS = {
     ),
     8689: ("SMTP REQUIRETLS", "not yet"),
     9112: ("HTTP/1.1", "served by uvicorn"),
+    9422: ("SMTP LIMITS", "RCPTMAX and MAILMAX of next hops"),
     9989: ("DMARC", "tree walk and alignment, before each departure"),
 }
 

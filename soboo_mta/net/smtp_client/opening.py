@@ -6,7 +6,7 @@ What the library or the system raises becomes `Trouble` with its outcome, here a
 import asyncio
 import ssl
 from collections.abc import Awaitable
-from typing import cast
+from typing import Final, cast
 
 import aiosmtplib
 
@@ -15,6 +15,8 @@ from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.wire import Wire
 from soboo_mta.ports import HopAddress, IpAddress, SmtpTimeouts
 from soboo_mta.transfer.classify import Stage, broken, of_reply
+
+_PERMANENT: Final = 500
 
 
 class Trouble(Exception):
@@ -56,9 +58,7 @@ class Client(aiosmtplib.SMTP):
         """Connect, read the banner, say EHLO (or HELO); raise Trouble."""
         await self._mapped(Stage.CONNECT, self._dial())
         await self._mapped(Stage.BANNER, self._read_banner())
-        await self._mapped(Stage.EHLO, self._ehlo_or_helo_if_needed())
-        if self.is_ehlo_or_helo_needed:
-            raise Trouble(broken(Stage.EHLO, Reason.PROTOCOL, "no greeting"))
+        await self._mapped(Stage.EHLO, self._greet())
 
     async def secure(self, name: str, context: ssl.SSLContext) -> None:
         """STARTTLS, then EHLO again (RFC 3207 §4.2); raise Trouble."""
@@ -68,7 +68,7 @@ class Client(aiosmtplib.SMTP):
             timeout=self._timeouts.connect.total_seconds(),
         )
         await self._mapped(Stage.STARTTLS, handshake)
-        await self._mapped(Stage.EHLO, self._ehlo_or_helo_if_needed())
+        await self._mapped(Stage.EHLO, self._greet())
 
     def abort(self) -> None:
         """Close at once and for good; nothing more is sent."""
@@ -93,6 +93,16 @@ class Client(aiosmtplib.SMTP):
         banner = await self.wire.read_response(self._timeouts.banner.total_seconds())
         if banner.code != aiosmtplib.SMTPStatus.ready:
             raise aiosmtplib.SMTPConnectResponseError(banner.code, banner.message)
+
+    async def _greet(self) -> None:
+        """EHLO; HELO to a peer that does not know it (RFC 5321 §3.2), never to one that is
+        busy: without extensions there is no STARTTLS either."""
+        try:
+            await self.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code < _PERMANENT or not self.is_connected:
+                raise
+            await self.helo()
 
     async def _mapped(self, stage: Stage, step: Awaitable[object]) -> None:
         """Await `step`; what the library or the system raises becomes Trouble."""
