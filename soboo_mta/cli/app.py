@@ -24,6 +24,7 @@ _GROUPS = {
     "credential": "accounts.credential:app",
     "domain": "accounts.domain:app",
     "key": "accounts.key:app",
+    "suppression": "recipients.suppression:app",
     "queue": "running.queue:app",
     "lab": "trial.lab:app",
 }

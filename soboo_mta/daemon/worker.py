@@ -33,6 +33,7 @@ from soboo_mta.settings.options import (
     listener_options,
     resolver_options,
     spool_options,
+    suppression_options,
     transfer_options,
     verp_keys,
     writer_options,
@@ -46,6 +47,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
+from soboo_mta.tenancy.suppression import Suppressions
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.planning import Planner
@@ -84,6 +86,9 @@ class Worker:
             clock=self._clock,
             options=directory_options(settings),
         )
+        self._suppressions = Suppressions(
+            writer=self._writer, options=suppression_options(settings)
+        )
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
         self._engine = self._build_engine()
         self._server = self._build_server()
@@ -95,6 +100,7 @@ class Worker:
             stack.push_async_callback(self._writer.close)
             await self._take_number()
             await self._directory.refresh()
+            await self._suppressions.refresh()
             async with asyncio.TaskGroup() as group:
                 beats = [
                     group.create_task(self._renew_for_ever()),
@@ -148,6 +154,7 @@ class Worker:
             await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
             try:
                 await self._directory.refresh()
+                await self._suppressions.refresh()
             except StoreError as error:
                 self._log.store_trouble(str(error))
 
@@ -184,6 +191,7 @@ class Worker:
                 signer=Signer(),
                 lease=self._lease,
                 clock=clock,
+                suppressions=self._suppressions,
                 options=options.departure,
             ),
             finder=SiteFinder(resolver=resolver, clock=clock, options=options.resolve),

@@ -34,6 +34,8 @@ class EventKind(StrEnum):
     CREDENTIAL_ADDED = "credential-added"
     CREDENTIAL_CHANGED = "credential-changed"  # a certificate was bound or unbound
     CREDENTIAL_REVOKED = "credential-revoked"
+    SUPPRESSION_ADDED = "suppression-added"
+    SUPPRESSION_REMOVED = "suppression-removed"
 
 
 def recorded(

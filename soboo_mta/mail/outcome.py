@@ -34,6 +34,7 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"  # by us: a stop, a lost lease, other keys
     INTERNAL = "internal"  # an error of ours; logged with its trace
     UNSUPPORTED = "unsupported"  # the next hop lacks an extension the message needs
+    SUPPRESSED = "suppressed"  # the tenant's list has the recipient: never tried
     DOMAIN_BROKEN = "domain-broken"  # the customer's DNS records: no aligned way out
     TENANT_SUSPENDED = "tenant-suspended"
     NO_USABLE_KEY = "no-usable-key"

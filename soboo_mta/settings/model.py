@@ -32,6 +32,7 @@ from soboo_mta.settings.sections import (
     SourceSection,
     Store,
     Submission,
+    Suppression,
     Tls,
 )
 from soboo_mta.store.engine import default_url
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
+    suppression: Suppression = Suppression()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()

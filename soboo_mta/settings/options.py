@@ -16,6 +16,7 @@ from soboo_mta.spool.spool import SpoolOptions
 from soboo_mta.store.writer import WriterOptions
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from soboo_mta.tenancy.directory import DirectoryOptions
+from soboo_mta.tenancy.suppression.view import SuppressionOptions
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.engine import TransferOptions
 from soboo_mta.transfer.ready.street import ReadyOptions
@@ -110,6 +111,10 @@ def monitor_options(settings: Settings) -> MonitorOptions:
 
 def directory_options(settings: Settings) -> DirectoryOptions:
     return DirectoryOptions(entries=settings.store.cached_entries)
+
+
+def suppression_options(settings: Settings) -> SuppressionOptions:
+    return SuppressionOptions(ignore_case=settings.suppression.ignore_case)
 
 
 def routes(settings: Settings) -> tuple[Route, ...]:

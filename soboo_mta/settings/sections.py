@@ -245,6 +245,12 @@ class Retry(Section):
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 
+class Suppression(Section):
+    """[suppression]: how tenants' suppression lists are read."""
+
+    ignore_case: bool = True
+
+
 class Signing(Section):
     """[signing]: how long what identifies a message stays good."""
 

@@ -140,6 +140,33 @@ quota_use = Table(
     Column("taken", Integer, nullable=False),  # recipients leased to workers
 )
 
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("key", Text, primary_key=True),  # the address in lower case
+    Column("address", Text, primary_key=True),
+    Column("because", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+suppression_list = Table(  # one line a tenant that has or had entries
+    "suppression_list",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),  # that changed it last
+    Column("entries", Integer, nullable=False),
+)
+Index("ix_suppression_list_generation", suppression_list.c.generation)
+
+suppression_generation = Table(  # one row; its lock puts changes of all lists in order
+    "suppression_generation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
 # ---- who works
 
 worker = Table(

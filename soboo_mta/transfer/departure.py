@@ -1,7 +1,8 @@
 """One recipient's way out, from due to settled: the story page of this room.
 
 In the order of the code: (1) the form of the message that the hop takes; (2) the lease still
-holds; (3) who sends, and its domain's state, no older than the directory's generation;
+holds; (3) is the recipient suppressed by now, who sends, and its domain's state, no older
+than the directory's generation;
 (4) the plan, or held, or refused; (5) reverse-path and signatures, made now; (6) the mail
 transaction on the ready session; (7) the outcome, its next time and its attempt, settled in
 one transaction. Nothing leaves without a Plan, and between (3) and MAIL nothing is awaited.
@@ -27,6 +28,11 @@ from soboo_mta.ports import Clock, Session, Transaction
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED
 from soboo_mta.transfer.flights import Flight, Flights
+from soboo_mta.transfer.leaving.suppression import (
+    NoLists,
+    SuppressionLists,
+    suppressed,
+)
 from soboo_mta.transfer.leaving.variants import Variants
 from soboo_mta.transfer.planning import Known, Planner
 
@@ -74,9 +80,11 @@ class Departures:
         signer: Signer,
         lease: Lease,
         clock: Clock,
+        suppressions: SuppressionLists | None = None,
         options: DepartureOptions | None = None,
     ) -> None:
         self.planner = planner
+        self.suppressions = suppressions or NoLists()
         self._verp = verp
         self._signer = signer
         self._lease = lease
@@ -99,6 +107,9 @@ class Departures:
         if not self._is_ours(epoch):
             return _interrupted()
         try:
+            because = await self.suppressions.why(message.tenant, claimed.recipient)
+            if because:
+                return Departed(outcome=suppressed(because), plan=None)
             known = await self.planner.steady(message, source)
         except StoreError:  # not known, or a key gone: never sent on a guess
             return Departed(outcome=INTERNAL, plan=None)

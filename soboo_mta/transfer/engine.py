@@ -23,6 +23,7 @@ from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
+from soboo_mta.transfer.leaving.suppression import suppressed
 from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
@@ -213,7 +214,29 @@ class TransferEngine:
         if crowded or self._closing.is_set():
             self._hand_back(job)
         else:
+            self._sift(job)
+
+    def _sift(self, job: Job) -> None:
+        """Settle a suppressed recipient at once; departure asks again (case 164)."""
+        lists, claimed = self._departures.suppressions, job.claimed
+        because = lists.known(claimed.message.tenant, claimed.recipient)
+        if because is None:
+            self._start(self._ask_for(job), "suppression")
+        elif because:
+            self.settle(job, Departed(outcome=suppressed(because), plan=None), "")
+        else:
             self._place(job)
+
+    async def _ask_for(self, job: Job) -> None:
+        claimed = job.claimed
+        try:
+            lists = self._departures.suppressions
+            await lists.why(claimed.message.tenant, claimed.recipient)
+        except StoreError as error:
+            _log.warning("suppression is asked for again at departure: %s", error)
+            self._place(job)
+        else:
+            self._sift(job)
 
     def _place(self, job: Job) -> None:
         domain = job.claimed.recipient.domain

@@ -234,6 +234,12 @@ def _rest() -> Iterator[Felt]:
             lambda s: options.authoritative_options(s).authoritative_port,
             5300,
         ),
+        Felt(
+            "suppression.ignore_case",
+            False,
+            lambda s: options.suppression_options(s).ignore_case,
+            False,
+        ),
         Felt("dns.timeout", "1s", lambda s: dns(s).timeout, seconds(1)),
         Felt("dns.lifetime", "4s", lambda s: dns(s).lifetime, seconds(4)),
         Felt("dns.cache_entries", 9, lambda s: dns(s).entries, 9),

@@ -1,0 +1,44 @@
+"""Recipients that a tenant's mail does not go to."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "suppression",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("because", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenant.id"], name="fk_suppression_tenant_id"
+        ),
+        sa.PrimaryKeyConstraint(
+            "tenant_id", "key", "address", name="pk_suppression"
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "suppression_list",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("entries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name="pk_suppression_list"),
+    )
+    op.create_index(
+        "ix_suppression_list_generation", "suppression_list", ["generation"]
+    )
+    op.create_table(
+        "suppression_generation",
+        sa.Column("id", sa.SmallInteger(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_suppression_generation"),
+    )
+    op.execute("INSERT INTO suppression_generation (id, generation) VALUES (1, 0)")
