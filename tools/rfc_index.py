@@ -78,6 +78,7 @@ RFCS = {
     6647: ("Greylisting", "recognised; first retry sooner"),
     6761: ("Special-use domain names", "not looked up"),
     7208: ("SPF", "records for sources; evaluation when domains are checked"),
+    7372: ("Email authentication status codes", "no reverse DNS: the source's fault"),
     7435: ("Opportunistic security", "TLS towards MX hosts"),
     7489: ("DMARC, first edition", "discovery by the public suffix list"),
     7504: ("SMTP 521 and 556", "a null MX is 556"),

@@ -23,6 +23,7 @@ from soboo_mta.settings.sections import (
     Log,
     Onboarding,
     OperatorSection,
+    PoolSection,
     Retention,
     Retry,
     RouteSection,
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     submission: Submission = Submission()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
+    pools: tuple[PoolSection, ...] = ()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
     routes: tuple[RouteSection, ...] = ()

@@ -17,10 +17,12 @@ from soboo_mta.store.writer import WriterOptions
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from soboo_mta.tenancy.directory import DirectoryOptions
 from soboo_mta.tenancy.suppression.view import SuppressionOptions
+from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.engine import TransferOptions
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
+from soboo_mta.transfer.routing.pools import Pool, Pools
 from soboo_mta.transfer.routing.rules import Mx, Route, RouteTo
 from soboo_mta.transfer.schedule import RetrySchedule
 
@@ -179,6 +181,24 @@ def ready_options(settings: Settings) -> ReadyOptions:
     )
 
 
+def pools(settings: Settings) -> Pools:
+    """Return the pools in the transfer room's words; all sources are the default one
+    unless a pool has that name."""
+    sources = {source.name: source for source in settings.identity().sources}
+    made = Pools.of(tuple(sources.values()))
+    by_name = {
+        pool.name: Pool(
+            name=pool.name,
+            sources=tuple((sources[name], weight) for name, weight in pool.weighted),
+        )
+        for pool in settings.pools
+    }
+    of_domain = {
+        domain: pool.name for pool in settings.pools for domain in pool.domains
+    }
+    return Pools(by_name={**made.by_name, **by_name}, of_domain=of_domain)
+
+
 def departure_options(settings: Settings) -> DepartureOptions:
     signing = settings.signing
     return DepartureOptions(
@@ -195,7 +215,13 @@ def transfer_options(settings: Settings) -> TransferOptions:
         retry=retry_schedule(settings),
         recipients=delivery.recipients_in_memory,
         octets=delivery.content_in_memory,
-        site_rest=delivery.site_rest,
+        rests=Rests(
+            site=delivery.site_rest,
+            blocked=delivery.blocked_rest,
+            tenant=delivery.content_rest,
+            source=delivery.source_rest,
+        ),
+        pools=pools(settings) if settings.pools else None,
     )
 
 
@@ -204,6 +230,7 @@ def retry_schedule(settings: Settings) -> RetrySchedule:
     return RetrySchedule(
         steps=retry.steps,
         greylisted=retry.greylisted,
+        blocked=retry.blocked,
         lifetime=retry.lifetime,
         jitter=retry.jitter,
     )

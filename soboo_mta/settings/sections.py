@@ -4,6 +4,7 @@ What a key means, its unit and an example stand in `config/soboo.toml`; a test k
 that file and these models equal.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -155,6 +156,20 @@ class SourceSection(Section):
     address: AddressField | None = None
 
 
+class PoolSection(Section):
+    """[[pools]]: sources that share a part of the mail."""
+
+    name: LabelField
+    sources: Annotated[tuple[LabelField, ...], Field(min_length=1)]
+    weights: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = ()
+    domains: tuple[DomainField, ...] = ()
+
+    @property
+    def weighted(self) -> Iterator[tuple[str, int]]:
+        """Each source's name with its weight."""
+        return zip(self.sources, self.weights or (1,) * len(self.sources), strict=True)
+
+
 class Dns(Section):
     """[dns]: who is asked, and how long."""
 
@@ -196,6 +211,9 @@ class Delivery(Section):
     recipients_in_memory: Count = 10_000
     content_in_memory: Octets = parse_octets("256MiB")
     site_rest: Wait = parse_duration("1m")
+    blocked_rest: Wait = parse_duration("10m")
+    content_rest: Wait = parse_duration("10m")
+    source_rest: Wait = parse_duration("1m")
 
 
 class RouteSection(Section):
@@ -241,6 +259,7 @@ class Retry(Section):
         map(parse_duration, ("5m", "15m", "30m", "1h", "2h", "4h"))
     )
     greylisted: Wait = parse_duration("5m")
+    blocked: Wait = parse_duration("30m")
     lifetime: Wait = parse_duration("5d")
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
 

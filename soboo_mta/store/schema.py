@@ -41,6 +41,7 @@ tenant = Table(
     Column("name", Text, nullable=False),
     Column("suspended", Boolean, nullable=False, default=False),
     Column("weight", Integer, nullable=False, default=1),
+    Column("pool", Text),  # of egress sources; NULL: the default one
     Column("hourly_quota", Integer),  # recipients an hour; NULL: no limit
     Column("daily_quota", Integer),
     Column("created_at", BigInteger, nullable=False),

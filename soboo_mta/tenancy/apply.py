@@ -120,6 +120,7 @@ class TenantEntry(_Entry):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     hourly_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
     daily_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
+    pool: str | None = None
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 
@@ -132,6 +133,7 @@ class TenantEntry(_Entry):
             weight=self.weight,
             hourly_quota=self.hourly_quota,
             daily_quota=self.daily_quota,
+            pool=self.pool,
         )
 
 

@@ -1,15 +1,15 @@
 """The transfer engine: everything claimed by this worker, on its way or being settled.
 
 Takes what was just committed (`offer`) and what is due in the spool, finds each recipient's
-site, feeds the ready queues and settles what they came to. Everything in memory is counted
-and bounded; what does not fit goes back to the spool, never lost. Structured: all tasks
-live inside `run`, and `drain` ends it in good order.
+site, feeds the ready queues and settles what they came to. What is in memory is bounded; the
+rest goes back to the spool, never lost. All tasks live inside `run`; `drain` ends it.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 
@@ -17,17 +17,18 @@ from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
+from soboo_mta.transfer.answers.troubles import Alert, Rests, Troubles
 from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
 from soboo_mta.transfer.leaving.suppression import suppressed
-from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
+from soboo_mta.transfer.ready.crowds import Crowds
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
-from soboo_mta.transfer.ready.queues import Queues, kind_of
+from soboo_mta.transfer.ready.queues import Queues
 from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
 from soboo_mta.transfer.routing.finder import (
     Destination,
@@ -35,6 +36,7 @@ from soboo_mta.transfer.routing.finder import (
     Site,
     SiteFinder,
 )
+from soboo_mta.transfer.routing.pools import Pools
 from soboo_mta.transfer.schedule import RetrySchedule
 from soboo_mta.transfer.settlement import (
     Ledger,
@@ -66,7 +68,8 @@ class TransferOptions:
     unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
     interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again
     crowded: timedelta = timedelta(seconds=5)  # before what found no room goes again
-    site_rest: timedelta = timedelta(minutes=1)  # an unreachable site is left alone
+    rests: Rests = field(default_factory=Rests)
+    pools: Pools | None = None  # None: one of all sources
     fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated
 
 
@@ -93,10 +96,10 @@ class TransferEngine:
         self._lease = lease
         self._departures = departures
         self._finder = finder
-        self._sources = tuple(sources)
         self._clock = clock
         self._random = random
         self._options = options or TransferOptions()
+        self._pools = self._options.pools or Pools.of(sources)
         self._settlements = Settlements(
             spool=spool,
             ledger=ledger,
@@ -108,18 +111,19 @@ class TransferEngine:
                 retry=self._options.retry, interrupted=self._options.interrupted
             ),
         )
+        self._troubles = Troubles(clock, rests=self._options.rests, tell=self._tell)
         street = Street(
             departures=departures,
             connector=connector,
             capacity=capacity,
             desk=self,
+            troubles=self._troubles,
             clock=clock,
             random=random,
             options=self._options.ready,
         )
         self._queues = Queues(street, self._start)
         self._seeking: dict[Domain, list[Job]] = {}
-        self._unreachable = Unreachable(clock, rest=self._options.site_rest)
         self._crowds = Crowds(clock, rest=self._options.crowded)
         self._holdings = Holdings(
             recipients=self._options.recipients,
@@ -218,23 +222,24 @@ class TransferEngine:
 
     def _sift(self, job: Job) -> None:
         """Settle a suppressed recipient at once; departure asks again (case 164)."""
-        lists, claimed = self._departures.suppressions, job.claimed
-        because = lists.known(claimed.message.tenant, claimed.recipient)
-        if because is None:
-            self._start(self._ask_for(job), "suppression")
+        departures, tenant = self._departures, job.claimed.message.tenant
+        because = departures.suppressions.known(tenant, job.claimed.recipient)
+        has_choice = self._pools.are_chosen and not departures.planner.knows(tenant)
+        if because is None or has_choice:
+            self._start(self._ask_for(job), f"look at {tenant}")
         elif because:
             self.settle(job, Departed(outcome=suppressed(because), plan=None), "")
         else:
             self._place(job)
 
     async def _ask_for(self, job: Job) -> None:
-        claimed = job.claimed
+        tenant = job.claimed.message.tenant
         try:
-            lists = self._departures.suppressions
-            await lists.why(claimed.message.tenant, claimed.recipient)
+            await self._departures.suppressions.why(tenant, job.claimed.recipient)
+            await self._departures.planner.look(tenant)
         except StoreError as error:
-            _log.warning("suppression is asked for again at departure: %s", error)
-            self._place(job)
+            _log.warning("cannot look at %s yet: %s", tenant, error)
+            self._hand_back(job)
         else:
             self._sift(job)
 
@@ -265,13 +270,19 @@ class TransferEngine:
         if self._closing.is_set():
             self.give_back(job)
             return
-        source = self._source_of(job)
-        known = self._unreachable.outcome_at(kind_of(source, destination))
+        tenant = job.claimed.message.tenant
+        source = self._pools.choose(
+            job.claimed,
+            self._departures.planner.chosen_pool(tenant),
+            families=destination.families,
+            paused=self._troubles.paused_sources(),
+        )
+        job = replace(job, source=source)
+        known = self._troubles.standing(source, destination, tenant)
         if known is not None:
             self.settle(job, Departed(outcome=known, plan=None), "")
             return
         queue = self._queues.to(source, destination, epoch=self._lease.epoch)
-        tenant = job.claimed.message.tenant
         if queue.is_full:
             self.give_back(job)
         elif queue.is_half_full_of(tenant):  # the other half is for others
@@ -280,12 +291,6 @@ class TransferEngine:
         else:
             queue.add(job)
 
-    def _source_of(self, job: Job) -> Source:
-        """Always the same source for a domain: greylisting remembers it (case 163)."""
-        if len(self._sources) == 1:
-            return self._sources[0]
-        return self._sources[job.domain_id % len(self._sources)]
-
     # ---- the desk of the ready queues
 
     def owns(self, job: Job) -> bool:
@@ -293,13 +298,12 @@ class TransferEngine:
             return True
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now
-        self._holdings.let_go(
-            job.claimed.message
-        )  # somebody else's by now, or soon: its row comes due again
+        # somebody else's by now, or soon: its row comes due again
+        self._holdings.let_go(job.claimed.message)
         return False
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
-        source = self._source_of(job).name
+        source = job.source.name if job.source else ""
         self._end(
             job, self._settlements.settle(job, departed, host=host, source=source)
         )
@@ -313,8 +317,15 @@ class TransferEngine:
         after = timedelta(0) if self._closing.is_set() else self._options.crowded
         self._end(job, self._settlements.give_back(job, after=after))
 
-    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        self._unreachable.note(kind_of(source, site), outcome)
+    def source_failed(
+        self, source: Source, outcome: Deferred, jobs: Sequence[Job]
+    ) -> None:
+        self._troubles.source_failed(source, outcome)
+        for job in jobs:
+            self._place(job)  # from another one, where the pool has it
+
+    def _tell(self, alert: Alert) -> None:
+        self._start(self._settlements.tell(alert), "alert")
 
     async def pace(self) -> None:
         """Wait while too many outcomes are uncommitted."""
@@ -348,13 +359,10 @@ class TransferEngine:
         while not self._closing.is_set():
             self._wake.clear()
             if await self._claim_some() < self._options.claim_batch:
-                try:
-                    async with asyncio.timeout(
-                        self._options.claim_every.total_seconds()
-                    ):
+                pause = self._options.claim_every.total_seconds()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
                         await self._wake.wait()
-                except TimeoutError:
-                    continue
 
     async def _claim_some(self) -> int:
         room = min(self._holdings.room, self._options.claim_batch)

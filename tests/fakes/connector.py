@@ -164,6 +164,7 @@ class FakeConnector:
 class FakeTenant:
     suspended: bool = False
     weight: int = 1
+    pool: str | None = None
 
 
 class FakeIdentities:
@@ -341,6 +342,7 @@ class FakeLedger:
     troubles: list[Exception] = field(default_factory=list)
     commits: int = 0
     attempts: list[dict] = field(default_factory=list)
+    events: list[dict] = field(default_factory=list)
 
     async def commit(self, unit: Sequence[Statement]) -> None:
         await asyncio.sleep(0)
@@ -352,6 +354,8 @@ class FakeLedger:
                 statement.clause.target.append(statement.clause.value)
             elif "outcome" in statement.rows[0]:
                 self.attempts.append(dict(statement.rows[0]))
+            elif "kind" in statement.rows[0]:
+                self.events.append(dict(statement.rows[0]))
 
 
 class Quiet:

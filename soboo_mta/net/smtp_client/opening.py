@@ -4,6 +4,7 @@ What the library or the system raises becomes `Trouble` with its outcome, here a
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Awaitable
 from typing import Final, cast
@@ -14,7 +15,7 @@ from soboo_mta.mail.outcome import Deferred, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.wire import Wire
 from soboo_mta.ports import HopAddress, IpAddress, SmtpTimeouts
-from soboo_mta.transfer.classify import Stage, broken, of_reply
+from soboo_mta.transfer.classify import Stage, broken, of_reply, without_source
 
 _PERMANENT: Final = 500
 
@@ -94,6 +95,11 @@ class Client(aiosmtplib.SMTP):
         if banner.code != aiosmtplib.SMTPStatus.ready:
             raise aiosmtplib.SMTPConnectResponseError(banner.code, banner.message)
 
+    def _lacks_source(self, error: Exception) -> bool:
+        """Whether the address to send from is none of this host's (case 166)."""
+        is_gone = isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+        return is_gone and self.source_address is not None
+
     async def _greet(self) -> None:
         """EHLO; HELO to a peer that does not know it (RFC 5321 §3.2), never to one that is
         busy: without extensions there is no STARTTLS either."""
@@ -118,6 +124,8 @@ class Client(aiosmtplib.SMTP):
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise Trouble(broken(stage, Reason.TLS, _words(error))) from error
         except (OSError, aiosmtplib.SMTPException, ValueError) as error:
+            if stage is Stage.CONNECT and self._lacks_source(error):
+                raise Trouble(without_source(_words(error))) from error
             reason = Reason.TLS if stage is Stage.STARTTLS else Reason.CONNECTION
             raise Trouble(broken(stage, reason, _words(error))) from error
 

@@ -8,13 +8,22 @@ what becomes of a recipient: that is told to its `Desk`.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import replace
+from typing import TypeGuard
 
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Deferred, Delivered, Outcome, Reason, Scope
-from soboo_mta.ports import ConnectFailure, HopAddress
+from soboo_mta.mail.outcome import (
+    Deferred,
+    Delivered,
+    Failed,
+    Outcome,
+    Reason,
+    Scope,
+)
+from soboo_mta.mail.reply import Reply
+from soboo_mta.ports import ConnectFailure
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
 from soboo_mta.transfer.departure import Departed
@@ -22,8 +31,10 @@ from soboo_mta.transfer.ready.fair import FairQueue, Job
 from soboo_mta.transfer.ready.line import Line
 from soboo_mta.transfer.ready.street import Street
 from soboo_mta.transfer.routing.finder import Site
+from soboo_mta.transfer.routing.resting import RestingHosts
 
 _log = logging.getLogger(__name__)
+CONTENT_REFUSALS = 5  # in a row, before a tenant's mail waits: one may be a bad message
 MAX_HOST_TRIES = 2  # hosts tried at once for one message that broke before its content
 
 
@@ -42,7 +53,10 @@ class ReadyQueue:
         self._jobs = FairQueue()
         self._idlers: list[asyncio.Future[None]] = []
         self._staffing = asyncio.Event()
-        self._resting: dict[HopAddress, float] = {}  # broken hosts, until when
+        self._hosts = RestingHosts(
+            street.clock, street.random, rest=self._options.host_rest
+        )
+        self._refused: Counter[TenantId] = Counter()  # contents in a row
         self._lines = 0  # connection tasks
         self._sessions = 0  # of them with a session
         self._share = 0  # of the site's limit, leased
@@ -267,18 +281,37 @@ class ReadyQueue:
 
     def _close_case(self, line: Line, job: Job, departed: Departed) -> None:
         """Settle the job, or let it try another host at once (Scope.HOST)."""
-        outcome = departed.outcome
-        if isinstance(outcome, Delivered):
-            self._has_delivered = True
-        elif isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
-            if line.used == 1 and line.hop is not None:  # not a kept one grown stale
-                self._rest(line.hop)
-            elsewhere = line.used > 1 or self._has_another_host()
-            may_try = job.host_tries < MAX_HOST_TRIES and not self._is_closing
-            if elsewhere and may_try:
-                self.add(replace(job, host_tries=job.host_tries + 1))
-                return
+        outcome, tenant = departed.outcome, job.claimed.message.tenant
+        match outcome:
+            case Delivered():
+                self._has_delivered = True
+                self._refused.pop(tenant, None)
+            case Deferred(scope=Scope.HOST):
+                if self._goes_elsewhere(line, job):
+                    self.add(replace(job, host_tries=job.host_tries + 1))
+                    return
+            case Deferred(scope=Scope.SITE):
+                self._fail_site(outcome)
+            case Deferred(scope=Scope.TENANT) | Failed(scope=Scope.TENANT):
+                self._refuse(tenant, outcome.reply)
         self._street.desk.settle(job, departed, line.host)
+
+    def _goes_elsewhere(self, line: Line, job: Job) -> bool:
+        if line.used == 1 and line.hop is not None:  # not a kept one grown stale
+            self._hosts.rest(line.hop)
+        elsewhere = line.used > 1 or self._hosts.have_another(self.site, self.source)
+        return elsewhere and job.host_tries < MAX_HOST_TRIES and not self._is_closing
+
+    def _refuse(self, tenant: TenantId, reply: Reply) -> None:
+        """The site refused what the tenant sends: again and again, and its mail waits."""
+        self._refused[tenant] += 1
+        if self._refused[tenant] < CONTENT_REFUSALS:
+            return
+        del self._refused[tenant]
+        troubles, desk = self._street.troubles, self._street.desk
+        waits = troubles.content_blocked(self.site, self.source, tenant, reply)
+        for job in self._jobs.take_of(tenant):
+            desk.settle(job, Departed(outcome=waits, plan=None), "")
 
     async def _retire(self, line: Line) -> None:
         """Close the session that is broken, or has carried enough."""
@@ -312,7 +345,7 @@ class ReadyQueue:
     async def _open(self, line: Line) -> Outcome | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
         outcome: Outcome = _NO_FAMILY
-        for hop in self._hops():
+        for hop in self._hosts.in_order(self.site, self.source):
             opened = await self._street.connector.connect(
                 hop,
                 ehlo=self.source.ehlo_name,
@@ -325,30 +358,12 @@ class ReadyQueue:
                 self._sessions += 1
                 return None
             outcome = opened.outcome
-            self._rest(hop)
+            if _is_of_source(outcome):
+                break
+            self._hosts.rest(hop)
             if self._is_closing:
                 break
         return outcome
-
-    def _hops(self) -> Sequence[HopAddress]:
-        """The site's addresses that the source can reach; broken hosts come last."""
-        address, now = self.source.address, self._street.clock.monotonic()
-        hops = [
-            hop
-            for hop in self.site.hops(self._street.random)
-            if address is None or hop.address.version == address.version
-        ]
-        hops.sort(key=lambda hop: self._resting.get(hop, 0.0) > now)
-        return hops
-
-    def _has_another_host(self) -> bool:
-        """Whether a host of the site does not rest: else the same would be asked again."""
-        now = self._street.clock.monotonic()
-        return any(self._resting.get(hop, 0.0) <= now for hop in self._hops())
-
-    def _rest(self, hop: HopAddress) -> None:
-        now = self._street.clock.monotonic()
-        self._resting[hop] = now + self._options.host_rest.total_seconds()
 
     def _unreachable(self, job: Job, outcome: Outcome) -> None:
         """With sessions open the site only wants fewer; else nobody gets there now."""
@@ -356,15 +371,27 @@ class ReadyQueue:
         if outcome is INTERRUPTED:
             street.desk.give_back(job)
             return
+        if _is_of_source(outcome):
+            jobs = (job, *self._jobs.clear())
+            street.desk.source_failed(self.source, outcome, jobs)
+            return
         if self._sessions:
             now = street.clock.monotonic()
             self._ceiling_until = now + self._options.host_rest.total_seconds()
             self.add(job)
             return
-        departed = Departed(outcome=outcome, plan=None)
-        street.desk.site_failed(self.site, self.source, outcome)
-        for waiting in (job, *self._jobs.clear()):
-            street.desk.settle(waiting, departed, "")
+        self._fail_site(outcome)
+        street.desk.settle(job, Departed(outcome=outcome, plan=None), "")
+
+    def _fail_site(self, outcome: Outcome) -> None:
+        """Nobody gets there now: what waits, and who comes, need not try."""
+        self._street.troubles.site_failed(self.site, self.source, outcome)
+        for waiting in self._jobs.clear():
+            self._street.desk.settle(waiting, Departed(outcome=outcome, plan=None), "")
+
+
+def _is_of_source(outcome: Outcome) -> TypeGuard[Deferred]:
+    return isinstance(outcome, Deferred) and outcome.reason is Reason.SOURCE
 
 
 _NO_FAMILY = broken(

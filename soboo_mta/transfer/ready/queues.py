@@ -35,7 +35,7 @@ class Queues:
 
     def to(self, source: Source, site: Site, *, epoch: int) -> ReadyQueue:
         """Return the queue from `source` to `site` under the lease of `epoch`."""
-        kind = kind_of(source, site)
+        kind = _kind_of(source, site)
         queue = self._current.get(kind)
         if queue is not None and queue.epoch != epoch:
             queue.close()  # its shares went with the lease, and so must its connections
@@ -95,6 +95,6 @@ class Queues:
                 del self._current[kind]
 
 
-def kind_of(source: Source, site: Site) -> _Kind:
+def _kind_of(source: Source, site: Site) -> _Kind:
     """Return what two recipients have in common that may share a connection."""
     return source.name, site.name, site.ranks, site.tls

@@ -71,6 +71,11 @@ class Site:
     groups: tuple[tuple[HopAddress, ...], ...]  # by preference; equal ones are shuffled
     tls: TlsPolicy
 
+    @property
+    def families(self) -> frozenset[int]:
+        """The IP versions of its addresses."""
+        return frozenset(hop.address.version for group in self.groups for hop in group)
+
     def hops(self, random: Random) -> tuple[HopAddress, ...]:
         """Return the addresses in the order to try them (RFC 5321 §5.1)."""
         ordered: list[HopAddress] = []

@@ -34,6 +34,7 @@ MINIMAL: dict[str, Any] = {
             "ehlo_name": "mta1.esp.example",
         }
     ],
+    "pools": [{"name": "plain", "sources": ["default"]}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
 
@@ -140,13 +141,24 @@ def _delivery() -> Iterator[Felt]:
         ("host_rest", ready, "host_rest", "9s", seconds(9)),
         ("recipients_in_memory", options.transfer_options, "recipients", 11, 11),
         ("content_in_memory", options.transfer_options, "octets", 4096, 4096),
-        ("site_rest", options.transfer_options, "site_rest", "9s", seconds(9)),
     ):
         yield Felt(
             f"delivery.{name}",
             value,
             lambda s, w=where, f=field: getattr(w(s), f),
             expected,
+        )
+    for name, field in (
+        ("site_rest", "site"),
+        ("blocked_rest", "blocked"),
+        ("content_rest", "tenant"),
+        ("source_rest", "source"),
+    ):
+        yield Felt(
+            f"delivery.{name}",
+            "9s",
+            lambda s, f=field: getattr(options.transfer_options(s).rests, f),
+            seconds(9),
         )
     for step in (
         "connect",
@@ -258,6 +270,12 @@ def _rest() -> Iterator[Felt]:
             seconds(90),
         ),
         Felt(
+            "retry.blocked",
+            "2h",
+            lambda s: options.retry_schedule(s).blocked,
+            timedelta(hours=2),
+        ),
+        Felt(
             "retry.lifetime",
             "2d",
             lambda s: options.acceptance_options(s).lifetime,
@@ -305,6 +323,9 @@ def _lists() -> Iterator[Felt]:
     def listener(settings: Settings) -> Any:
         return settings.listeners[0]
 
+    def the_pool(settings: Settings) -> Any:
+        return list(options.pools(settings).by_name.values())[-1]
+
     def source(settings: Settings) -> Any:
         return settings.identity().sources[0]
 
@@ -349,6 +370,14 @@ def _lists() -> Iterator[Felt]:
             lambda s: source(s).address,
             ip_address("127.0.0.3"),
         ),
+        Felt("pools.name", "vip", lambda s: the_pool(s).name, "vip"),
+        Felt("pools.weights", [7], lambda s: the_pool(s).sources[0][1], 7),
+        Felt(
+            "pools.domains",
+            ["news.customer.example"],
+            lambda s: dict(options.pools(s).of_domain),
+            {"news.customer.example": "plain"},
+        ),
         Felt(
             "routes.domain",
             ".b.example",
@@ -366,6 +395,7 @@ ELSEWHERE = {
     "secrets.master_key_env",
     "secrets.verp_key_version",
     "listeners.tls",
+    "pools.sources",
     "tls.certificate_file",
     "tls.private_key_file",
 }
@@ -397,7 +427,7 @@ def test_no_option_is_without_a_test_of_its_effect() -> None:
 
 
 def test_rooms_get_their_own_defaults_where_nothing_is_set() -> None:
-    settings = Settings(**{**MINIMAL, "routes": []})
+    settings = Settings(**{**MINIMAL, "routes": [], "pools": []})
     host = Domain.parse("mta1.esp.example")
     assert options.acceptance_options(settings) == AcceptanceOptions(host_name=host)
     assert options.listener_options(settings) == ListenerOptions()
@@ -438,6 +468,28 @@ def test_a_route_by_mx_stands_out_from_a_wider_route() -> None:
         "smarthost.example:25",
     ]
     assert table[1].to == Mx()
+
+
+def test_pools_have_the_sources_that_they_name() -> None:
+    one = MINIMAL["sources"][0]
+    tables = {
+        **MINIMAL,
+        "sources": [one, {**one, "name": "second"}],
+        "pools": [
+            {"name": "vip", "sources": ["second"]},
+            {"name": "both", "sources": ["default", "second"], "weights": [3, 1]},
+        ],
+    }
+    made = options.pools(Settings(**tables)).by_name
+    shares = {
+        name: [(source.name, weight) for source, weight in pool.sources]
+        for name, pool in made.items()
+    }
+    assert shares == {
+        "default": [("default", 1), ("second", 1)],
+        "vip": [("second", 1)],
+        "both": [("default", 3), ("second", 1)],
+    }
 
 
 # ---- config/soboo.toml

@@ -1,4 +1,4 @@
-"""Recipients that a tenant's mail does not go to."""
+"""Recipients that a tenant's mail does not go to; the pool of sources it leaves from."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("tenant", sa.Column("pool", sa.Text()))
     op.create_table(
         "suppression",
         sa.Column("tenant_id", sa.Text(), nullable=False),
