@@ -198,7 +198,7 @@ def test_8_bit_octets_outside_the_parts_are_replaced_for_no_reader_shows_them():
         ),
     ],
 )
-def test_what_has_no_7_bit_form_says_why(content, status, words):
+def test_case_021_028_what_has_no_7_bit_form_says_why(content, status, words):
     with pytest.raises(NoVariant, match=words) as refused:
         seven_bit(content)
     assert refused.value.status == status
@@ -250,7 +250,7 @@ def _entities(draw: st.DrawFn, depth: int = 0) -> bytes:
 
 @examples(200)
 @given(_entities())
-def test_any_message_reads_the_same_in_7_bits(entity: bytes):
+def test_case_028_any_message_reads_the_same_in_7_bits(entity: bytes):
     content = TOP + entity
     made = seven_bit(content)
     assert made.isascii()

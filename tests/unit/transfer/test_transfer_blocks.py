@@ -83,7 +83,7 @@ def test_a_blocked_content_fails_or_waits_and_is_the_tenants():
     assert later.scope is Scope.TENANT
 
 
-def test_case_146_552_at_rcpt_stays_too_many_recipients():
+def test_case_146_a_552_at_rcpt_stays_too_many_recipients():
     outcome = of_reply(Stage.RCPT, received("552 5.5.3 Too many recipients"))
     assert isinstance(outcome, Deferred)
     assert outcome.scope is Scope.RECIPIENT

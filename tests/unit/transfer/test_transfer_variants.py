@@ -90,7 +90,7 @@ async def test_where_the_hop_takes_8_bits_nothing_is_encoded(scene: Scene):
     assert scene.is_signed()
 
 
-async def test_elsewhere_it_leaves_in_7_bits_with_a_signature_of_its_own(scene: Scene):
+async def test_case_028_elsewhere_it_leaves_in_7_bits_with_a_signature_of_its_own(scene: Scene):
     assert isinstance((await scene.go(an_8_bit_message())).outcome, Delivered)
     assert not scene.connector.transactions[-1].eight_bit
     assert scene.sent().isascii()
@@ -117,7 +117,7 @@ async def test_recipients_on_both_kinds_of_hops_each_get_a_good_signature(scene:
         ),
     ],
 )
-async def test_what_has_no_such_form_fails_and_says_why(
+async def test_case_021_what_has_no_such_form_fails_and_says_why(
     scene: Scene, content: bytes, status: str
 ):
     message = replace(a_message(content=content), eight_bit=True)
