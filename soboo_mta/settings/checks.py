@@ -154,6 +154,19 @@ def _pools(settings: Settings) -> Iterator[str]:
             owner[domain] = pool.name
 
 
+def _groups(settings: Settings) -> Iterator[str]:
+    names: set[str] = set()
+    owner: dict[str, str] = {}
+    for group in settings.groups:
+        if group.name in names:
+            yield f"[[groups]] {group.name} stands twice"
+        names.add(group.name)
+        for suffix in group.mx:
+            if suffix in owner:
+                yield f"[[groups]] {suffix} is in {owner[suffix]} and in {group.name}"
+            owner[suffix] = group.name
+
+
 def _routes(settings: Settings) -> Iterator[str]:
     seen: set[str] = set()
     for route in settings.routes:
@@ -296,6 +309,7 @@ _REFUSALS: tuple[_Check, ...] = (
     _sizes,
     _sources,
     _pools,
+    _groups,
     _routes,
     _retry,
     _lookups,

@@ -19,6 +19,7 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.settings.sections import (
     Delivery,
     Dns,
+    GroupSection,
     Listener,
     Log,
     Onboarding,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     pools: tuple[PoolSection, ...] = ()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
+    groups: tuple[GroupSection, ...] = ()
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
     suppression: Suppression = Suppression()

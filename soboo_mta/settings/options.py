@@ -20,6 +20,7 @@ from soboo_mta.tenancy.suppression.view import SuppressionOptions
 from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.limits.groups import Group
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.pools import Pool, Pools
@@ -142,6 +143,21 @@ def resolve_options(settings: Settings) -> ResolveOptions:
         shortest_ttl=delivery.shortest_ttl,
         longest_ttl=delivery.longest_ttl,
         cached_domains=delivery.cached_domains,
+        groups=groups(settings),
+        rate=delivery.rate_per_site,
+    )
+
+
+def groups(settings: Settings) -> tuple[Group, ...]:
+    """Return the provider groups in the transfer room's words."""
+    return tuple(
+        Group(
+            name=group.name,
+            suffixes=group.mx,
+            connections=group.connections,
+            rate=group.rate,
+        )
+        for group in settings.groups
     )
 
 

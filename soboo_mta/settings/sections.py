@@ -17,6 +17,7 @@ from soboo_mta.ports import TlsPolicy
 from soboo_mta.settings.values import (
     AddressField,
     Count,
+    DnsNameField,
     DomainField,
     Duration,
     EndpointField,
@@ -25,6 +26,7 @@ from soboo_mta.settings.values import (
     Octets,
     PatternField,
     Port,
+    RateField,
     Wait,
     parse_duration,
     parse_endpoint,
@@ -195,6 +197,7 @@ class Delivery(Section):
     test_sinks: tuple[AddressField, ...] = ()
     connections_per_site: Count = 20
     first_connections: Count = 5
+    rate_per_site: RateField | None = None
     connection_idle: Wait = parse_duration("5s")
     connection_life: Wait = parse_duration("5m")
     transactions_per_connection: Count = 500
@@ -214,6 +217,15 @@ class Delivery(Section):
     blocked_rest: Wait = parse_duration("10m")
     content_rest: Wait = parse_duration("10m")
     source_rest: Wait = parse_duration("1m")
+
+
+class GroupSection(Section):
+    """[[groups]]: providers, all of whose sites share limits."""
+
+    name: LabelField
+    mx: Annotated[tuple[DnsNameField, ...], Field(min_length=1)]
+    connections: Count | None = None
+    rate: RateField | None = None
 
 
 class RouteSection(Section):

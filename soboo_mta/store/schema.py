@@ -193,6 +193,14 @@ capacity = Table(
     Column("unmet", Integer, nullable=False, server_default="0"),  # waited for
 )
 
+pace = Table(  # where a rate is set: when the next transaction may begin
+    "pace",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("next_at", BigInteger, nullable=False),  # µs of the clock leases live by
+)
+
 # ---- what is on its way
 
 message = Table(

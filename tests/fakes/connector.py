@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import ip_address
 
 from soboo_mta.events.log import EventLog
@@ -259,6 +260,7 @@ class FakeCapacity:
     free: int = 1_000
     taken: Counter[str] = field(default_factory=Counter)
     most: int = 0
+    next_turn: float = 0.0
     waiting: dict[tuple[str, str], dict[int, Share]] = field(default_factory=dict)
 
     async def take(
@@ -289,6 +291,14 @@ class FakeCapacity:
 
     def surplus(self, shares: dict[int, Share], limit: int) -> int:
         return max(0, shares[0].held - fair_share(shares, 0, limit))
+
+    async def turns(
+        self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int
+    ) -> float | None:
+        now = asyncio.get_running_loop().time()
+        first = max(now, self.next_turn)
+        self.next_turn = first + wanted * interval.total_seconds()
+        return first - now
 
 
 @dataclass

@@ -9,6 +9,7 @@ what becomes of a recipient: that is told to its `Desk`.
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -24,9 +25,10 @@ from soboo_mta.mail.outcome import (
 )
 from soboo_mta.mail.reply import Reply
 from soboo_mta.ports import ConnectFailure
-from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
 from soboo_mta.transfer.departure import Departed
+from soboo_mta.transfer.limits.pacer import Pacer
+from soboo_mta.transfer.limits.share import Share
 from soboo_mta.transfer.ready.fair import FairQueue, Job
 from soboo_mta.transfer.ready.line import Line
 from soboo_mta.transfer.ready.street import Street
@@ -53,15 +55,22 @@ class ReadyQueue:
         self._jobs = FairQueue()
         self._idlers: list[asyncio.Future[None]] = []
         self._staffing = asyncio.Event()
+        self._closed = asyncio.Event()
         self._hosts = RestingHosts(
             street.clock, street.random, rest=self._options.host_rest
         )
         self._refused: Counter[TenantId] = Counter()  # contents in a row
         self._lines = 0  # connection tasks
         self._sessions = 0  # of them with a session
-        self._share = 0  # of the site's limit, leased
-        self._owed = 0  # of it, to other workers: returned when a line ends
-        self._ask_from = 0.0  # for more capacity, once some was not granted
+        place, rate = (site.limits.key, source.name), site.limits.rate
+        self._share = Share(
+            street.capacity,
+            place,
+            limit=site.limits.connections or self._options.connections,
+            ask_again=self._options.ask_again,
+            epoch=epoch,
+        )
+        self._pacer = rate and Pacer(street.capacity, place, rate, epoch=epoch)
         self._ceiling_until = 0.0
         self._has_delivered = False
         self._is_closing = False
@@ -94,16 +103,27 @@ class ReadyQueue:
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
         those that are idle, each when its transaction is over; return how many."""
-        self._owed = min(max(surplus, len(self._idlers)), self._share)
-        for idler in self._idlers[: self._owed]:
+        owed = self._share.owe(max(surplus, len(self._idlers)))
+        for idler in self._idlers[:owed]:
             if not idler.done():
                 idler.set_result(None)
         self._staffing.set()
-        return self._owed
+        return owed
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What its connections are counted under."""
+        return self._share.place
+
+    @property
+    def limit(self) -> int:
+        """Connections to its place, over all workers."""
+        return self._share.limit
 
     def close(self) -> None:
         """Let what is under way finish, then end; what waits is given back."""
         self._is_closing = True
+        self._closed.set()
         for idler in self._idlers:
             if not idler.done():
                 idler.set_result(None)
@@ -126,7 +146,7 @@ class ReadyQueue:
             self.is_over = True  # before anything is awaited: no job comes too late
             for job in self._jobs.clear():
                 self._street.desk.give_back(job)
-            await self._return_share(self._share)
+            await self._share.give_back(self._share.held)
 
     # ---- how many connections
 
@@ -136,18 +156,22 @@ class ReadyQueue:
     def _ceiling(self) -> int:
         if self._street.clock.monotonic() < self._ceiling_until:
             return max(1, self._sessions)
-        if self._has_delivered:
-            return self._options.connections
-        return min(self._options.first_connections, self._options.connections)
+        most = self._share.limit
+        if self._pacer is not None:
+            most = min(most, self._pacer.lines)
+        return (
+            most if self._has_delivered else min(self._options.first_connections, most)
+        )
 
     async def _staff(self, lines: asyncio.TaskGroup) -> None:
         if self._is_closing:
             return
-        await self._pay_back()
+        share = self._share
+        await share.pay_back(self._lines)
         wanted = min(self._lines + len(self._jobs), self._ceiling())
-        if wanted > self._share:
-            await self._take_share(wanted - self._share)
-        for _ in range(min(wanted, self._share - self._owed) - self._lines):
+        if wanted > share.held:
+            await share.take(wanted - share.held)
+        for _ in range(min(wanted, share.held - share.owed) - self._lines):
             self._lines += 1
             lines.create_task(self._work())
         if self._lines == 0:
@@ -170,48 +194,14 @@ class ReadyQueue:
             async with asyncio.timeout(patience.total_seconds()):
                 await self._staffing.wait()
         except TimeoutError:
-            await self._return_share(self._share - self._lines)
-
-    async def _take_share(self, wanted: int) -> None:
-        """Ask for what is wanted now; where nobody waits, for as much again at once."""
-        now = asyncio.get_running_loop().time()
-        if now < self._ask_from:
-            return
-        limit, place = self._options.connections, (self.site.name, self.source.name)
-        wanted = min(wanted, limit - self._share)
-        spare = min(max(0, self._share - wanted), limit - self._share - wanted)
-        granted = 0
-        try:
-            granted = await self._street.capacity.take(
-                *place, wanted, limit, spare=spare, epoch=self.epoch
-            )
-        except StoreError as error:  # as if denied: asked again soon
-            _log.warning("cannot take capacity yet: %s", error)
-        self._share += granted
-        if granted < wanted:
-            self._ask_from = now + self._options.ask_again.total_seconds()
-
-    async def _pay_back(self) -> None:
-        back = min(self._owed, self._share - self._lines)
-        self._owed -= max(0, back)
-        await self._return_share(back)
-
-    async def _return_share(self, connections: int) -> None:
-        if connections <= 0:
-            return
-        self._share -= connections
-        place = (self.site.name, self.source.name)
-        try:
-            await self._street.capacity.give_back(*place, connections, epoch=self.epoch)
-        except StoreError:
-            return  # it returns with this worker's lease
+            await self._share.give_back(self._share.held - self._lines)
 
     # ---- one connection
 
     async def _work(self) -> None:
         line = Line()
         try:
-            while (job := await self._next()) is not None:
+            while (job := await self._next(line)) is not None:
                 if not await self._tried(line, job):
                     break
                 await self._street.desk.pace()
@@ -226,9 +216,13 @@ class ReadyQueue:
                 self._sessions -= had_session
                 self._staffing.set()
 
-    async def _next(self) -> Job | None:
+    async def _next(self, line: Line) -> Job | None:
         """The next job, after waiting for one at most the idle time; None: no more."""
-        while not (self._is_closing or self._is_owed_a_line()):
+        while not (self._is_closing or self._share.is_owed_by(self._lines)):
+            if self._pacer is not None and len(self._jobs):
+                await self._wait_for_turn(self._pacer, line)
+                if self._is_closing:
+                    return None
             job = self._jobs.take()
             if job is not None:
                 return job
@@ -243,9 +237,15 @@ class ReadyQueue:
                 return self._jobs.take()
         return None
 
-    def _is_owed_a_line(self) -> bool:
-        """Whether a connection has to end so that its share can be returned."""
-        return self._owed > self._share - self._lines
+    async def _wait_for_turn(self, pacer: Pacer, line: Line) -> None:
+        """Until the rate allows a transaction; the peer is not kept waiting for long."""
+        wait = await pacer.turn(len(self._jobs))
+        if wait > self._options.idle.total_seconds() and line.session is not None:
+            self._sessions -= 1
+            await line.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._closed.wait()
 
     async def _tried(self, line: Line, job: Job) -> bool:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""

@@ -75,14 +75,16 @@ class Queues:
                 self._make_room(contested)
 
     def _make_room(self, contested: Mapping[Place, Mapping[int, Share]]) -> None:
-        """Several queues may share a place's connections: those of other ranks or TLS."""
-        limit = self._street.options.connections
+        """Several queues may share a place's connections: those of other ranks or TLS, and
+        those of a group."""
+        limits = {queue.place: queue.limit for queue in self._current.values()}
         surplus = {
-            place: self._street.capacity.surplus(shares, limit)
+            place: self._street.capacity.surplus(shares, limits[place])
             for place, shares in contested.items()
+            if place in limits
         }
         for queue in self._current.values():
-            place = queue.site.name, queue.source.name
+            place = queue.place
             if place in surplus:
                 surplus[place] -= queue.make_room(max(0, surplus[place]))
 

@@ -52,6 +52,10 @@ class Capacity(Protocol):
 
     def surplus(self, shares: Mapping[int, Share], limit: int) -> int: ...
 
+    async def turns(
+        self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int
+    ) -> float | None: ...
+
 
 class Desk(Protocol):
     """Where a queue asks and hands in what it came to (the engine)."""

@@ -18,6 +18,7 @@ from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.limits.groups import Rate
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.rules import Mx, NextHop, RouteTo
 
@@ -35,6 +36,7 @@ MINIMAL: dict[str, Any] = {
         }
     ],
     "pools": [{"name": "plain", "sources": ["default"]}],
+    "groups": [{"name": "big", "mx": ["big.example"]}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
 
@@ -148,6 +150,12 @@ def _delivery() -> Iterator[Felt]:
             lambda s, w=where, f=field: getattr(w(s), f),
             expected,
         )
+    yield Felt(
+        "delivery.rate_per_site",
+        "10/s",
+        lambda s: resolve(s).rate,
+        Rate(count=10, per=seconds(1)),
+    )
     for name, field in (
         ("site_rest", "site"),
         ("blocked_rest", "blocked"),
@@ -370,6 +378,20 @@ def _lists() -> Iterator[Felt]:
             lambda s: source(s).address,
             ip_address("127.0.0.3"),
         ),
+        Felt("groups.name", "huge", lambda s: options.groups(s)[0].name, "huge"),
+        Felt(
+            "groups.mx",
+            ["Mail.Big.Example"],
+            lambda s: options.groups(s)[0].suffixes,
+            ("mail.big.example",),
+        ),
+        Felt("groups.connections", 3, lambda s: options.groups(s)[0].connections, 3),
+        Felt(
+            "groups.rate",
+            "600/m",
+            lambda s: options.groups(s)[0].rate,
+            Rate(count=600, per=seconds(60)),
+        ),
         Felt("pools.name", "vip", lambda s: the_pool(s).name, "vip"),
         Felt("pools.weights", [7], lambda s: the_pool(s).sources[0][1], 7),
         Felt(
@@ -427,7 +449,7 @@ def test_no_option_is_without_a_test_of_its_effect() -> None:
 
 
 def test_rooms_get_their_own_defaults_where_nothing_is_set() -> None:
-    settings = Settings(**{**MINIMAL, "routes": [], "pools": []})
+    settings = Settings(**{**MINIMAL, "routes": [], "pools": [], "groups": []})
     host = Domain.parse("mta1.esp.example")
     assert options.acceptance_options(settings) == AcceptanceOptions(host_name=host)
     assert options.listener_options(settings) == ListenerOptions()

@@ -90,7 +90,9 @@ async def test_where_the_hop_takes_8_bits_nothing_is_encoded(scene: Scene):
     assert scene.is_signed()
 
 
-async def test_case_028_elsewhere_it_leaves_in_7_bits_with_a_signature_of_its_own(scene: Scene):
+async def test_case_028_elsewhere_it_leaves_in_7_bits_with_a_signature_of_its_own(
+    scene: Scene,
+):
     assert isinstance((await scene.go(an_8_bit_message())).outcome, Delivered)
     assert not scene.connector.transactions[-1].eight_bit
     assert scene.sent().isascii()

@@ -1,4 +1,5 @@
-"""Recipients that a tenant's mail does not go to; the pool of sources it leaves from."""
+"""Recipients that a tenant's mail does not go to; the pool of sources it leaves
+from; when the next transaction to a site with a rate may begin."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,3 +44,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_suppression_generation"),
     )
     op.execute("INSERT INTO suppression_generation (id, generation) VALUES (1, 0)")
+    op.create_table(
+        "pace",
+        sa.Column("site", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "source", name="pk_pace"),
+    )
