@@ -70,7 +70,7 @@ class ReadyQueue:
             ask_again=self._options.ask_again,
             epoch=epoch,
         )
-        self._pacer = rate and Pacer(street.capacity, place, rate, epoch=epoch)
+        self._pacer = Pacer(street.capacity, place, rate, epoch=epoch) if rate else None
         self._ceiling_until = 0.0
         self._has_delivered = False
         self._is_closing = False

@@ -7,8 +7,9 @@ from sqlalchemy import Engine
 
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.writer import Writer, read_now, write_now
-from soboo_mta.tenancy.accounts import TenancyError, TenantId
+from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.suppression import (
     Suppressions,
     add_suppressions,

@@ -1,7 +1,6 @@
 """Rates and provider groups: what sites share, and how transactions are spread (case 167)."""
 
 import asyncio
-import itertools
 from datetime import timedelta
 
 import pytest
@@ -89,12 +88,12 @@ async def test_transactions_keep_their_distance(start):
         return OK
 
     world.connector.answer = answer
+    began = loop.time()
     for number in range(30):
         world.engine.offer(a_message(number), (0,))
     await world.settled(30)
-    assert times[-1] - times[0] >= 0.28  # 29 intervals, less a timer's tick
-    for first, later in zip(times, times[10:], strict=False):
-        assert later - first >= 0.08
+    for number, time in enumerate(times):
+        assert time - began >= number * 0.01 - 0.002  # a timer's tick
 
 
 async def test_a_slow_rate_holds_no_connection_open_meanwhile(start):
@@ -116,11 +115,11 @@ async def test_turns_that_a_rest_left_over_make_no_burst():
     pacer = Pacer(FakeCapacity(), ("site", "one"), FAST, epoch=1)
     await pacer.turn(50)  # fifty are leased
     await asyncio.sleep(0.1)  # and ten pass unused
-    loop, waits = asyncio.get_running_loop(), []
+    loop = asyncio.get_running_loop()
     began = loop.time()
-    for _ in range(10):
-        waits.append(loop.time() - began + await pacer.turn(50))
-    assert all(b - a >= 0.009 for a, b in itertools.pairwise(waits))
+    for number in range(10):
+        at = loop.time() + await pacer.turn(50)
+        assert at - began >= (number - 1) * 0.01 - 0.002
 
 
 async def test_a_stop_does_not_wait_for_a_turn(start):
