@@ -169,13 +169,10 @@ def _fault(error: ErrorDetails) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg'].removeprefix('Value error, ')}"
-    known = _KEYS_IN.get(
-        next((one for one in reversed(error["loc"][:-1]) if isinstance(one, str)), "")
-    )
-    near = get_close_matches(str(error["loc"][-1]), known or (), n=1)
-    hint = (
-        f"did you mean {near[0]}?" if near else f"known here: {', '.join(known or ())}"
-    )
+    around = [one for one in error["loc"][:-1] if isinstance(one, str)]
+    known = _KEYS_IN.get(around[-1] if around else "", ())
+    near = get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
     return f"{place}: there is no such key; {hint}"
 
 

@@ -25,7 +25,8 @@ _SOURCE_STATUSES: Final = frozenset(
 )  # no reverse DNS (RFC 7372 §3.3); Microsoft's "banned sending IP"
 _MAILBOX: Final = re.compile(
     r"user unknown|unknown user|no such (user|mailbox|recipient)|does(n.t| not) exist"
-    r"|mailbox (unavailable|full|not found)|over quota|recipient (rejected|not found)"
+    r"|mailbox (unavailable|full|not found)|over quota|not listed in"
+    r"|recipient (address )?(rejected|not found)"
     r"|invalid (recipient|mailbox)",
     re.I,
 )

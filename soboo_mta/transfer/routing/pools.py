@@ -58,6 +58,8 @@ class Pools:
         where there are such."""
         author = claimed.message.author.domain
         pool = self.pool(author, chosen)
+        if len(pool.sources) == 1:
+            return pool.sources[0][0]
         fit = [one for one in pool.sources if _reaches(one[0], families)]
         fit = fit or list(pool.sources)
         ready = [one for one in fit if one[0].name not in paused] or fit

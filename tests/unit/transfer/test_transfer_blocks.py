@@ -31,6 +31,8 @@ OF_CONTENT = [
     "554 5.7.1 message contains a malicious link (SURBL)",
 ]
 OF_NEITHER = [
+    "550 bob@there.example not listed in Domino Directory",
+    "550 5.7.1 [192.0.2.1] Recipient address rejected: Access denied",
     "550 5.1.1 The email account that you tried to reach does not exist",
     "550 5.1.1 user unknown; this spamtrap reports to spamhaus",
     "552 5.2.2 Mailbox full, spam folder included",
