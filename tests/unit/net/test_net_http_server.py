@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import httpx
 from fastapi import FastAPI
 
-from soboo_mta.net.http_server import HttpServer
 from soboo_mta.net.door import bind
+from soboo_mta.net.http_server import HttpServer
 
 
 def application(release: asyncio.Event) -> FastAPI:
