@@ -25,7 +25,8 @@ _GROUPS = {
     "domain": "accounts.domain:app",
     "key": "accounts.key:app",
     "suppression": "recipients.suppression:app",
-    "queue": "running.queue:app",
+    "queue": "queue.commands:app",
+    "store": "running.store:app",
     "lab": "trial.lab:app",
 }
 

@@ -20,8 +20,11 @@ from soboo_mta.settings.sections import (
     Delivery,
     Dns,
     GroupSection,
+    Http,
+    HttpListener,
     Listener,
     Log,
+    Monitoring,
     Onboarding,
     OperatorSection,
     PoolSection,
@@ -36,6 +39,7 @@ from soboo_mta.settings.sections import (
     Submission,
     Suppression,
     Tls,
+    Trace,
 )
 from soboo_mta.store.engine import default_url
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
@@ -64,6 +68,8 @@ class Settings(BaseSettings):
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)]
     tls: Tls = Tls()
     submission: Submission = Submission()
+    http_listeners: tuple[HttpListener, ...] = ()
+    http: Http = Http()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     pools: tuple[PoolSection, ...] = ()
@@ -76,6 +82,8 @@ class Settings(BaseSettings):
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()
+    trace: Trace = Trace()
+    monitoring: Monitoring = Monitoring()
     log: Log = Log()
 
     @classmethod

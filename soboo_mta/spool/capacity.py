@@ -167,6 +167,11 @@ def fair_share(shares: Mapping[int, Share], number: int, limit: int) -> int:
     return 0
 
 
+def shares(connection: Connection) -> tuple[tuple[str, int], ...]:
+    """Return (site, connections leased for it to live workers), the largest first."""
+    return tuple((row.site, row.leased) for row in connection.execute(_LEASED))
+
+
 def _alone(connection: Connection, site: str, source: str) -> None:
     # PostgreSQL runs us beside each other; a sum needs the others to wait.
     if connection.dialect.name == "postgresql":
@@ -225,6 +230,12 @@ _insert_turn = insert(pace)
 _SET_TURN = _insert_turn.on_conflict_do_update(
     index_elements=["site", "source"],
     set_={"next_at": _insert_turn.excluded.next_at},
+)
+_LEASED = (
+    select(capacity.c.site, func.sum(capacity.c.connections).label("leased"))
+    .join(worker, _LIVE)
+    .group_by(capacity.c.site)
+    .order_by(func.sum(capacity.c.connections).desc(), capacity.c.site)
 )
 _insert = insert(capacity)
 _KEEP = _insert.on_conflict_do_update(  # PostgreSQL's form: SQLite's compiler writes the same

@@ -235,6 +235,21 @@ async def test_case_059_a_revoked_credential_is_dead_at_the_next_mail() -> None:
     assert len(one.spool.kept) == 1
 
 
+async def test_a_revoked_client_has_time_to_log_in_anew() -> None:
+    options = ListenerOptions(
+        login_timeout=timedelta(seconds=1), failed_login_delay=timedelta(0)
+    )
+    async with talking(options=options) as (client, one):
+        await asyncio.sleep(
+            1.1
+        )  # the time-out is over: a client that may send has it not
+        one.directory.revoked = {one.directory.users["acme", "s3cret"].credential_id}
+        assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530")
+        one.directory.revoked = set()
+        assert (await client.say(GOOD)).startswith("235")
+        assert (await client.send(MESSAGE)).startswith("250")
+
+
 async def test_case_009_a_secret_in_clear_is_for_loopback_alone_by_default() -> None:
     one = desk()
     options = ListenerOptions(failed_login_delay=timedelta(0))

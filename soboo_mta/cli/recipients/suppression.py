@@ -11,11 +11,12 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -74,7 +75,7 @@ def remove(
             event = recorded(
                 EventKind.SUPPRESSION_REMOVED,
                 at=now,
-                actor=ACTOR,
+                actor=actor(),
                 tenant=tenant_id,
                 detail={"address": str(mailbox)},
             )
@@ -156,7 +157,7 @@ def _add(
             kind = EventKind.SUPPRESSION_ADDED
             perform(
                 connection,
-                recorded(kind, at=now, actor=ACTOR, tenant=tenant, detail=detail),
+                recorded(kind, at=now, actor=actor(), tenant=tenant, detail=detail),
             )
         return added
 

@@ -5,6 +5,7 @@ What the library or the system raises becomes `Trouble` with its outcome, here a
 
 import asyncio
 import errno
+import os
 import ssl
 from collections.abc import Awaitable
 from typing import Final, cast
@@ -118,17 +119,27 @@ class Client(aiosmtplib.SMTP):
             answer = of_reply(stage, Reply.received(error.code, error.message))
             if isinstance(answer, Deferred):
                 raise Trouble(answer) from error
-            raise Trouble(broken(stage, Reason.PROTOCOL, str(answer))) from error
+            raise self._trouble(stage, Reason.PROTOCOL, str(answer)) from error
         except TimeoutError as error:
-            raise Trouble(broken(stage, Reason.TIMEOUT, "no answer in time")) from error
+            raise self._trouble(stage, Reason.TIMEOUT, "no answer in time") from error
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise Trouble(broken(stage, Reason.TLS, _words(error))) from error
+            raise self._trouble(stage, Reason.TLS, _words(error)) from error
         except (OSError, aiosmtplib.SMTPException, ValueError) as error:
             if stage is Stage.CONNECT and self._lacks_source(error):
                 raise Trouble(without_source(_words(error))) from error
             reason = Reason.TLS if stage is Stage.STARTTLS else Reason.CONNECTION
-            raise Trouble(broken(stage, reason, _words(error))) from error
+            raise self._trouble(stage, reason, _words(error)) from error
+
+    def _trouble(self, stage: Stage, reason: Reason, detail: str) -> Trouble:
+        """Trouble that names the host: where there is no session nothing else does."""
+        return Trouble(broken(stage, reason, f"{self._hop}: {detail}"))
 
 
 def _words(error: Exception) -> str:
+    if (
+        isinstance(error, OSError)
+        and error.errno
+        and not isinstance(error, ssl.SSLError)
+    ):
+        return os.strerror(error.errno)  # without the addresses in a tuple
     return Reply.received(400, str(error) or type(error).__name__).text[:200]

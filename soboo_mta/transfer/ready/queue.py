@@ -30,7 +30,7 @@ from soboo_mta.transfer.departure import Departed
 from soboo_mta.transfer.limits.pacer import Pacer
 from soboo_mta.transfer.limits.share import Share
 from soboo_mta.transfer.ready.fair import FairQueue, Job
-from soboo_mta.transfer.ready.line import Line
+from soboo_mta.transfer.ready.line import Line, Unreached
 from soboo_mta.transfer.ready.street import Street
 from soboo_mta.transfer.routing.finder import Site
 from soboo_mta.transfer.routing.resting import RestingHosts
@@ -99,6 +99,11 @@ class ReadyQueue:
                 return
         if self._lines < self._ceiling():
             self._staffing.set()
+
+    @property
+    def lines(self) -> int:
+        """Connections, those being opened included."""
+        return self._lines
 
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
@@ -251,7 +256,9 @@ class ReadyQueue:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
         try:
             await self._retire(line)  # broken, worn out, or left by the peer
-            return not self._street.desk.owns(job) or await self._carry(line, job)
+            if not self._street.desk.owns(job, self.site):
+                return True
+            return await self._carry(line, job)
         except Exception:  # noqa: BLE001 - a task root: nothing above could put the job back
             _log.exception("departure of %s broke", job.claimed.message.message_id)
             departed = Departed(outcome=INTERNAL, plan=None)
@@ -286,14 +293,17 @@ class ReadyQueue:
             case Delivered():
                 self._has_delivered = True
                 self._refused.pop(tenant, None)
+                self._street.desk.settle(job, departed, line.host)
+                return
             case Deferred(scope=Scope.HOST):
                 if self._goes_elsewhere(line, job):
                     self.add(replace(job, host_tries=job.host_tries + 1))
                     return
             case Deferred(scope=Scope.SITE):
-                self._fail_site(outcome)
+                self._fail_site(Unreached(outcome))
             case Deferred(scope=Scope.TENANT) | Failed(scope=Scope.TENANT):
                 self._refuse(tenant, outcome.reply)
+        departed = replace(departed, site=self.site.name)
         self._street.desk.settle(job, departed, line.host)
 
     def _goes_elsewhere(self, line: Line, job: Job) -> bool:
@@ -330,7 +340,7 @@ class ReadyQueue:
 
     # ---- reaching a host
 
-    async def _opened(self, line: Line) -> Outcome | None:
+    async def _opened(self, line: Line) -> Unreached | None:
         """As `_open`, unless interrupted."""
         try:
             async with asyncio.timeout(None) as limit:
@@ -340,11 +350,11 @@ class ReadyQueue:
                 finally:
                     self._opening.discard(limit)
         except TimeoutError:
-            return INTERRUPTED
+            return Unreached(INTERRUPTED)
 
-    async def _open(self, line: Line) -> Outcome | None:
+    async def _open(self, line: Line) -> Unreached | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
-        outcome: Outcome = _NO_FAMILY
+        unreached = Unreached(_NO_FAMILY)
         for hop in self._hosts.in_order(self.site, self.source):
             opened = await self._street.connector.connect(
                 hop,
@@ -357,17 +367,17 @@ class ReadyQueue:
                 line.opened = self._street.clock.monotonic()
                 self._sessions += 1
                 return None
-            outcome = opened.outcome
-            if _is_of_source(outcome):
+            unreached = Unreached(opened.outcome, str(hop), opened.dialogue)
+            if _is_of_source(opened.outcome):
                 break
             self._hosts.rest(hop)
             if self._is_closing:
                 break
-        return outcome
+        return unreached
 
-    def _unreachable(self, job: Job, outcome: Outcome) -> None:
+    def _unreachable(self, job: Job, unreached: Unreached) -> None:
         """With sessions open the site only wants fewer; else nobody gets there now."""
-        street = self._street
+        street, outcome = self._street, unreached.outcome
         if outcome is INTERRUPTED:
             street.desk.give_back(job)
             return
@@ -380,14 +390,20 @@ class ReadyQueue:
             self._ceiling_until = now + self._options.host_rest.total_seconds()
             self.add(job)
             return
-        self._fail_site(outcome)
-        street.desk.settle(job, Departed(outcome=outcome, plan=None), "")
+        self.add(job)
+        self._fail_site(unreached)
 
-    def _fail_site(self, outcome: Outcome) -> None:
+    def _fail_site(self, unreached: Unreached) -> None:
         """Nobody gets there now: what waits, and who comes, need not try."""
-        self._street.troubles.site_failed(self.site, self.source, outcome)
+        departed = Departed(
+            outcome=unreached.outcome,
+            plan=None,
+            site=self.site.name,
+            dialogue=unreached.dialogue,
+        )
+        self._street.troubles.site_failed(self.site, self.source, unreached.outcome)
         for waiting in self._jobs.clear():
-            self._street.desk.settle(waiting, Departed(outcome=outcome, plan=None), "")
+            self._street.desk.settle(waiting, departed, unreached.host)
 
 
 def _is_of_source(outcome: Outcome) -> TypeGuard[Deferred]:

@@ -13,6 +13,7 @@ from soboo_mta.spool.capacity import Share
 from soboo_mta.transfer.answers.troubles import Troubles
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.ready.fair import Job
+from soboo_mta.transfer.routing.finder import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,9 @@ class Capacity(Protocol):
 class Desk(Protocol):
     """Where a queue asks and hands in what it came to (the engine)."""
 
-    def owns(self, job: Job) -> bool:
-        """Whether the job's claim is still this worker's; else it is forgotten."""
+    def owns(self, job: Job, site: Site) -> bool:
+        """Whether the job is still this worker's to try there; else it was taken care
+        of: its claim lost, held by an order, or to go elsewhere by one."""
         ...
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
