@@ -24,8 +24,8 @@ from soboo_mta.tenancy.directory import DirectoryOptions
 from soboo_mta.tenancy.suppression.view import SuppressionOptions
 from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
-from soboo_mta.transfer.engine import TransferOptions
 from soboo_mta.transfer.limits.groups import Group
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.pools import Pool, Pools

@@ -5,7 +5,7 @@ is to be tried. What is not clearly permanent is temporary (RFC 5321 §4.2.1).
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 from soboo_mta.mail.outcome import (
     Deferred,
@@ -116,6 +116,11 @@ def without_source(detail: str) -> Deferred:
         reason=Reason.SOURCE,
         scope=Scope.SITE,
     )
+
+
+def is_of_source(outcome: Outcome) -> TypeGuard[Deferred]:
+    """Whether it is our own address that could not be used, whoever the peer is."""
+    return isinstance(outcome, Deferred) and outcome.reason is Reason.SOURCE
 
 
 _STATUS = {Reason.TLS: "4.7.5", Reason.PROTOCOL: "4.5.0", Reason.INTERNAL: "4.3.0"}

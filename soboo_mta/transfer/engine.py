@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -20,25 +20,24 @@ from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
-from soboo_mta.transfer.answers.troubles import Alert, Rests, Troubles
+from soboo_mta.transfer.answers.troubles import Alert, Troubles
 from soboo_mta.transfer.classify import INTERNAL
-from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
+from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.leaving.suppression import suppressed
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.ready.crowds import Crowds
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
 from soboo_mta.transfer.ready.queues import Queues
-from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
+from soboo_mta.transfer.ready.street import Capacity, Street
 from soboo_mta.transfer.routing.finder import (
     Destination,
     Goal,
-    ResolveOptions,
     Site,
     SiteFinder,
 )
 from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.routing.pools import Pools
-from soboo_mta.transfer.schedule import RetrySchedule
 from soboo_mta.transfer.settlement import (
     Ledger,
     OwnLease,
@@ -51,28 +50,6 @@ _log = logging.getLogger(__name__)
 _ALL_FAMILIES = frozenset((4, 6))
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
 _LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferOptions:
-    """Bounds and habits of the whole room."""
-
-    resolve: ResolveOptions = field(default_factory=ResolveOptions)
-    ready: ReadyOptions = field(default_factory=ReadyOptions)
-    departure: DepartureOptions = field(default_factory=DepartureOptions)
-    retry: RetrySchedule = field(default_factory=RetrySchedule)
-    recipients: int = 10_000  # in memory
-    octets: int = 256 * 1_048_576  # of content in memory
-    tenant_share: float = 0.5  # of `recipients`, for one tenant at most
-    claim_batch: int = 500  # recipients claimed at once
-    claim_every: timedelta = timedelta(seconds=1)
-    lookups: int = 100  # destinations looked up at a time
-    unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
-    interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again
-    crowded: timedelta = timedelta(seconds=5)  # before what found no room goes again
-    rests: Rests = field(default_factory=Rests)
-    pools: Pools | None = None  # None: one of all sources
-    fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated
 
 
 class TransferEngine:
@@ -292,10 +269,10 @@ class TransferEngine:
         if self._closing.is_set():
             self.give_back(job)
             return
-        if self._is_held(job, destination.name):
-            return
         tenant, source = job.claimed.message.tenant, self._source_of(job, destination)
         job = replace(job, source=source)
+        if self._is_held(job, destination.name):
+            return
         known = self._troubles.standing(source, destination, tenant)
         if known is not None:
             departed = Departed(outcome=known, plan=None, site=destination.name)

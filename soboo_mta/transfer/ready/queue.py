@@ -11,7 +11,6 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeGuard
 
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
@@ -19,13 +18,18 @@ from soboo_mta.mail.outcome import (
     Deferred,
     Delivered,
     Failed,
-    Outcome,
     Reason,
     Scope,
 )
 from soboo_mta.mail.reply import Reply
 from soboo_mta.ports import ConnectFailure
-from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
+from soboo_mta.transfer.classify import (
+    INTERNAL,
+    INTERRUPTED,
+    Stage,
+    broken,
+    is_of_source,
+)
 from soboo_mta.transfer.departure import Departed
 from soboo_mta.transfer.limits.pacer import Pacer
 from soboo_mta.transfer.limits.share import Share
@@ -63,7 +67,7 @@ class ReadyQueue:
         self._lines = 0  # connection tasks
         self._sessions = 0  # of them with a session
         place, rate = (site.limits.key, source.name), site.limits.rate
-        self._share = Share(
+        self.share = Share(
             street.capacity,
             place,
             limit=site.limits.connections or self._options.connections,
@@ -108,22 +112,12 @@ class ReadyQueue:
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
         those that are idle, each when its transaction is over; return how many."""
-        owed = self._share.owe(max(surplus, len(self._idlers)))
+        owed = self.share.owe(max(surplus, len(self._idlers)))
         for idler in self._idlers[:owed]:
             if not idler.done():
                 idler.set_result(None)
         self._staffing.set()
         return owed
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """What its connections are counted under."""
-        return self._share.place
-
-    @property
-    def limit(self) -> int:
-        """Connections to its place, over all workers."""
-        return self._share.limit
 
     def close(self) -> None:
         """Let what is under way finish, then end; what waits is given back."""
@@ -151,7 +145,7 @@ class ReadyQueue:
             self.is_over = True  # before anything is awaited: no job comes too late
             for job in self._jobs.clear():
                 self._street.desk.give_back(job)
-            await self._share.give_back(self._share.held)
+            await self.share.give_back(self.share.held)
 
     # ---- how many connections
 
@@ -161,7 +155,7 @@ class ReadyQueue:
     def _ceiling(self) -> int:
         if self._street.clock.monotonic() < self._ceiling_until:
             return max(1, self._sessions)
-        most = self._share.limit
+        most = self.share.limit
         if self._pacer is not None:
             most = min(most, self._pacer.lines)
         return (
@@ -171,7 +165,7 @@ class ReadyQueue:
     async def _staff(self, lines: asyncio.TaskGroup) -> None:
         if self._is_closing:
             return
-        share = self._share
+        share = self.share
         await share.pay_back(self._lines)
         wanted = min(self._lines + len(self._jobs), self._ceiling())
         if wanted > share.held:
@@ -199,7 +193,7 @@ class ReadyQueue:
             async with asyncio.timeout(patience.total_seconds()):
                 await self._staffing.wait()
         except TimeoutError:
-            await self._share.give_back(self._share.held - self._lines)
+            await self.share.give_back(self.share.held - self._lines)
 
     # ---- one connection
 
@@ -223,7 +217,7 @@ class ReadyQueue:
 
     async def _next(self, line: Line) -> Job | None:
         """The next job, after waiting for one at most the idle time; None: no more."""
-        while not (self._is_closing or self._share.is_owed_by(self._lines)):
+        while not (self._is_closing or self.share.is_owed_by(self._lines)):
             if self._pacer is not None and len(self._jobs):
                 await self._wait_for_turn(self._pacer, line)
                 if self._is_closing:
@@ -368,7 +362,7 @@ class ReadyQueue:
                 self._sessions += 1
                 return None
             unreached = Unreached(opened.outcome, str(hop), opened.dialogue)
-            if _is_of_source(opened.outcome):
+            if is_of_source(opened.outcome):
                 break
             self._hosts.rest(hop)
             if self._is_closing:
@@ -381,7 +375,7 @@ class ReadyQueue:
         if outcome is INTERRUPTED:
             street.desk.give_back(job)
             return
-        if _is_of_source(outcome):
+        if is_of_source(outcome):
             jobs = (job, *self._jobs.clear())
             street.desk.source_failed(self.source, outcome, jobs)
             return
@@ -404,10 +398,6 @@ class ReadyQueue:
         self._street.troubles.site_failed(self.site, self.source, unreached.outcome)
         for waiting in self._jobs.clear():
             self._street.desk.settle(waiting, departed, unreached.host)
-
-
-def _is_of_source(outcome: Outcome) -> TypeGuard[Deferred]:
-    return isinstance(outcome, Deferred) and outcome.reason is Reason.SOURCE
 
 
 _NO_FAMILY = broken(

@@ -82,14 +82,16 @@ class Queues:
     def _make_room(self, contested: Mapping[Place, Mapping[int, Share]]) -> None:
         """Several queues may share a place's connections: those of other ranks or TLS, and
         those of a group."""
-        limits = {queue.place: queue.limit for queue in self._current.values()}
+        limits = {
+            queue.share.place: queue.share.limit for queue in self._current.values()
+        }
         surplus = {
             place: self._street.capacity.surplus(shares, limits[place])
             for place, shares in contested.items()
             if place in limits
         }
         for queue in self._current.values():
-            place = queue.place
+            place = queue.share.place
             if place in surplus:
                 surplus[place] -= queue.make_room(max(0, surplus[place]))
 

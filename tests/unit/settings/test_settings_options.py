@@ -17,8 +17,8 @@ from soboo_mta.ports import SmtpTimeouts, TlsPolicy
 from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
-from soboo_mta.transfer.engine import TransferOptions
 from soboo_mta.transfer.limits.groups import Rate
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.rules import Mx, NextHop, RouteTo
 
