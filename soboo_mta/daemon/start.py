@@ -97,6 +97,7 @@ class _Shared:
                 Listener(
                     _bind("[[listeners]]", one.address, one.port),
                     implicit_tls=one.tls is ListenerTls.IMPLICIT,
+                    starttls=one.tls is ListenerTls.STARTTLS,
                     chunking=one.chunking,
                     proxies=one.proxies,
                 )

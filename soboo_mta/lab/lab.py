@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from soboo_mta.lab.behaviour import Behaviour, Decision, Moment
-from soboo_mta.lab.dns import NameServer
+from soboo_mta.lab.dns.server import NameServer
+from soboo_mta.lab.dns.zones import ZoneDirectory
+from soboo_mta.lab.mailbox import Mailbox, MailboxOptions
 from soboo_mta.lab.record import (
     MessageRecord,
     RawFolder,
@@ -26,9 +28,11 @@ from soboo_mta.lab.record import (
     Refusal,
     Verdict,
 )
-from soboo_mta.lab.sink import Delivery, SinkOptions, Sinks
+from soboo_mta.lab.rules.behaviour import Behaviour, Decision
+from soboo_mta.lab.rules.rule import Moment
+from soboo_mta.lab.sinks.listeners import Sinks
+from soboo_mta.lab.sinks.options import Delivery, SinkOptions
 from soboo_mta.lab.verdict import Judge, Received
-from soboo_mta.lab.zones import ZoneDirectory
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.ports import Clock
 
@@ -51,13 +55,15 @@ class LabOptions:
     judges: int = 0  # processes that judge; 0: this one
     is_judging: bool = True  # False: records without verdicts, for load alone
     remembered: int = 100_000  # records kept in memory; the file has them all
+    mailbox: MailboxOptions | None = None  # octets kept in memory; None keeps none
 
 
 class Lab:
     """The local internet: `async with Lab(directory) as lab`.
 
     `lab.dns_port` and `lab.sink_port` are the bound ones. `records` and `refusals` hold
-    what came, in the order of the answers.
+    what came, in the order of the answers; `behaviour` takes rules while it runs;
+    `mailbox` has the last messages whole where the options say so.
     """
 
     def __init__(
@@ -78,15 +84,18 @@ class Lab:
         self.received = 0  # messages ever, past what is remembered too
         self._clock = clock or SystemClock()
         self._on_record = on_record
+        self._refusal_numbers = count(1)
         self._news = asyncio.Event()  # set by the next record or refusal
         self._zones = ZoneDirectory(self.zones_directory, self.faults_file)
-        self._behaviour = Behaviour(self.behaviour_file, self._clock)
+        self.behaviour = Behaviour(self.behaviour_file, self._clock)
+        self.mailbox = Mailbox(self.options.mailbox or MailboxOptions())
         self._name_server = NameServer(
             self._zones, address=self.options.dns_address, port=self.options.dns_port
         )
         self._sinks = Sinks(
-            self._behaviour,
+            self.behaviour,
             options=self.options.sinks,
+            tls_directory=directory / "tls",
             take=self._take,
             note=self._turned_away,
         )
@@ -105,12 +114,18 @@ class Lab:
         return self._sinks.port
 
     @property
+    def authority_file(self) -> Path | None:
+        """The CA that the sinks' good certificates are from; None where they have none."""
+        made = self._sinks.certificates
+        return None if made is None else made.authority_file
+
+    @property
     def problems(self) -> dict[Path, str]:
         """File → why its newest content is not in force; empty when all is well."""
         self._zones.current()
         found = dict(self._zones.problems)
-        if self._behaviour.problem:
-            found[self.behaviour_file] = self._behaviour.problem
+        if self.behaviour.problem:
+            found[self.behaviour_file] = self.behaviour.problem
         return found
 
     async def __aenter__(self) -> Self:
@@ -160,6 +175,19 @@ class Lab:
             raise TimeoutError(self._so_far(wanted, seconds)) from late
         return tuple(self.records)
 
+    def cut_connections(self) -> int:
+        """End every connection to the sinks: what comes next meets the rules of now.
+
+        Return how many there were.
+        """
+        return self._sinks.cut()
+
+    async def judge(self, received: Received) -> Verdict:
+        """Return the verdict by the zones as they are now; an empty one without judges."""
+        if self._bench is None:
+            return Verdict()
+        return await self._bench.judge(received, self._zones)
+
     async def _start(self) -> None:
         self.zones_directory.mkdir(parents=True, exist_ok=True)
         self._file = RecordFile(self.records_file)
@@ -175,9 +203,14 @@ class Lab:
     async def _take(self, delivery: Delivery) -> None:
         """Judge, record, and only then let the sink answer."""
         received_at = self._clock.now()
-        verdict = Verdict()
-        if self._bench is not None:
-            verdict = await self._bench.judge(delivery, self._zones)
+        verdict = await self.judge(
+            Received(
+                peer=delivery.peer,
+                helo=delivery.helo,
+                mail_from=delivery.mail_from,
+                octets=delivery.octets,
+            )
+        )
         raw = (
             None if self._raw is None else self._raw.keep(delivery.octets, received_at)
         )
@@ -187,6 +220,7 @@ class Lab:
             sink=delivery.sink,
             helo=delivery.helo,
             tls=delivery.tls,
+            login=delivery.login,
             mail_from=delivery.mail_from,
             rcpt_to=delivery.rcpt_to,
             size=len(delivery.octets),
@@ -198,6 +232,8 @@ class Lab:
         self._file.append(record)
         self.records.append(record)
         self.received += 1
+        if self.options.mailbox is not None:
+            self.mailbox.add(record, delivery.octets)
         if self._on_record is not None:
             self._on_record(record)
         self._announce()
@@ -205,12 +241,13 @@ class Lab:
     def _turned_away(self, moment: Moment, decision: Decision) -> None:
         self.refusals.append(
             Refusal(
+                number=next(self._refusal_numbers),
                 at=self._clock.now(),
                 peer=moment.client,
                 stage=moment.stage.value,
                 recipients=moment.recipients,
                 action=decision.action.value,
-                reply=decision.reply,
+                reply=decision.reply.replace("\r\n", "\n"),
             )
         )
         self._announce()
@@ -251,14 +288,8 @@ class _Bench:
                 initargs=(zones, faults),
             )
 
-    async def judge(self, delivery: Delivery, zones: ZoneDirectory) -> Verdict:
+    async def judge(self, received: Received, zones: ZoneDirectory) -> Verdict:
         """Return the verdict by the zones as they are now."""
-        received = Received(
-            peer=delivery.peer,
-            helo=delivery.helo,
-            mail_from=delivery.mail_from,
-            octets=delivery.octets,
-        )
         if self._executor is None:
             return await self._judge.judge(received, zones.current())
         loop = asyncio.get_running_loop()

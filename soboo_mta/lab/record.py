@@ -22,6 +22,7 @@ class SpfResult:
     domain: str = ""
     mail_from: str = "none"
     helo: str = "none"
+    reason: str = ""  # of the result for `domain`
 
     @property
     def result(self) -> str:
@@ -60,6 +61,23 @@ class Verdict:
     dmarc: str = "none"
     dmarc_policy: str = ""
     aligned: bool = False
+    dmarc_reason: str = ""
+    aligned_by: tuple[str, ...] = ()  # as in "SPF of bounce.shop.test"
+
+    def as_values(self) -> dict[str, object]:
+        """Return what JSON takes, with the keys of docs/lab.md."""
+        return {
+            "message_id": self.message_id,
+            "from": self.author,
+            "from_domain": self.author_domain,
+            "spf": asdict(self.spf),
+            "dkim": [asdict(signature) for signature in self.dkim],
+            "dmarc": self.dmarc,
+            "dmarc_policy": self.dmarc_policy,
+            "dmarc_reason": self.dmarc_reason,
+            "aligned": self.aligned,
+            "aligned_by": self.aligned_by,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,32 +93,28 @@ class MessageRecord:
     rcpt_to: tuple[str, ...]
     size: int
     verdict: Verdict
+    login: str = ""  # the user name given to AUTH
     raw: Path | None = None
 
+    def as_values(self) -> dict[str, object]:
+        """Return what JSON takes, with the keys of docs/lab.md."""
+        return {
+            "received_at": self.received_at.isoformat(timespec="milliseconds"),
+            "peer": self.peer,
+            "sink": self.sink,
+            "helo": self.helo,
+            "tls": self.tls,
+            "login": self.login,
+            "mail_from": self.mail_from,
+            "rcpt_to": self.rcpt_to,
+            "size": self.size,
+            **self.verdict.as_values(),
+            "raw": None if self.raw is None else str(self.raw),
+        }
+
     def as_json(self) -> str:
-        """Return the record as one line, without the line end; keys as in docs/lab.md."""
-        judged = self.verdict
-        return json.dumps(
-            {
-                "received_at": self.received_at.isoformat(timespec="milliseconds"),
-                "peer": self.peer,
-                "sink": self.sink,
-                "helo": self.helo,
-                "tls": self.tls,
-                "mail_from": self.mail_from,
-                "rcpt_to": self.rcpt_to,
-                "size": self.size,
-                "message_id": judged.message_id,
-                "from": judged.author,
-                "from_domain": judged.author_domain,
-                "spf": asdict(judged.spf),
-                "dkim": [asdict(signature) for signature in judged.dkim],
-                "dmarc": judged.dmarc,
-                "dmarc_policy": judged.dmarc_policy,
-                "aligned": judged.aligned,
-                "raw": None if self.raw is None else str(self.raw),
-            }
-        )
+        """Return the record as one line, without the line end."""
+        return json.dumps(self.as_values())
 
 
 class RecordFile:
@@ -152,6 +166,7 @@ def read_records(path: Path) -> list[dict[str, object]]:
 class Refusal:
     """A moment at which a rule answered, hung or dropped: what was not received."""
 
+    number: int  # from 1, in the order of the moments
     at: datetime
     peer: str
     stage: str

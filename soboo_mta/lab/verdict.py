@@ -24,8 +24,8 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 from publicsuffixlist import PublicSuffixList
 from spftrace.resolver import NOERROR, NXDOMAIN, SERVFAIL, BaseResolver
 
+from soboo_mta.lab.dns.zones import Reply, Zones
 from soboo_mta.lab.record import DkimResult, SpfResult, Verdict
-from soboo_mta.lab.zones import Reply, Zones
 
 _MAX_SIGNATURES = 10  # judged per message; receivers stop somewhere too
 _ASSUMED = "v=DMARC1; p=none"  # to say `aligned` where no record is published
@@ -64,7 +64,7 @@ class Judge:
         try:
             signed = dkim.DKIM(received.octets or b"\r\n", logger=_QUIET)
         except (dkim.MessageFormatError, IndexError):  # not a header at all
-            return Verdict(dmarc="permerror")
+            return Verdict(dmarc="permerror", dmarc_reason="there is no header")
         authors = _values(signed, b"from")
         domain = _author_domain(authors)
         spf = await _check_spf(received, lookup)
@@ -72,16 +72,18 @@ class Judge:
             _check_signature(signed, index, value, lookup)
             for index, value in enumerate(_signatures(signed))
         )
-        result, policy, aligned = self._dmarc(domain, spf, signatures, lookup)
+        judged = self._dmarc(domain, spf, signatures, lookup)
         return Verdict(
             author=", ".join(authors),
             author_domain=domain,
             message_id=", ".join(_values(signed, b"message-id")),
             spf=spf,
             dkim=signatures,
-            dmarc=result,
-            dmarc_policy=policy,
-            aligned=aligned,
+            dmarc=judged.result,
+            dmarc_policy=judged.policy,
+            dmarc_reason=judged.reason,
+            aligned=bool(judged.aligned),
+            aligned_by=judged.aligned,
         )
 
     def _dmarc(
@@ -90,25 +92,44 @@ class Judge:
         spf: SpfResult,
         signatures: Sequence[DkimResult],
         lookup: "_Lookup",
-    ) -> tuple[str, str, bool]:
-        """Return the DMARC result, the policy published, and whether it is aligned."""
+    ) -> "_Judged":
         if not domain:
-            return "permerror", "", False
-        authenticated = self._authenticated(spf, signatures)
+            return _Judged(result="permerror", reason="there is not one Author address")
         organization = self._suffixes.privatesuffix(domain) or domain
         found = _record_for(domain, organization, lookup)
-        if found.broken:
-            return found.broken, "", self._passes(_ASSUMED, domain, authenticated)
-        if not found.record:
-            return "none", "", self._passes(_ASSUMED, domain, authenticated)
         try:
-            policy = self._evaluator.parse_record(found.record, domain, strict=False)
+            policy = self._evaluator.parse_record(
+                found.record or _ASSUMED, domain, strict=False
+            )
         except dmarc.RecordSyntaxError:
-            return "permerror", "", self._passes(_ASSUMED, domain, authenticated)
-        if self._passes(found.record, domain, authenticated):
-            return "pass", str(policy.p.value), True
+            found = _Policy(broken="permerror", reason=f"not a record: {found.record}")
+        record = _ASSUMED if found.broken or not found.record else found.record
+        aligned = self._aligned(record, domain, spf, signatures)
+        if found.broken or not found.record:
+            result = found.broken or "none"
+            return _Judged(result=result, reason=found.reason, aligned=aligned)
+        reason = _why(domain, aligned, spf, signatures)
         uncertain = "temperror" in (spf.result, *(each.result for each in signatures))
-        return ("temperror" if uncertain else "fail"), str(policy.p.value), False
+        failed = "temperror" if uncertain else "fail"
+        return _Judged(
+            result="pass" if aligned else failed,
+            policy=str(policy.p.value),
+            reason=reason,
+            aligned=aligned,
+        )
+
+    def _aligned(
+        self, record: str, domain: str, spf: SpfResult, signatures: Sequence[DkimResult]
+    ) -> tuple[str, ...]:
+        """What passes and aligns, each asked by itself: "SPF of a.test", "DKIM d=b.test"."""
+        found = []
+        if self._passes(record, domain, self._authenticated(spf, ())):
+            found.append(f"SPF of {spf.domain}")
+        nothing = SpfResult()
+        for each in signatures:
+            if self._passes(record, domain, self._authenticated(nothing, [each])):
+                found.append(f"DKIM d={each.d}")
+        return tuple(found)
 
     def _passes(
         self, record: str, domain: str, authenticated: dmarc.AuthResults
@@ -140,7 +161,18 @@ class Judge:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Policy:
     record: str = ""
-    broken: str = ""  # temperror
+    broken: str = ""  # temperror, permerror
+    reason: str = ""  # where there is no record to go by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """DMARC's part of the verdict."""
+
+    result: str
+    reason: str
+    policy: str = ""
+    aligned: tuple[str, ...] = ()
 
 
 class _Organization:
@@ -191,21 +223,31 @@ class _Lookup(BaseResolver):
 
 async def _check_spf(received: Received, lookup: _Lookup) -> SpfResult:
     """Both identities; the null reverse-path is postmaster of HELO (RFC 7208 §2.4)."""
-    helo = await _spf(received, f"postmaster@{received.helo}", lookup)
+    helo, why = await _spf(received, f"postmaster@{received.helo}", lookup)
     if not received.mail_from:
-        return SpfResult(domain=received.helo.lower(), mail_from=helo, helo=helo)
+        return SpfResult(
+            domain=received.helo.lower(), mail_from=helo, helo=helo, reason=why
+        )
+    result, why = await _spf(received, received.mail_from, lookup)
     return SpfResult(
         domain=received.mail_from.rpartition("@")[2].lower(),
-        mail_from=await _spf(received, received.mail_from, lookup),
+        mail_from=result,
         helo=helo,
+        reason=why,
     )
 
 
-async def _spf(received: Received, sender: str, lookup: _Lookup) -> str:
+async def _spf(received: Received, sender: str, lookup: _Lookup) -> tuple[str, str]:
+    """Return the result and a reason: what the evaluation ended with, or the record."""
     checked = await spftrace.acheck(
         received.peer, sender, received.helo, resolver=lookup
     )
-    return str(checked.result).lower()
+    for event in reversed(checked.trace.to_list()):
+        if event.get("reason"):
+            return str(checked.result).lower(), str(event["reason"])
+    records = [text for query in checked.queries[:1] for text in query.answers]
+    policy = next((text for text in records if text.startswith("v=spf1")), "no record")
+    return str(checked.result).lower(), f"{received.peer} by {policy}"
 
 
 def _check_signature(
@@ -233,16 +275,32 @@ def _check_signature(
 
 def _record_for(domain: str, organization: str, lookup: _Lookup) -> _Policy:
     """Find the DMARC record: the domain's own, else its organization's (RFC 7489 §6.6.3)."""
-    for name in dict.fromkeys((domain, organization)):
-        reply = lookup.ask(f"_dmarc.{name}", "TXT")
+    names = tuple(f"_dmarc.{name}" for name in dict.fromkeys((domain, organization)))
+    for name in names:
+        reply = lookup.ask(name, "TXT")
         if not reply.is_known:
-            return _Policy(broken="temperror")
+            return _Policy(broken="temperror", reason=f"{name} could not be looked up")
         records = [text for text in _strings(reply) if text.startswith("v=DMARC1")]
         if len(records) > 1:  # as if none were there
-            return _Policy()
+            return _Policy(reason=f"{len(records)} records at {name}: none counts")
         if records:
             return _Policy(record=records[0])
-    return _Policy()
+    return _Policy(reason=f"no record at {' nor at '.join(names)}")
+
+
+def _why(
+    domain: str,
+    aligned: Sequence[str],
+    spf: SpfResult,
+    signatures: Sequence[DkimResult],
+) -> str:
+    """Say what decided for or against `domain`."""
+    if aligned:
+        return f"{' and '.join(aligned)} align{'s' * (len(aligned) == 1)} with {domain}"
+    seen = [f"SPF {spf.result} of {spf.domain or 'no domain'}"]
+    seen += [f"DKIM {each.result} d={each.d}" for each in signatures]
+    seen += [] if signatures else ["no DKIM signature"]
+    return f"nothing passes that aligns with {domain}: {', '.join(seen)}"
 
 
 def _author_domain(authors: Sequence[str]) -> str:

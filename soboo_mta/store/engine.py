@@ -50,14 +50,28 @@ def _open_sqlite(url: str) -> Engine:
     if not path or path == ":memory:":
         raise StoreError("the store must be a file: mail in memory is lost mail")
     engine = create_engine(url, pool_size=8, max_overflow=0)
-    try:
-        # WAL and shared-memory files take their mode from this one: secrets are inside.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(f"cannot open the store at {path}: {error}") from error
+    _make_private(path)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(path: str) -> None:
+    """Make the file for its owner alone: WAL and shared memory take their mode from it,
+    and secrets are inside.
+
+    One that is there is not opened: closing it again would give up the locks of every
+    connection that this process has to it (POSIX, fcntl), and another process's
+    checkpoint would then destroy the store.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        if not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"cannot open the store at {path}") from None
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open the store at {path}: {error}") from error
 
 
 # The driver's connection has no type of its own in SQLAlchemy's events: Any.

@@ -97,6 +97,17 @@ async def test_case_008_nothing_said_before_tls_counts_after_it(
     assert (await secured.send(MESSAGE)).startswith("250")
 
 
+async def test_a_listener_in_clear_offers_no_tls_though_another_has_a_certificate(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    async with listening(desk(), tls=contexts[0], starttls=False) as (_, port):
+        client = await Client.connect(port)
+        await client.reply()
+        assert "STARTTLS" not in await client.say("EHLO c.example")
+        assert (await client.say("STARTTLS")).startswith("502 5.5.1")
+        await client.close()
+
+
 async def test_case_009_auth_in_clear_is_neither_announced_nor_taken(
     secured: Client,
 ) -> None:

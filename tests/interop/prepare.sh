@@ -32,6 +32,7 @@ need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
 need haproxy test -x /usr/sbin/haproxy
 need unbound test -x /usr/sbin/unbound
+need chromium command -v chromium
 
 # Debian's MTAs exclude one another: these two are unpacked beside Postfix.
 peers=$PWD/.venv/peers

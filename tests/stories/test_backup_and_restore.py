@@ -41,7 +41,7 @@ async def test_case_143_a_restore_sends_nothing_again_that_was_delivered_before_
                 "queue", "why", done
             ) and "deferred" in await place.command("queue", "why", waits)
 
-        await place.until("one is delivered, one waits", is_so, 20)
+        await place.until("one is delivered, one waits", is_so, 30)
         load = Load(
             place=place, user=USER, author=f"app@{DOMAIN}", recipients=("cy@beta.test",)
         )
@@ -63,12 +63,12 @@ async def test_case_143_a_restore_sends_nothing_again_that_was_delivered_before_
         async def has_left() -> bool:
             return "delivered" in await place.command("queue", "why", waits)
 
-        await place.until("what waited is delivered", has_left, 20)
+        await place.until("what waited is delivered", has_left, 30)
 
         async def is_empty() -> bool:  # what the backup had as under way goes again
             return "nothing waits" in await place.command("queue", "list")
 
-        await place.until("nothing waits", is_empty, 20)
+        await place.until("nothing waits", is_empty, 30)
         records = [one.verdict.message_id for one in place.lab.records]
         assert records.count(f"<done@{DOMAIN}>") == 1
         assert records.count(f"<waits@{DOMAIN}>") == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from soboo_mta.cli.trial.world import World
 from soboo_mta.lab.lab import Lab, LabOptions
-from soboo_mta.lab.sink import SinkOptions
+from soboo_mta.lab.sinks.options import SinkOptions
 from tests.chaos.ready_world import DOMAIN, USER, ready_world
 
 _DOWN = "127.0.0.6"

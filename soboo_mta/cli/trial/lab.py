@@ -1,12 +1,13 @@
-"""`soboo-mta lab`: run the local internet by itself, with a live table of what arrives.
+"""`soboo-mta lab`: run the local internet by itself, with a page of what arrives.
 
-Owns the options, the table and stopping on a signal; all else is `lab/`. Needs no
-settings file and no store.
+Owns the options, the terminal's table and stopping on a signal; all else is `lab/`. Needs
+no settings file and no store.
 """
 
 import asyncio
 import contextlib
 import signal
+import tempfile
 from collections import deque
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,15 @@ from rich.text import Text
 
 from soboo_mta.cli.context import FAULT, warn
 from soboo_mta.lab.lab import Lab, LabOptions
+from soboo_mta.lab.mailbox import MailboxOptions
 from soboo_mta.lab.record import MessageRecord
-from soboo_mta.lab.sink import SinkOptions
+from soboo_mta.lab.sinks.options import SinkOptions
+from soboo_mta.lab.web.serving import LabWeb
 
 _ROWS = 20  # what a screen holds
 _REDRAW = 0.25  # seconds: also how often the files are looked at for problems
+_MEGABYTE = 1_000_000  # octets
+_DEFAULT = MailboxOptions()
 _COLOURS = {"pass": "green", "fail": "red"}
 
 app = typer.Typer(
@@ -31,47 +36,68 @@ app = typer.Typer(
 )
 
 
+_Zones = Annotated[
+    Path | None,
+    typer.Option(help="Directory of *.zone files. [default: a temporary one]"),
+]
+_Dns = Annotated[str, typer.Option(help="Address and port of the name server.")]
+_Sink = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address and port of a sink; repeat for more addresses, one port."
+        " [default: 127.0.0.1:2600]"
+    ),
+]
+_Web = Annotated[
+    str, typer.Option(help='Address and port of the page; "off" for none.')
+]
+_Tls = Annotated[
+    bool, typer.Option("--tls", help="Offer STARTTLS, by an authority of its own.")
+]
+_Messages = Annotated[int, typer.Option(min=1, help="Messages kept for the page.")]
+_Memory = Annotated[int, typer.Option(min=1, help="MB of them.")]
+_Records = Annotated[
+    Path | None,
+    typer.Option(help="Where JSON lines go. [default: records.jsonl by ZONES]"),
+]
+_Rules = Annotated[
+    Path | None, typer.Option(help="What sinks do instead of accepting (sinks.toml).")
+]
+_Faults = Annotated[
+    Path | None, typer.Option(help="What DNS fails to answer (faults.toml).")
+]
+_Raw = Annotated[Path | None, typer.Option(help="Keep every message in this Maildir.")]
+_Judges = Annotated[
+    int, typer.Option(min=0, help="Processes for verdicts; 0: in this one.")
+]
+
+
 @app.callback(invoke_without_command=True)
 def lab(
-    zones: Annotated[Path, typer.Option(help="Directory of *.zone files.")],
-    dns: Annotated[
-        str, typer.Option(help="Address and port of the name server.")
-    ] = "127.0.0.1:5300",
-    sink: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Address and port of a sink; repeat for more addresses, one port."
-            " [default: 127.0.0.1:2600]"
-        ),
-    ] = None,
-    records: Annotated[
-        Path | None,
-        typer.Option(help="Where JSON lines go. [default: records.jsonl by ZONES]"),
-    ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="What sinks do instead of accepting (sinks.toml)."),
-    ] = None,
-    faults: Annotated[
-        Path | None, typer.Option(help="What DNS fails to answer (faults.toml).")
-    ] = None,
-    raw: Annotated[
-        Path | None, typer.Option(help="Keep every message in this Maildir.")
-    ] = None,
-    judges: Annotated[
-        int, typer.Option(min=0, help="Processes for verdicts; 0: in this one.")
-    ] = 0,
+    zones: _Zones = None,
+    dns: _Dns = "127.0.0.1:5300",
+    sink: _Sink = None,
+    web: _Web = "127.0.0.1:8025",
+    tls: _Tls = False,
+    messages: _Messages = _DEFAULT.messages,
+    memory: _Memory = _DEFAULT.octets // _MEGABYTE,
+    records: _Records = None,
+    rules: _Rules = None,
+    faults: _Faults = None,
+    raw: _Raw = None,
+    judges: _Judges = 0,
 ) -> None:
-    """Run a name server and mail sinks until interrupted; judge every message."""
+    """Take all mail, judge it, show it on a page; a name server beside it.
+
+    Runs until interrupted. Nothing leaves this machine.
+    """
     dns_address, dns_port = _host_port(dns, "--dns")
-    if not zones.is_dir():
+    if zones is not None and not zones.is_dir():
         raise typer.BadParameter(
             f"there is no folder {zones}: make it, with a *.zone file for each zone",
             param_hint="--zones",
         )
-    sinks = [_host_port(each, "--sink") for each in sink or ["127.0.0.1:2600"]]
-    if len({port for _, port in sinks}) > 1:
-        raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
+    page = None if web == "off" else _host_port(web, "--web")
     options = LabOptions(
         zones=zones,
         faults=faults,
@@ -80,30 +106,57 @@ def lab(
         raw=raw,
         dns_address=dns_address,
         dns_port=dns_port,
-        sinks=SinkOptions(
-            addresses=tuple(address for address, _ in sinks), port=sinks[0][1]
-        ),
+        sinks=_sinks(sink or ["127.0.0.1:2600"], tls),
         judges=judges,
+        mailbox=page and MailboxOptions(messages=messages, octets=memory * _MEGABYTE),
     )
-    try:
-        asyncio.run(_run(zones.absolute().parent, options))
-    except OSError as error:
-        warn(f"the lab cannot start: {error.strerror or error}")
-        raise typer.Exit(FAULT) from error
+    with contextlib.ExitStack() as stack:
+        directory = zones.absolute().parent if zones else _temporary(stack)
+        try:
+            asyncio.run(_run(directory, options, page))
+        except OSError as error:
+            warn(f"the lab cannot start: {error.strerror or error}")
+            raise typer.Exit(FAULT) from error
 
 
-async def _run(directory: Path, options: LabOptions) -> None:
+def _sinks(given: list[str], tls: bool) -> SinkOptions:
+    places = [_host_port(each, "--sink") for each in given]
+    if len({port for _, port in places}) > 1:
+        raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
+    return SinkOptions(
+        addresses=tuple(address for address, _ in places),
+        port=places[0][1],
+        certificates=tls,
+        any_login=True,
+    )
+
+
+def _temporary(stack: contextlib.ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soboo-lab-")))
+
+
+async def _run(
+    directory: Path, options: LabOptions, page: tuple[str, int] | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     shown: deque[MessageRecord] = deque(maxlen=_ROWS)
-    async with Lab(directory, options, on_record=shown.append) as running:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(
+            Lab(directory, options, on_record=shown.append)
+        )
         hosts = " ".join(options.sinks.addresses)
         console.print(f"dns {options.dns_address} port {running.dns_port}")
         console.print(f"sinks {hosts} port {running.sink_port}")
         console.print(f"records {running.records_file}")
+        if page is not None:
+            web = LabWeb(running, address=page[0], port=page[1])
+            console.print(f"page {(await stack.enter_async_context(web)).url}")
+        if running.authority_file is not None:
+            console.print(f"authority {running.authority_file}")
         await _show(console, running, shown, stop)
     console.print(f"{running.received} messages, {len(running.refusals)} refusals")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from soboo_mta.cli.trial.zones import Zones
 from soboo_mta.lab.lab import Lab, LabOptions
-from soboo_mta.lab.sink import SinkOptions
+from soboo_mta.lab.sinks.options import SinkOptions
 
 OPERATOR = "esp.example"
 _SOURCE = "127.0.0.1"

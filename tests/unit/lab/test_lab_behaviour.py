@@ -2,7 +2,8 @@
 
 import pytest
 
-from soboo_mta.lab.behaviour import Action, Behaviour, Moment, Stage
+from soboo_mta.lab.rules.behaviour import Behaviour
+from soboo_mta.lab.rules.rule import Action, Moment, Stage
 
 
 @pytest.fixture

@@ -26,7 +26,16 @@ async def test_the_command_serves_until_it_is_interrupted(world):
         "-c",
         _RUN,
         *("--zones", str(world.directory / "zones")),
-        *("--dns", "127.0.0.1:0", "--sink", "127.0.0.1:0", "--sink", "127.0.0.2:0"),
+        *(
+            "--web",
+            "127.0.0.1:0",
+            "--dns",
+            "127.0.0.1:0",
+            "--sink",
+            "127.0.0.1:0",
+            "--sink",
+            "127.0.0.2:0",
+        ),
         *("--records", str(records)),
         stdout=asyncio.subprocess.PIPE,
     )

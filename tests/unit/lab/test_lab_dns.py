@@ -11,8 +11,9 @@ import dns.opcode
 import dns.rcode
 import pytest
 
-from soboo_mta.lab.dns import NameServer, bound
-from soboo_mta.lab.zones import ZoneDirectory
+from soboo_mta.lab.binding import bound
+from soboo_mta.lab.dns.server import NameServer
+from soboo_mta.lab.dns.zones import ZoneDirectory
 
 _LONG = " ".join('"' + "y" * 250 + '"' for _ in range(8))
 
@@ -93,5 +94,5 @@ async def test_rubbish_does_not_stop_the_server(server):
 
 
 def test_a_listening_socket_says_tcp_so_that_replies_are_not_delayed():
-    with bound("127.0.0.1", 0, socket.SOCK_STREAM) as listening:
+    with bound("127.0.0.1", 0, socket.SOCK_STREAM, "a test") as listening:
         assert listening.proto == socket.IPPROTO_TCP

@@ -14,7 +14,7 @@ import trustme
 
 from soboo_mta.lab.lab import Lab, LabOptions
 from soboo_mta.lab.record import read_records
-from soboo_mta.lab.sink import SinkOptions
+from soboo_mta.lab.sinks.options import SinkOptions
 
 _SENDER = "b-1@bounce.customer.test"
 

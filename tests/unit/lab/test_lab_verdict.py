@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from soboo_mta.lab.dns.zones import ZoneDirectory
 from soboo_mta.lab.record import Verdict
 from soboo_mta.lab.verdict import Judge, Received
-from soboo_mta.lab.zones import ZoneDirectory
 from tests.unit.lab.conftest import World
 
 OUTSIDER = "127.0.0.66"
@@ -222,3 +222,35 @@ async def test_no_more_than_ten_signatures_are_judged(judge, world):
 def test_the_spf_result_that_counts_is_the_one_of_the_reverse_path():
     verdict = Verdict()
     assert replace(verdict.spf, mail_from="fail", helo="pass").result == "fail"
+
+
+async def test_a_verdict_says_what_decided(judge, world):
+    world.publish_customer()
+    failed = await verdict_on(judge, world, world.message())
+    assert failed.spf.reason == "127.0.0.66 by v=spf1 ip4:127.0.0.1 -all"
+    assert failed.dmarc_reason == (
+        "nothing passes that aligns with customer.test: "
+        "SPF fail of bounce.customer.test, no DKIM signature"
+    )
+    passed = await verdict_on(judge, world, world.signed(world.message()))
+    assert passed.dmarc_reason == "DKIM d=customer.test aligns with customer.test"
+    assert passed.aligned_by == ("DKIM d=customer.test",)
+
+
+async def test_a_verdict_says_why_there_is_no_policy_to_go_by(judge, world):
+    world.publish_customer()
+    octets = world.message("a@sub.other.test")
+    assert (await verdict_on(judge, world, octets)).dmarc_reason == (
+        "no record at _dmarc.sub.other.test nor at _dmarc.other.test"
+    )
+    world.write(
+        "customer.test", '_dmarc TXT "v=DMARC1; p=none"', '_dmarc TXT "v=DMARC1;"'
+    )
+    reason = (await verdict_on(judge, world, world.message())).dmarc_reason
+    assert reason == "2 records at _dmarc.customer.test: none counts"
+    world.write("customer.test", '_dmarc TXT "v=DMARC1; p=perhaps"')
+    verdict = await verdict_on(judge, world, world.message())
+    assert (verdict.dmarc, verdict.dmarc_reason) == (
+        "permerror",
+        "not a record: v=DMARC1; p=perhaps",
+    )

@@ -5,7 +5,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from soboo_mta.lab.zones import Reply, ZoneDirectory
+from soboo_mta.lab.dns.zones import Reply, ZoneDirectory
 
 
 @pytest.fixture

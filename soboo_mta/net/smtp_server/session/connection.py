@@ -74,10 +74,8 @@ class Session(SMTP):
         self._client_key = client_key(caller.client)
         self._refusal: Reply | None = None
         self._is_counted = False
-        self.tls = listener.own_tls or service.tls
-        self._is_tls = (
-            listener.implicit_tls
-        )  # then the listener made the handshake already
+        self.tls = (listener.own_tls or service.tls) if listener.starttls else None
+        self._is_tls = listener.implicit_tls  # the listener made the handshake already
         self._is_first_octet = True
         self._is_ending = False
         self._is_in_content = False

@@ -20,8 +20,10 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from soboo_mta.lab.zones import ZoneDirectory
+from soboo_mta.lab.binding import bound
+from soboo_mta.lab.dns.zones import ZoneDirectory
 
+_NAME = "the name server"
 _PLAIN_UDP = 512  # octets, RFC 1035 §4.2.1: without EDNS
 _LARGEST_UDP = 1232  # octets: what passes unfragmented everywhere
 _PORT_TRIES = 20  # port 0: TCP may find the port that UDP was given taken
@@ -153,28 +155,12 @@ class _UdpAsker(asyncio.DatagramProtocol):
 def _bound_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
     """Return a UDP and a TCP socket bound to the same port."""
     for left in range(_PORT_TRIES if port == 0 else 1, 0, -1):
-        udp = bound(address, port, socket.SOCK_DGRAM)
+        udp = bound(address, port, socket.SOCK_DGRAM, _NAME)
         try:
-            return udp, bound(address, udp.getsockname()[1], socket.SOCK_STREAM)
+            port_given = udp.getsockname()[1]
+            return udp, bound(address, port_given, socket.SOCK_STREAM, _NAME)
         except OSError:
             udp.close()
             if left == 1:
                 raise
     raise OSError("no port")  # not reached: the last try raises
-
-
-def bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """Return a socket bound to one address; raises OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    is_tcp = kind == socket.SOCK_STREAM
-    # The protocol is named: asyncio sets TCP_NODELAY only on sockets that say TCP.
-    made = socket.socket(family, kind, socket.IPPROTO_TCP if is_tcp else 0)
-    try:
-        if is_tcp:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address, port))
-    except OSError as error:
-        made.close()
-        what = f"{'TCP' if is_tcp else 'UDP'} {address} port {port}: {error.strerror}"
-        raise OSError(error.errno, what) from error
-    return made

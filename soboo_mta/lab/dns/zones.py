@@ -2,11 +2,10 @@
 
 Owns the reading of `*.zone` files (RFC 1035 §5) and of the faults file, both read again
 when they change, and the answer to one question across all zones, CNAMEs followed. Does
-no network; `dns.py` puts it on the wire and `verdict.py` asks it directly. A file that
+no network; `server.py` puts it on the wire and `verdict.py` asks it directly. A file that
 cannot be read leaves its last good content in force and is named in `problems`.
 """
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,7 +20,9 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import dns.zone
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from soboo_mta.lab.entries import read_entries
 
 Parsed = TypeVar("Parsed")
 _MAX_CHAIN = 8  # as the relay's own resolver: longer chains are loops or mistakes
@@ -46,6 +47,24 @@ class Fault(BaseModel):
     type: str | None = None
     answer: FaultAnswer
 
+    @field_validator("zone", "name")
+    @classmethod
+    def _is_a_name(cls, text: str | None) -> str | None:
+        try:
+            dns.name.from_text(text or "")
+        except dns.exception.DNSException as trouble:
+            raise ValueError(f"{text} is no domain name: {trouble}") from trouble
+        return text
+
+    @field_validator("type")
+    @classmethod
+    def _is_a_type(cls, text: str | None) -> str | None:
+        try:
+            dns.rdatatype.from_text(text or "A")
+        except dns.exception.DNSException as trouble:
+            raise ValueError(f"{text} is no record type") from trouble
+        return text
+
     @model_validator(mode="after")
     def _has_one_subject(self) -> "Fault":
         if (self.zone is None) == (self.name is None):
@@ -59,11 +78,6 @@ class Fault(BaseModel):
         if self.zone is not None:
             return bool(name.is_subdomain(dns.name.from_text(self.zone)))
         return bool(name == dns.name.from_text(self.name or ""))
-
-
-class _FaultsFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    fault: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,14 +254,8 @@ def read_zone(path: Path) -> dns.zone.Zone:
 
 
 def read_faults(path: Path) -> tuple[Fault, ...]:
-    """Parse a faults file; raises ValueError that names the entry and what is wrong."""
-    try:
-        faults = _FaultsFile.model_validate(tomllib.loads(path.read_text())).fault
-        for fault in faults:
-            fault.covers(dns.name.root, dns.rdatatype.A)  # names and type are readable
-    except ValidationError as trouble:
-        raise ValueError(f"{path.name}: {trouble}") from trouble
-    return faults
+    """Parse a faults file; raises ValueError that names the line and what is wrong."""
+    return read_entries(path, "fault", Fault)
 
 
 _RCODE_OF = {

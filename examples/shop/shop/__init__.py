@@ -1,0 +1,1 @@
+"""A small shop that writes to its customers."""

@@ -1,0 +1,1 @@
+"""The lab's mail sinks: SMTP servers that accept, or misbehave as rules say."""

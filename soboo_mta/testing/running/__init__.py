@@ -1,0 +1,1 @@
+"""The processes behind the fixtures, and how they are spoken to."""
