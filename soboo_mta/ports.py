@@ -162,6 +162,11 @@ class Session(Protocol):
         """Whether another transaction may be tried."""
         ...
 
+    @property
+    def takes_eight_bit(self) -> bool:
+        """Whether the peer offers 8BITMIME (RFC 6152)."""
+        ...
+
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         """Run one transaction; return one outcome per recipient, in their order.
 

@@ -40,6 +40,7 @@ from soboo_mta.settings.options import (
     listener_options,
     resolver_options,
     spool_options,
+    suppression_options,
     transfer_options,
     verp_keys,
     writer_options,
@@ -54,6 +55,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
+from soboo_mta.tenancy.suppression import Suppressions
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.planning import Planner
@@ -110,6 +112,9 @@ class Worker:
             master=settings.master_key(),
             clock=self._clock,
             options=directory_options(settings),
+        )
+        self._suppressions = Suppressions(
+            writer=self._writer, options=suppression_options(settings)
         )
         self._orders = Orders()
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
@@ -191,6 +196,7 @@ class Worker:
 
     async def _refresh(self) -> None:
         await self._directory.refresh()
+        await self._suppressions.refresh()
         self._orders.replace(await self._writer.read(standing_orders))
 
     async def _report_for_ever(self) -> None:
@@ -239,6 +245,7 @@ class Worker:
                 signer=Signer(),
                 lease=self._lease,
                 clock=clock,
+                suppressions=self._suppressions,
                 options=options.departure,
             ),
             finder=SiteFinder(

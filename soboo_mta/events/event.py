@@ -37,6 +37,11 @@ class EventKind(StrEnum):
     CREDENTIAL_ADDED = "credential-added"
     CREDENTIAL_CHANGED = "credential-changed"  # a certificate was bound or unbound
     CREDENTIAL_REVOKED = "credential-revoked"
+    SOURCE_BLOCKED = "source-blocked"  # a site refuses the address we send from
+    SOURCE_PAUSED = "source-paused"  # its address is not on this host
+    CONTENT_BLOCKED = "content-blocked"  # a site refuses what a tenant sends
+    SUPPRESSION_ADDED = "suppression-added"
+    SUPPRESSION_REMOVED = "suppression-removed"
 
 
 def recorded(

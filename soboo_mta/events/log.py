@@ -109,6 +109,14 @@ class EventLog:
             explanation=explanation,
         )
 
+    def alert(
+        self, kind: str, *, source: str, site: str, tenant: TenantId | None, reply: str
+    ) -> None:
+        """A source or a tenant cannot deliver somewhere, and somebody should look."""
+        self._sink.warning(
+            kind.replace("-", "_"), source=source, site=site, tenant=tenant, reply=reply
+        )
+
     def lease_lost(self, number: int, epoch: int) -> None:
         """This worker was silent too long; what it had claimed is taken over."""
         self._sink.warning("lease_lost", worker=number, epoch=epoch)

@@ -14,6 +14,7 @@ class Scope(StrEnum):
 
     RECIPIENT = "recipient"  # go on with the next recipient
     MESSAGE = "message"  # stop this message; the connection is good
+    TENANT = "tenant"  # the tenant's other mail for the site waits, nobody else's
     HOST = "host"  # leave this host, try the next one of the site
     SITE = "site"  # every message for this site waits
 
@@ -30,10 +31,14 @@ class Reason(StrEnum):
     TLS = "tls"  # TLS failed where it was required
     TIMEOUT = "timeout"  # the next hop did not answer in time
     PROTOCOL = "protocol"  # the next hop's answer was not SMTP
+    SOURCE = "source"  # the address we send from is not there
+    BLOCKED = "blocked"  # the site refuses the address we send from
+    CONTENT_BLOCKED = "content-blocked"  # the site refuses what the tenant sends
     CAPACITY = "capacity"  # the site's limit was reached
     INTERRUPTED = "interrupted"  # by us: a stop, a lost lease, other keys
     INTERNAL = "internal"  # an error of ours; logged with its trace
     UNSUPPORTED = "unsupported"  # the next hop lacks an extension the message needs
+    SUPPRESSED = "suppressed"  # the tenant's list has the recipient: never tried
     DOMAIN_BROKEN = "domain-broken"  # the customer's DNS records: no aligned way out
     TENANT_SUSPENDED = "tenant-suspended"
     NO_USABLE_KEY = "no-usable-key"

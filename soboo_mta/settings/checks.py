@@ -155,6 +155,40 @@ def _sources(settings: Settings) -> Iterator[str]:
             )
 
 
+def _pools(settings: Settings) -> Iterator[str]:
+    known = {source.name for source in settings.sources}
+    names: set[str] = set()
+    owner: dict[str, str] = {}
+    for pool in settings.pools:
+        if pool.name in names:
+            yield f"[[pools]] {pool.name} stands twice"
+        names.add(pool.name)
+        for name in pool.sources:
+            if name not in known:
+                yield f"[[pools]] {pool.name}: there is no source {name}"
+        if len(set(pool.sources)) < len(pool.sources):
+            yield f"[[pools]] {pool.name} has a source twice: give it more weight"
+        if pool.weights and len(pool.weights) != len(pool.sources):
+            yield f"[[pools]] {pool.name} needs a weight for each source, or none"
+        for domain in pool.domains:
+            if domain in owner:
+                yield f"[[pools]] {domain} is in {owner[domain]} and in {pool.name}"
+            owner[domain] = pool.name
+
+
+def _groups(settings: Settings) -> Iterator[str]:
+    names: set[str] = set()
+    owner: dict[str, str] = {}
+    for group in settings.groups:
+        if group.name in names:
+            yield f"[[groups]] {group.name} stands twice"
+        names.add(group.name)
+        for suffix in group.mx:
+            if suffix in owner:
+                yield f"[[groups]] {suffix} is in {owner[suffix]} and in {group.name}"
+            owner[suffix] = group.name
+
+
 def _routes(settings: Settings) -> Iterator[str]:
     seen: set[str] = set()
     for route in settings.routes:
@@ -306,6 +340,8 @@ _REFUSALS: tuple[_Check, ...] = (
     _trusted_networks,
     _sizes,
     _sources,
+    _pools,
+    _groups,
     _routes,
     _retry,
     _lookups,

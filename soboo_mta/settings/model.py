@@ -19,6 +19,7 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.settings.sections import (
     Delivery,
     Dns,
+    GroupSection,
     Http,
     HttpListener,
     Listener,
@@ -26,6 +27,7 @@ from soboo_mta.settings.sections import (
     Monitoring,
     Onboarding,
     OperatorSection,
+    PoolSection,
     Retention,
     Retry,
     RouteSection,
@@ -35,6 +37,7 @@ from soboo_mta.settings.sections import (
     SourceSection,
     Store,
     Submission,
+    Suppression,
     Tls,
     Trace,
 )
@@ -69,10 +72,13 @@ class Settings(BaseSettings):
     http: Http = Http()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
+    pools: tuple[PoolSection, ...] = ()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
+    groups: tuple[GroupSection, ...] = ()
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
+    suppression: Suppression = Suppression()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()

@@ -21,10 +21,14 @@ from soboo_mta.submission.options import (
     ListenerOptions,
 )
 from soboo_mta.tenancy.directory import DirectoryOptions
+from soboo_mta.tenancy.suppression.view import SuppressionOptions
+from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
-from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.limits.groups import Group
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
+from soboo_mta.transfer.routing.pools import Pool, Pools
 from soboo_mta.transfer.routing.rules import Mx, Route, RouteTo
 from soboo_mta.transfer.schedule import RetrySchedule
 
@@ -135,6 +139,10 @@ def directory_options(settings: Settings) -> DirectoryOptions:
     return DirectoryOptions(entries=settings.store.cached_entries)
 
 
+def suppression_options(settings: Settings) -> SuppressionOptions:
+    return SuppressionOptions(ignore_case=settings.suppression.ignore_case)
+
+
 def routes(settings: Settings) -> tuple[Route, ...]:
     """Return the routing table in the transfer room's words."""
     return tuple(
@@ -158,6 +166,21 @@ def resolve_options(settings: Settings) -> ResolveOptions:
         shortest_ttl=delivery.shortest_ttl,
         longest_ttl=delivery.longest_ttl,
         cached_domains=delivery.cached_domains,
+        groups=groups(settings),
+        rate=delivery.rate_per_site,
+    )
+
+
+def groups(settings: Settings) -> tuple[Group, ...]:
+    """Return the provider groups in the transfer room's words."""
+    return tuple(
+        Group(
+            name=group.name,
+            suffixes=group.mx,
+            connections=group.connections,
+            rate=group.rate,
+        )
+        for group in settings.groups
     )
 
 
@@ -198,6 +221,24 @@ def ready_options(settings: Settings) -> ReadyOptions:
     )
 
 
+def pools(settings: Settings) -> Pools:
+    """Return the pools in the transfer room's words; all sources are the default one
+    unless a pool has that name."""
+    sources = {source.name: source for source in settings.identity().sources}
+    made = Pools.of(tuple(sources.values()))
+    by_name = {
+        pool.name: Pool(
+            name=pool.name,
+            sources=tuple((sources[name], weight) for name, weight in pool.weighted),
+        )
+        for pool in settings.pools
+    }
+    of_domain = {
+        domain: pool.name for pool in settings.pools for domain in pool.domains
+    }
+    return Pools(by_name={**made.by_name, **by_name}, of_domain=of_domain)
+
+
 def departure_options(settings: Settings) -> DepartureOptions:
     signing = settings.signing
     return DepartureOptions(
@@ -217,7 +258,13 @@ def transfer_options(settings: Settings) -> TransferOptions:
         retry=retry_schedule(settings),
         recipients=delivery.recipients_in_memory,
         octets=delivery.content_in_memory,
-        site_rest=delivery.site_rest,
+        rests=Rests(
+            site=delivery.site_rest,
+            blocked=delivery.blocked_rest,
+            tenant=delivery.content_rest,
+            source=delivery.source_rest,
+        ),
+        pools=pools(settings) if settings.pools else None,
     )
 
 
@@ -226,6 +273,7 @@ def retry_schedule(settings: Settings) -> RetrySchedule:
     return RetrySchedule(
         steps=retry.steps,
         greylisted=retry.greylisted,
+        blocked=retry.blocked,
         lifetime=retry.lifetime,
         jitter=retry.jitter,
     )

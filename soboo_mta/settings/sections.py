@@ -4,6 +4,7 @@ What a key means, its unit and an example stand in `config/soboo.toml`; a test k
 that file and these models equal.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ from soboo_mta.ports import TlsPolicy
 from soboo_mta.settings.values import (
     AddressField,
     Count,
+    DnsNameField,
     DomainField,
     Duration,
     EndpointField,
@@ -32,6 +34,7 @@ from soboo_mta.settings.values import (
     Octets,
     PatternField,
     Port,
+    RateField,
     Wait,
     parse_duration,
     parse_endpoint,
@@ -192,6 +195,20 @@ class SourceSection(Section):
     address: AddressField | None = None
 
 
+class PoolSection(Section):
+    """[[pools]]: sources that share a part of the mail."""
+
+    name: LabelField
+    sources: Annotated[tuple[LabelField, ...], Field(min_length=1)]
+    weights: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = ()
+    domains: tuple[DomainField, ...] = ()
+
+    @property
+    def weighted(self) -> Iterator[tuple[str, int]]:
+        """Each source's name with its weight."""
+        return zip(self.sources, self.weights or (1,) * len(self.sources), strict=True)
+
+
 class Dns(Section):
     """[dns]: who is asked, and how long."""
 
@@ -217,6 +234,7 @@ class Delivery(Section):
     test_sinks: tuple[AddressField, ...] = ()
     connections_per_site: Count = 20
     first_connections: Count = 5
+    rate_per_site: RateField | None = None
     connection_idle: Wait = parse_duration("5s")
     connection_life: Wait = parse_duration("5m")
     transactions_per_connection: Count = 500
@@ -233,6 +251,18 @@ class Delivery(Section):
     recipients_in_memory: Count = 10_000
     content_in_memory: Octets = parse_octets("256MiB")
     site_rest: Wait = parse_duration("1m")
+    blocked_rest: Wait = parse_duration("10m")
+    content_rest: Wait = parse_duration("10m")
+    source_rest: Wait = parse_duration("1m")
+
+
+class GroupSection(Section):
+    """[[groups]]: providers, all of whose sites share limits."""
+
+    name: LabelField
+    mx: Annotated[tuple[DnsNameField, ...], Field(min_length=1)]
+    connections: Count | None = None
+    rate: RateField | None = None
 
 
 class RouteSection(Section):
@@ -278,8 +308,15 @@ class Retry(Section):
         map(parse_duration, ("5m", "15m", "30m", "1h", "2h", "4h"))
     )
     greylisted: Wait = parse_duration("5m")
+    blocked: Wait = parse_duration("30m")
     lifetime: Wait = parse_duration("5d")
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
+class Suppression(Section):
+    """[suppression]: how tenants' suppression lists are read."""
+
+    ignore_case: bool = True
 
 
 class Signing(Section):

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.ports import IpAddress
+from soboo_mta.transfer.limits.groups import Rate
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -24,6 +25,7 @@ _UNITS: Final = {
     "d": timedelta(days=1),
 }
 _DURATION = re.compile(r"(\d{1,9}) ?(ms|s|m|h|d)")
+_RATE = re.compile(r"(\d{1,6}) ?/ ?(s|m|h)")
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB|)")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -40,6 +42,16 @@ def parse_duration(value: object) -> timedelta:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def parse_rate(value: object) -> Rate:
+    """Return the rate written as `10/s`, `600/m` or `5000/h`."""
+    if isinstance(value, Rate):
+        return value
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or int(found[1]) == 0:
+        raise ValueError(f'{value!r} is not a rate: write "10/s", "600/m" or "5000/h"')
+    return Rate(count=int(found[1]), per=_UNITS[found[2]])
+
+
 def parse_octets(value: object) -> int:
     """Return the number of octets written as an integer or as `512KiB`, `25MiB`."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -53,6 +65,11 @@ def parse_octets(value: object) -> int:
 def parse_domain(value: object) -> Domain:
     """Return the domain in its normal form."""
     return Domain.parse(_text(value, "a domain"))
+
+
+def parse_dns_name(value: object) -> DnsName:
+    """Return a DNS name, one label at least, in its normal form."""
+    return DnsName.parse(_text(value, "a DNS name"))
 
 
 def parse_address(value: object) -> IpAddress:
@@ -111,8 +128,10 @@ def _text(value: object, kind: str) -> str:
 
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
 Wait = Annotated[Duration, Field(gt=timedelta(0))]
+RateField = Annotated[Rate, PlainValidator(parse_rate)]
 Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]
 DomainField = Annotated[Domain, PlainValidator(parse_domain)]
+DnsNameField = Annotated[DnsName, PlainValidator(parse_dns_name)]
 AddressField = Annotated[IpAddress, PlainValidator(parse_address)]
 NetworkField = Annotated[IpNetwork, PlainValidator(parse_network)]
 EndpointField = Annotated[tuple[IpAddress, int], PlainValidator(parse_endpoint)]

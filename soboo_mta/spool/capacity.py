@@ -9,14 +9,16 @@ hot path asks no shared counter.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from soboo_mta.spool.lease import WorkerLease
-from soboo_mta.store.schema import capacity, worker
+from soboo_mta.store.schema import capacity, pace, worker
 from soboo_mta.store.writer import Writer
 
+_FAR = 100_000  # turns: no live workers have leased so many ahead
 Place = tuple[str, str]  # site, egress source
 
 
@@ -92,6 +94,35 @@ class Capacity:
             connection.execute(_EMPTY, mine)
 
         await self._writer.transact(take_off)
+
+    async def turns(
+        self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int
+    ) -> float | None:
+        """Lease `wanted` turns to begin a transaction, each `interval` after the one
+        before; return the seconds until the first. None where the lease is not held, or is
+        another than that of `epoch`.
+
+        The turns of all workers for (site, source) are at least `interval` apart.
+        """
+        number, mine = self._lease.number, self._lease.epoch
+        if epoch != mine or not self._lease.is_held:
+            return None
+        step = interval // timedelta(microseconds=1)
+
+        def lease(connection: Connection) -> float | None:
+            _alone(connection, site, source)
+            if not self._lease.is_alive(connection, number, epoch):
+                return None
+            now = self._lease.now(connection) * 1_000
+            where = {"at": site, "via": source}
+            known = connection.scalar(_NEXT_TURN, where) or 0
+            # One that is far off was set by a clock that began anew: a host's start.
+            first = max(now, known) if known < now + _FAR * max(1, step) else now
+            row = {"site": site, "source": source, "next_at": first + wanted * step}
+            connection.execute(_SET_TURN, row)
+            return (first - now) / 1_000_000
+
+        return await self._writer.transact(lease)
 
     async def contested(self) -> dict[Place, dict[int, Share]]:
         """Return the shares of all live workers at places where one of them waits."""
@@ -191,6 +222,14 @@ _CONTESTED = _SHARES.where(
         _waiting.c.source == capacity.c.source,
         _waiting.c.unmet > 0,
     )
+)
+_NEXT_TURN = select(pace.c.next_at).where(
+    pace.c.site == bindparam("at"), pace.c.source == bindparam("via")
+)
+_insert_turn = insert(pace)
+_SET_TURN = _insert_turn.on_conflict_do_update(
+    index_elements=["site", "source"],
+    set_={"next_at": _insert_turn.excluded.next_at},
 )
 _LEASED = (
     select(capacity.c.site, func.sum(capacity.c.connections).label("leased"))

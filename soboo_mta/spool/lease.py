@@ -129,6 +129,10 @@ class WorkerLease:
             self._until = before + length if renewed else float("-inf")
         return renewed and not self._is_given_up
 
+    def now(self, connection: Connection) -> int:
+        """Return the present in ms, by the clock that leases on this store live by."""
+        return self._store_now(connection)
+
     def give_up(self) -> None:
         """Hold nothing from now on; the next renewal ends the lease.
 

@@ -41,6 +41,7 @@ tenant = Table(
     Column("name", Text, nullable=False),
     Column("suspended", Boolean, nullable=False, default=False),
     Column("weight", Integer, nullable=False, default=1),
+    Column("pool", Text),  # of egress sources; NULL: the default one
     Column("hourly_quota", Integer),  # recipients an hour; NULL: no limit
     Column("daily_quota", Integer),
     Column("created_at", BigInteger, nullable=False),
@@ -140,6 +141,33 @@ quota_use = Table(
     Column("taken", Integer, nullable=False),  # recipients leased to workers
 )
 
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("key", Text, primary_key=True),  # the address in lower case
+    Column("address", Text, primary_key=True),
+    Column("because", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+suppression_list = Table(  # one line a tenant that has or had entries
+    "suppression_list",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),  # that changed it last
+    Column("entries", Integer, nullable=False),
+)
+Index("ix_suppression_list_generation", suppression_list.c.generation)
+
+suppression_generation = Table(  # one row; its lock puts changes of all lists in order
+    "suppression_generation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
 # ---- who works
 
 worker = Table(
@@ -163,6 +191,14 @@ capacity = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("connections", Integer, nullable=False),
     Column("unmet", Integer, nullable=False, server_default="0"),  # waited for
+)
+
+pace = Table(  # where a rate is set: when the next transaction may begin
+    "pace",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("next_at", BigInteger, nullable=False),  # µs of the clock leases live by
 )
 
 # ---- what is on its way

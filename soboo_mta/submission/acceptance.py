@@ -155,7 +155,7 @@ class Acceptance:
         content = await self.apart(len(octets), framed)
         header = policy.read_header(content)
         author = policy.read_author(header, smtputf8=envelope.smtputf8)
-        policy.check_hops(header, self.options.max_hops)
+        policy.check_hops(header, self.options.max_hops, self.options.host_name)
         state = await self._authorise(login, author)
         tenant = state.settings.tenant
         for field, domain in policy.other_names(

@@ -24,6 +24,7 @@ _IN_SOMEBODYS_NAME = {
 
 
 MAX_HEADER_OCTETS = 262_144  # a thousand recipients in To; bounds what is done to each
+MAX_OWN_HOPS = 2  # a list of a list sends through us again; what comes back more, loops
 MAX_FIELDS = 1_000  # each costs parsing, and a signature names it
 _STRIPPED_BY_SOME = (b"\x0b", b"\x0c")
 
@@ -70,10 +71,16 @@ def other_names(
     return tuple(found)
 
 
-def check_hops(header: HeaderBlock, limit: int) -> None:
-    """Raise Reject when the message went through over `limit` hosts: RFC 5321 §6.3."""
-    if sum([field.name == b"received" for field in header.fields]) > limit:
+def check_hops(header: HeaderBlock, limit: int, host_name: Domain) -> None:
+    """Raise Reject when the message went through over `limit` hosts, or too often through
+    this one: RFC 5321 §6.3."""
+    received = header.named(b"received")
+    if len(received) > limit:
         raise Reject(replies.LOOP)
+    ours = b" by %b with " % host_name.encode()
+    times = sum(header.value(field).startswith(ours) for field in received)
+    if times > MAX_OWN_HOPS:
+        raise Reject(replies.OWN_LOOP)
 
 
 def authorised(

@@ -136,6 +136,7 @@ ODD_SPACE = reply(
     554, "5.6.0", "The header has a vertical tab or form feed: take it out"
 )
 LOOP = reply(554, "5.4.6", "The message has too many Received fields: it is in a loop")
+OWN_LOOP = reply(554, "5.4.6", "The message went through this host before: it loops")
 NO_FROM = reply(550, "5.6.0", "The message has no From field: add one")
 SEVERAL_FROM = reply(550, "5.6.0", "The message has several From fields: leave one")
 SUSPENDED = reply(550, "5.7.1", "This account is suspended: ask your provider why")

@@ -120,6 +120,7 @@ class TenantEntry(_Entry):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     hourly_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
     daily_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
+    pool: str | None = None
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 
@@ -132,6 +133,7 @@ class TenantEntry(_Entry):
             weight=self.weight,
             hourly_quota=self.hourly_quota,
             daily_quota=self.daily_quota,
+            pool=self.pool,
         )
 
 
@@ -169,11 +171,10 @@ def _fault(error: ErrorDetails) -> str:
         text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
         text = text.partition(" or instance of")[0].replace("a valid tuple", "a list")
         return f"{place}: {text.replace('a valid dictionary', 'a table of keys')}"
-    known = _KEYS_IN.get(
-        next((one for one in reversed(error["loc"][:-1]) if isinstance(one, str)), "")
-    )
-    near = get_close_matches(str(error["loc"][-1]), known or (), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known or ())}"
+    around = [one for one in error["loc"][:-1] if isinstance(one, str)]
+    known = _KEYS_IN.get(around[-1] if around else "", ())
+    near = get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return f"{place}: there is no such key; {hint}"
 
 

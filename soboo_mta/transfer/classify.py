@@ -5,7 +5,7 @@ is to be tried. What is not clearly permanent is temporary (RFC 5321 §4.2.1).
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 from soboo_mta.mail.outcome import (
     Deferred,
@@ -16,6 +16,7 @@ from soboo_mta.mail.outcome import (
     Scope,
 )
 from soboo_mta.mail.reply import Reply, reply
+from soboo_mta.transfer.answers.blocks import Block, block_in
 
 
 class Stage(StrEnum):
@@ -61,6 +62,9 @@ def of_reply(stage: Stage, answer: Reply) -> Outcome:
     """
     if stage is Stage.DOT and 200 <= answer.code < 300:
         return Delivered(reply=answer)
+    blocked = _of_block(stage, answer)
+    if blocked is not None:
+        return blocked
     if answer.code == SERVICE_CLOSING:
         # after the final dot another host at once could mean a duplicate
         scope = Scope.MESSAGE if stage is Stage.DOT else Scope.HOST
@@ -77,6 +81,22 @@ def of_reply(stage: Stage, answer: Reply) -> Outcome:
     return broken(stage, Reason.PROTOCOL, f"{answer.code} is no answer here")
 
 
+def _of_block(stage: Stage, answer: Reply) -> Outcome | None:
+    """A refusal of our address, or of the tenant's content: never the recipient's fault.
+
+    Of the address every refusal is temporary: it can be taken off the list. While a
+    session opens another host may be kinder; later the whole site has spoken.
+    """
+    match block_in(answer):
+        case Block.SOURCE:
+            scope = Scope.HOST if stage in _OPENING else Scope.SITE
+            return Deferred(reply=answer, reason=Reason.BLOCKED, scope=scope)
+        case Block.CONTENT if stage not in _OPENING:
+            kind = Failed if answer.is_permanent else Deferred
+            return kind(reply=answer, reason=Reason.CONTENT_BLOCKED, scope=Scope.TENANT)
+    return None
+
+
 def broken(stage: Stage, reason: Reason, detail: str) -> Deferred:
     """Return the outcome of a session that broke at `stage`.
 
@@ -87,6 +107,20 @@ def broken(stage: Stage, reason: Reason, detail: str) -> Deferred:
     status = "4.4.1" if stage is Stage.CONNECT else _STATUS.get(reason, "4.4.2")
     text = f"{detail} ({'at' if stage in _OPENING else 'after'} {stage})"
     return Deferred(reply=reply(451, status, text), reason=reason, scope=scope)
+
+
+def without_source(detail: str) -> Deferred:
+    """Return the outcome of a source whose address could not be bound."""
+    return Deferred(
+        reply=reply(451, "4.4.1", f"our own address could not be used: {detail}"),
+        reason=Reason.SOURCE,
+        scope=Scope.SITE,
+    )
+
+
+def is_of_source(outcome: Outcome) -> TypeGuard[Deferred]:
+    """Whether it is our own address that could not be used, whoever the peer is."""
+    return isinstance(outcome, Deferred) and outcome.reason is Reason.SOURCE
 
 
 _STATUS = {Reason.TLS: "4.7.5", Reason.PROTOCOL: "4.5.0", Reason.INTERNAL: "4.3.0"}

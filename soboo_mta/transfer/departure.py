@@ -1,14 +1,15 @@
 """One recipient's way out, from due to settled: the story page of this room.
 
-In the order of the code: (1) the lease still holds; (2) who sends, and its domain's state,
-no older than the directory's generation; (3) the plan, or held, or refused; (4) reverse-path
-and signatures, made now; (5) the mail transaction on the ready session; (6) the outcome,
-its next time and its attempt, settled in one transaction. Nothing leaves without a Plan,
-and between (2) and MAIL nothing is awaited.
+In the order of the code: (1) the form of the message that the hop takes; (2) the lease still
+holds; (3) is the recipient suppressed by now, who sends, and its domain's state, no older
+than the directory's generation;
+(4) the plan, or held, or refused; (5) reverse-path and signatures, made now; (6) the mail
+transaction on the ready session; (7) the outcome, its next time and its attempt, settled in
+one transaction. Nothing leaves without a Plan, and between (3) and MAIL nothing is awaited.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -21,12 +22,18 @@ from soboo_mta.identity.state import Plan, Source
 from soboo_mta.mail.address import ReversePath
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
-from soboo_mta.mail.outcome import Delivered, Outcome
+from soboo_mta.mail.outcome import Delivered, Failed, Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Session, Transaction
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED
 from soboo_mta.transfer.flights import Flight, Flights
+from soboo_mta.transfer.leaving.suppression import (
+    NoLists,
+    SuppressionLists,
+    suppressed,
+)
+from soboo_mta.transfer.leaving.variants import Variants
 from soboo_mta.transfer.planning import Known, Planner
 
 MAX_SIGNED = 256  # messages to several recipients whose signatures are kept
@@ -77,15 +84,18 @@ class Departures:
         signer: Signer,
         lease: Lease,
         clock: Clock,
+        suppressions: SuppressionLists | None = None,
         options: DepartureOptions | None = None,
     ) -> None:
         self.planner = planner
+        self.suppressions = suppressions or NoLists()
         self._verp = verp
         self._signer = signer
         self._lease = lease
         self._clock = clock
         self._options = options or DepartureOptions()
-        self._signed: dict[MessageId, _Signed] = {}
+        self._variants = Variants()
+        self._signed: dict[tuple[MessageId, bool], _Signed] = {}
         self._flights = Flights(clock)
 
     async def depart(
@@ -94,10 +104,16 @@ class Departures:
         """Try one recipient, claimed under `epoch`, on a session that is ready; never
         raises for what a peer, DNS or the directory can do. Cancelled, the session is
         closed."""
-        message = claimed.message
+        message = await self._form_for(session, claimed.message)
+        if isinstance(message, Failed):
+            return Departed(outcome=message, plan=None)
+        claimed = replace(claimed, message=message)
         if not self._is_ours(epoch):
             return _interrupted()
         try:
+            because = await self.suppressions.why(message.tenant, claimed.recipient)
+            if because:
+                return Departed(outcome=suppressed(because), plan=None)
             known = await self.planner.steady(message, source)
         except StoreError:  # not known, or a key gone: never sent on a guess
             return Departed(outcome=INTERNAL, plan=None)
@@ -146,6 +162,15 @@ class Departures:
         """Interrupt every departure under way: each becomes Deferred."""
         self._flights.interrupt_all()
 
+    # ---- content
+
+    async def _form_for(
+        self, session: Session, message: SpooledMessage
+    ) -> SpooledMessage | Failed:
+        if not message.eight_bit or session.takes_eight_bit:
+            return message
+        return await self._variants.seven_bit(message)
+
     # ---- identity
 
     def _transaction(
@@ -181,10 +206,10 @@ class Departures:
         )
 
     def _signatures(self, message: SpooledMessage, plan: Plan, known: Known) -> bytes:
-        """The signature fields, made once for all recipients of a message and plan;
-        anew for a retry that comes when half their life is over."""
-        now = self._clock.monotonic()
-        kept = self._signed.pop(message.message_id, None)
+        """The signature fields, made once for all recipients of a message, its form and
+        its plan; anew for a retry that comes when half their life is over."""
+        now, form = self._clock.monotonic(), (message.message_id, message.eight_bit)
+        kept = self._signed.pop(form, None)
         if kept is None or not kept.fits(known.generation, plan, now):
             life = self._options.signature_life.total_seconds()
             made = self._sign(message, plan, known.keys)
@@ -192,7 +217,7 @@ class Departures:
         if len(message.recipients) > 1:
             if len(self._signed) >= MAX_SIGNED:
                 del self._signed[next(iter(self._signed))]
-            self._signed[message.message_id] = kept
+            self._signed[form] = kept
         return kept.fields
 
     def _sign(

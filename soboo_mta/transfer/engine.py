@@ -1,41 +1,43 @@
 """The transfer engine: everything claimed by this worker, on its way or being settled.
 
 Takes what was just committed (`offer`) and what is due in the spool, finds each recipient's
-site, feeds the ready queues and settles what they came to. Everything in memory is counted
-and bounded; what does not fit goes back to the spool, never lost. Structured: all tasks
-live inside `run`, and `drain` ends it in good order.
+site, feeds the ready queues and settles what they came to. What is in memory is bounded; the
+rest goes back to the spool, never lost. All tasks live inside `run`; `drain` ends it.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
+from soboo_mta.transfer.answers.troubles import Alert, Troubles
 from soboo_mta.transfer.classify import INTERNAL
-from soboo_mta.transfer.departure import Departed, DepartureOptions, Departures
-from soboo_mta.transfer.ready.crowds import Crowds, Unreachable
+from soboo_mta.transfer.departure import Departed, Departures
+from soboo_mta.transfer.leaving.suppression import suppressed
+from soboo_mta.transfer.limits.options import TransferOptions
+from soboo_mta.transfer.ready.crowds import Crowds
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
-from soboo_mta.transfer.ready.queues import Queues, kind_of
-from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
+from soboo_mta.transfer.ready.queues import Queues
+from soboo_mta.transfer.ready.street import Capacity, Street
 from soboo_mta.transfer.routing.finder import (
     Destination,
     Goal,
-    ResolveOptions,
     Site,
     SiteFinder,
 )
 from soboo_mta.transfer.routing.orders import Orders
-from soboo_mta.transfer.schedule import RetrySchedule
+from soboo_mta.transfer.routing.pools import Pools
 from soboo_mta.transfer.settlement import (
     Ledger,
     OwnLease,
@@ -45,29 +47,9 @@ from soboo_mta.transfer.settlement import (
 )
 
 _log = logging.getLogger(__name__)
+_ALL_FAMILIES = frozenset((4, 6))
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
 _LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferOptions:
-    """Bounds and habits of the whole room."""
-
-    resolve: ResolveOptions = field(default_factory=ResolveOptions)
-    ready: ReadyOptions = field(default_factory=ReadyOptions)
-    departure: DepartureOptions = field(default_factory=DepartureOptions)
-    retry: RetrySchedule = field(default_factory=RetrySchedule)
-    recipients: int = 10_000  # in memory
-    octets: int = 256 * 1_048_576  # of content in memory
-    tenant_share: float = 0.5  # of `recipients`, for one tenant at most
-    claim_batch: int = 500  # recipients claimed at once
-    claim_every: timedelta = timedelta(seconds=1)
-    lookups: int = 100  # destinations looked up at a time
-    unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
-    interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again
-    crowded: timedelta = timedelta(seconds=5)  # before what found no room goes again
-    site_rest: timedelta = timedelta(minutes=1)  # an unreachable site is left alone
-    fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated
 
 
 class TransferEngine:
@@ -95,10 +77,10 @@ class TransferEngine:
         self._departures = departures
         self._finder = finder
         self._orders = orders
-        self._sources = tuple(sources)
         self._clock = clock
         self._random = random
         self._options = options or TransferOptions()
+        self._pools = self._options.pools or Pools.of(sources)
         self._settlements = Settlements(
             spool=spool,
             ledger=ledger,
@@ -110,18 +92,19 @@ class TransferEngine:
                 retry=self._options.retry, interrupted=self._options.interrupted
             ),
         )
+        self._troubles = Troubles(clock, rests=self._options.rests, tell=self._tell)
         street = Street(
             departures=departures,
             connector=connector,
             capacity=capacity,
             desk=self,
+            troubles=self._troubles,
             clock=clock,
             random=random,
             options=self._options.ready,
         )
         self._queues = Queues(street, self._start)
         self._seeking: dict[Goal, list[Job]] = {}
-        self._unreachable = Unreachable(clock, rest=self._options.site_rest)
         self._crowds = Crowds(clock, rest=self._options.crowded)
         self._holdings = Holdings(
             recipients=self._options.recipients,
@@ -221,7 +204,30 @@ class TransferEngine:
         if crowded or self._closing.is_set():
             self._hand_back(job)
         else:
+            self._sift(job)
+
+    def _sift(self, job: Job) -> None:
+        """Settle a suppressed recipient at once; departure asks again (case 164)."""
+        departures, tenant = self._departures, job.claimed.message.tenant
+        because = departures.suppressions.known(tenant, job.claimed.recipient)
+        has_choice = self._pools.are_chosen and not departures.planner.knows(tenant)
+        if because is None or has_choice:
+            self._start(self._ask_for(job), f"look at {tenant}")
+        elif because:
+            self.settle(job, Departed(outcome=suppressed(because), plan=None), "")
+        else:
             self._place(job)
+
+    async def _ask_for(self, job: Job) -> None:
+        tenant = job.claimed.message.tenant
+        try:
+            await self._departures.suppressions.why(tenant, job.claimed.recipient)
+            await self._departures.planner.look(tenant)
+        except StoreError as error:
+            _log.warning("cannot look at %s yet: %s", tenant, error)
+            self._hand_back(job)
+        else:
+            self._sift(job)
 
     def _place(self, job: Job) -> None:
         if self._is_held(job, ""):
@@ -240,7 +246,7 @@ class TransferEngine:
         """Whether an operator's order holds the job; it then is settled as held."""
         if not self._orders.hold_something:
             return False
-        source = self._source_of(job).name
+        source = (job.source or self._source_of(job)).name
         held = self._orders.hold(job.claimed, source=source, site=site)
         if held is None:
             return False
@@ -263,16 +269,16 @@ class TransferEngine:
         if self._closing.is_set():
             self.give_back(job)
             return
+        tenant, source = job.claimed.message.tenant, self._source_of(job, destination)
+        job = replace(job, source=source)
         if self._is_held(job, destination.name):
             return
-        source = self._source_of(job)
-        known = self._unreachable.outcome_at(kind_of(source, destination))
+        known = self._troubles.standing(source, destination, tenant)
         if known is not None:
             departed = Departed(outcome=known, plan=None, site=destination.name)
             self.settle(job, departed, "")
             return
         queue = self._queues.to(source, destination, epoch=self._lease.epoch)
-        tenant = job.claimed.message.tenant
         if queue.is_full:
             self.give_back(job)
         elif queue.is_half_full_of(tenant):  # the other half is for others
@@ -281,11 +287,13 @@ class TransferEngine:
         else:
             queue.add(job)
 
-    def _source_of(self, job: Job) -> Source:
-        """Always the same source for a domain: greylisting remembers it (case 163)."""
-        if len(self._sources) == 1:
-            return self._sources[0]
-        return self._sources[job.domain_id % len(self._sources)]
+    def _source_of(self, job: Job, site: Site | None = None) -> Source:
+        return self._pools.choose(
+            job.claimed,
+            self._departures.planner.chosen_pool(job.claimed.message.tenant),
+            families=_ALL_FAMILIES if site is None else site.families,
+            paused=self._troubles.paused_sources(),
+        )
 
     # ---- the desk of the ready queues
 
@@ -296,9 +304,8 @@ class TransferEngine:
             )
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now
-        self._holdings.let_go(
-            job.claimed.message
-        )  # somebody else's by now, or soon: its row comes due again
+        # somebody else's by now, or soon: its row comes due again
+        self._holdings.let_go(job.claimed.message)
         return False
 
     def _is_rerouted(self, job: Job, site: Site) -> bool:
@@ -310,7 +317,7 @@ class TransferEngine:
         return True
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
-        source = self._source_of(job).name
+        source = job.source.name if job.source else ""
         self._end(
             job, self._settlements.settle(job, departed, host=host, source=source)
         )
@@ -324,8 +331,15 @@ class TransferEngine:
         after = timedelta(0) if self._closing.is_set() else self._options.crowded
         self._end(job, self._settlements.give_back(job, after=after))
 
-    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        self._unreachable.note(kind_of(source, site), outcome)
+    def source_failed(
+        self, source: Source, outcome: Deferred, jobs: Sequence[Job]
+    ) -> None:
+        self._troubles.source_failed(source, outcome)
+        for job in jobs:
+            self._place(job)  # from another one, where the pool has it
+
+    def _tell(self, alert: Alert) -> None:
+        self._start(self._settlements.tell(alert), "alert")
 
     async def pace(self) -> None:
         """Wait while too many outcomes are uncommitted."""
@@ -359,13 +373,10 @@ class TransferEngine:
         while not self._closing.is_set():
             self._wake.clear()
             if await self._claim_some() < self._options.claim_batch:
-                try:
-                    async with asyncio.timeout(
-                        self._options.claim_every.total_seconds()
-                    ):
+                pause = self._options.claim_every.total_seconds()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
                         await self._wake.wait()
-                except TimeoutError:
-                    continue
 
     async def _claim_some(self) -> int:
         room = min(self._holdings.room, self._options.claim_batch)

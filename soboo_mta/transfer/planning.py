@@ -42,6 +42,11 @@ class Tenant(Protocol):
     @property
     def weight(self) -> int: ...
 
+    @property
+    def pool(self) -> str | None:
+        """The pool of egress sources that it chose; None: the default one."""
+        ...
+
 
 class Identities(Protocol):
     """Who may send and sign, cached (tenancy.Directory)."""
@@ -81,7 +86,7 @@ class Planner:
         self._operator = operator
         self._clock = clock
         self._plans: dict[tuple[DomainId, str], _Cached] = {}
-        self._weights: dict[TenantId, int] = {}
+        self._seen: dict[TenantId, _Seen] = {}
 
     @property
     def generation(self) -> int:
@@ -98,7 +103,22 @@ class Planner:
 
     def weight(self, tenant: TenantId) -> int:
         """The tenant's weight as last seen; 1 until then."""
-        return self._weights.get(tenant, 1)
+        seen = self._seen.get(tenant)
+        return 1 if seen is None else seen.weight
+
+    def chosen_pool(self, tenant: TenantId) -> str | None:
+        """The tenant's pool as last seen; None until then."""
+        seen = self._seen.get(tenant)
+        return None if seen is None else seen.pool
+
+    def knows(self, tenant: TenantId) -> bool:
+        """Whether the tenant was seen as of the directory's generation."""
+        seen = self._seen.get(tenant)
+        return seen is not None and seen.generation == self._identities.generation
+
+    async def look(self, tenant: TenantId) -> None:
+        """See the tenant as it is now; may raise StoreError."""
+        self._note(tenant, await self._identities.tenant(tenant))
 
     async def steady(self, message: SpooledMessage, source: Source) -> Known | None:
         """Return the plan and its keys as of one generation; None: it keeps changing."""
@@ -121,7 +141,7 @@ class Planner:
     ) -> "Plan | Held | Failed":
         if tenant is None or tenant.suspended:
             return _SUSPENDED
-        self._weights[message.tenant] = max(1, tenant.weight)
+        self._note(message.tenant, tenant)
         if state is None or not _belongs(message, state):
             return _GONE
         if is_outdated(state, self._clock.unix_ms()):
@@ -140,11 +160,29 @@ class Planner:
         cached.generation = generation
         return cached.departure
 
+    def _note(self, tenant_id: TenantId, tenant: Tenant | None) -> None:
+        if len(self._seen) >= MAX_PLANS:
+            self._seen.clear()
+        self._seen[tenant_id] = _Seen(
+            generation=self._identities.generation,
+            weight=1 if tenant is None else max(1, tenant.weight),
+            pool=None if tenant is None else tenant.pool,
+        )
+
     async def _keys(self, departure: "Plan | Held | Failed") -> tuple[SigningKey, ...]:
         if not isinstance(departure, Plan):
             return ()
         signing_key = self._identities.signing_key
         return tuple([await signing_key(s.key_id) for s in departure.signatures])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A tenant as of a generation."""
+
+    generation: int
+    weight: int
+    pool: str | None
 
 
 @dataclass(slots=True)

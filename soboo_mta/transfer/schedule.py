@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from soboo_mta.mail.reply import Reply
+from soboo_mta.transfer.answers.blocks import block_in
+from soboo_mta.transfer.answers.hints import hint_in
 
 _GREYLIST_CODES = (450, 451)
 _GREYLIST_WORDS = ("greylist", "graylist", "grey list", "try again later")
@@ -28,6 +30,7 @@ class RetrySchedule:
         timedelta(hours=4),
     )  # after the first, second, … attempt; the last repeats
     greylisted: timedelta = timedelta(minutes=5)  # after a first greylisting reply
+    blocked: timedelta = timedelta(minutes=30)  # at least, after a block
     lifetime: timedelta = timedelta(days=5)  # from acceptance; sets a message's expiry
     jitter: float = 0.2  # up to this share is added to each wait, never taken off
 
@@ -43,7 +46,7 @@ def next_due(
 ) -> int | None:
     """Return when to try again (unix ms), or None when the lifetime is over.
 
-    `attempts` counts the one just made (at least 1); `chance` is uniform in [0, 1). A
+    A wait that the reply asks for is kept, within bounds. `attempts` counts the one just made (at least 1); `chance` is uniform in [0, 1). A
     wait that would end after `expires_at` is cut to it: one last attempt is made then.
     """
     if now >= expires_at:
@@ -59,9 +62,13 @@ def soon(now: int, *, after: timedelta, chance: float) -> int:
 
 
 def _wait(schedule: RetrySchedule, attempts: int, reply: Reply) -> timedelta:
+    hint = hint_in(reply)
+    if hint is not None:
+        return hint
     if attempts <= 1 and looks_greylisted(reply):
         return schedule.greylisted
-    return schedule.steps[min(max(attempts, 1), len(schedule.steps)) - 1]
+    step = schedule.steps[min(max(attempts, 1), len(schedule.steps)) - 1]
+    return max(step, schedule.blocked) if block_in(reply) else step
 
 
 def looks_greylisted(reply: Reply) -> bool:

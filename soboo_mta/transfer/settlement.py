@@ -15,6 +15,7 @@ from random import Random
 from typing import Protocol
 
 from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
+from soboo_mta.events.event import recorded
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.facts_json import plan_to_json
 from soboo_mta.identity.state import Plan
@@ -24,6 +25,7 @@ from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
 from soboo_mta.store.unit import Fenced, Statement, StoreError
+from soboo_mta.transfer.answers.troubles import Alert
 from soboo_mta.transfer.departure import Departed, Lease
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.schedule import RetrySchedule, next_due, soon
@@ -150,6 +152,27 @@ class Settlements:
             job.claimed, reason=Reason.CAPACITY, due_at=due_at
         )
         await self._commit(job, unit)
+
+    async def tell(self, alert: Alert) -> None:
+        """Record what an operator should see; in the log alone where the store is away."""
+        self._log.alert(
+            alert.kind.value,
+            source=alert.source,
+            site=alert.site,
+            tenant=alert.tenant,
+            reply=alert.reply,
+        )
+        event = recorded(
+            alert.kind,
+            at=self._clock.unix_ms(),
+            actor="transfer",
+            tenant=alert.tenant,
+            detail={"source": alert.source, "site": alert.site, "reply": alert.reply},
+        )
+        try:
+            await self._ledger.commit([event])
+        except StoreError as error:
+            _log.warning("an alert could not be recorded: %s", error)
 
     # ----
 

@@ -400,6 +400,9 @@ async def test_case_166_nobody_listening_and_an_unbindable_source_defer():
             peer.hop, ehlo="a.example", source_address=elsewhere, tls=TlsPolicy.NONE
         )
         assert isinstance(failure, ConnectFailure)
+        assert isinstance(failure.outcome, Deferred)
+        assert failure.outcome.reason is Reason.SOURCE
+        assert failure.outcome.scope is Scope.SITE
         gone: HopAddress = peer.hop
     failure = await SmtpConnector().connect(
         gone, ehlo="a.example", source_address=None, tls=TlsPolicy.NONE

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import ip_address
 
 from soboo_mta.events.log import EventLog
@@ -107,6 +108,7 @@ class FakeSession:
     lasts: int
     tls: str = ""
     is_usable: bool = True
+    takes_eight_bit: bool = True
 
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         self.connector.transactions.append(transaction)
@@ -166,6 +168,7 @@ class FakeConnector:
 class FakeTenant:
     suspended: bool = False
     weight: int = 1
+    pool: str | None = None
 
 
 class FakeIdentities:
@@ -260,6 +263,7 @@ class FakeCapacity:
     free: int = 1_000
     taken: Counter[str] = field(default_factory=Counter)
     most: int = 0
+    next_turn: float = 0.0
     waiting: dict[tuple[str, str], dict[int, Share]] = field(default_factory=dict)
 
     async def take(
@@ -290,6 +294,14 @@ class FakeCapacity:
 
     def surplus(self, shares: dict[int, Share], limit: int) -> int:
         return max(0, shares[0].held - fair_share(shares, 0, limit))
+
+    async def turns(
+        self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int
+    ) -> float | None:
+        now = asyncio.get_running_loop().time()
+        first = max(now, self.next_turn)
+        self.next_turn = first + wanted * interval.total_seconds()
+        return first - now
 
 
 @dataclass
@@ -349,6 +361,7 @@ class FakeLedger:
     troubles: list[Exception] = field(default_factory=list)
     commits: int = 0
     attempts: list[dict] = field(default_factory=list)
+    events: list[dict] = field(default_factory=list)
 
     async def commit(self, unit: Sequence[Statement]) -> None:
         await asyncio.sleep(0)
@@ -360,6 +373,8 @@ class FakeLedger:
                 statement.clause.target.append(statement.clause.value)
             elif "outcome" in statement.rows[0]:
                 self.attempts.append(dict(statement.rows[0]))
+            elif "kind" in statement.rows[0]:
+                self.events.append(dict(statement.rows[0]))
 
 
 class Quiet:

@@ -9,7 +9,8 @@ from soboo_mta.formats.keys import generate_rsa
 from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.transfer.departure import Departures
-from soboo_mta.transfer.engine import TransferEngine, TransferOptions
+from soboo_mta.transfer.engine import TransferEngine
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder

@@ -54,7 +54,7 @@ def relay_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
 def parses(words: list[str]) -> bool:
     command = typer.main.get_command(app)
     context = typer.Context(command)
-    while words and isinstance(command, TyperGroup):
+    while isinstance(command, TyperGroup) and words and words[0][0] != "-":
         below = command.get_command(context, words[0])
         if below is None:
             return False

@@ -13,7 +13,7 @@ from soboo_mta.cli.accounts.credential import (
     show_secrets,
 )
 from soboo_mta.cli.accounts.domain import domain_event, refuse_unfit
-from soboo_mta.cli.accounts.tenant import Json, keep_gate, perform
+from soboo_mta.cli.accounts.tenant import Json, chosen_pool, keep_gate, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
@@ -68,6 +68,8 @@ def apply(
     """Make tenants, credentials and domains as FILE says. Again: no change."""
     store = open_store(config)
     wanted = load_tenants(file)
+    for entry in wanted.tenant:
+        chosen_pool(store, entry.pool, None)  # one that the settings have
     changes = read_now(
         store.engine, lambda connection: plan_changes(connection, wanted, prune=prune)
     )
@@ -116,7 +118,7 @@ def described(change: Change) -> str:
             assert_never(change)
 
 
-_TENANT = ("name", "suspended", "weight", "hourly_quota", "daily_quota")
+_TENANT = ("name", "suspended", "weight", "hourly_quota", "daily_quota", "pool")
 _DOMAIN = ("on_broken", "sign_with_operator", "assume_verified")
 
 

@@ -17,6 +17,7 @@ from soboo_mta.cli.context import (
     say_json,
 )
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.moves.settle import closing, opening
@@ -32,6 +33,7 @@ from soboo_mta.tenancy.accounts import (
     parse_tenant_name,
     the_tenant,
 )
+from soboo_mta.transfer.routing.pools import DEFAULT_POOL
 
 app = typer.Typer(
     no_args_is_help=True, help="Who sends through this relay.", add_completion=False
@@ -44,6 +46,10 @@ Weight = Annotated[
 Quota = Annotated[
     int | None,
     typer.Option(min=-1, max=MAX_QUOTA, help="Recipients at most; -1: no limit."),
+]
+Pool = Annotated[
+    str | None,
+    typer.Option(help='Of the sources its mail leaves from; "default": no choice.'),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
@@ -62,6 +68,7 @@ def add(
     weight: Weight = None,
     hourly: Quota = None,
     daily: Quota = None,
+    pool: Pool = None,
 ) -> None:
     """Add a tenant."""
     store = open_store(config)
@@ -75,6 +82,7 @@ def add(
         daily_quota=None,
     )
     new = _with(plain, name=name, weight=weight, hourly=hourly, daily=daily)
+    new = replace(new, pool=chosen_pool(store, pool, new.pool))
     now = store.clock.unix_ms()
 
     def write(connection: Connection) -> None:
@@ -94,7 +102,7 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
     if as_json:
         say_json([asdict(one) for one in tenants])
         return
-    table = Table("tenant", "name", "state", "weight", "an hour", "a day")
+    table = Table("tenant", "name", "state", "weight", "an hour", "a day", "pool")
     for one in tenants:
         table.add_row(
             one.tenant_id,
@@ -103,6 +111,7 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
             str(one.weight),
             _quota_text(one.hourly_quota),
             _quota_text(one.daily_quota),
+            one.pool or DEFAULT_POOL,
         )
     say(table if tenants else "there are no tenants: soboo-mta tenant add TENANT")
 
@@ -115,17 +124,17 @@ def change(
     weight: Weight = None,
     hourly: Quota = None,
     daily: Quota = None,
+    pool: Pool = None,
 ) -> None:
-    """Change a tenant's name, weight or quotas; what is not given stays."""
+    """Change a tenant's name, weight, quotas or pool; what is not given stays."""
     store = open_store(config)
     tenant_id = parse_tenant_id(tenant)
 
     def write(connection: Connection) -> None:
         before = the_tenant(connection, tenant_id)
-        change_tenant(
-            connection,
-            _with(before, name=name, weight=weight, hourly=hourly, daily=daily),
-        )
+        after = _with(before, name=name, weight=weight, hourly=hourly, daily=daily)
+        after = replace(after, pool=chosen_pool(store, pool, before.pool))
+        change_tenant(connection, after)
 
     write_now(store.engine, write)
     say(f"changed tenant {tenant_id}")
@@ -149,6 +158,18 @@ def resume(tenant: TenantArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
         say(f"resumed tenant {tenant}")
     else:
         say(f"tenant {tenant} was not suspended; nothing was changed")
+
+
+def chosen_pool(store: CliStore, given: str | None, before: str | None) -> str | None:
+    """Return the pool to be kept; FormatError where the settings have none of that name."""
+    if given is None:
+        return before
+    known = [DEFAULT_POOL, *(pool.name for pool in store.settings.pools)]
+    if given not in known:
+        raise FormatError(
+            f"there is no pool {given[:60]!r}: the settings have {', '.join(known)}"
+        )
+    return None if given == DEFAULT_POOL else given
 
 
 def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:

@@ -4,10 +4,11 @@ What the library or the system raises becomes `Trouble` with its outcome, here a
 """
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Awaitable
-from typing import cast
+from typing import Final, cast
 
 import aiosmtplib
 
@@ -15,7 +16,9 @@ from soboo_mta.mail.outcome import Deferred, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.wire import Wire
 from soboo_mta.ports import HopAddress, IpAddress, SmtpTimeouts
-from soboo_mta.transfer.classify import Stage, broken, of_reply
+from soboo_mta.transfer.classify import Stage, broken, of_reply, without_source
+
+_PERMANENT: Final = 500
 
 
 class Trouble(Exception):
@@ -57,9 +60,7 @@ class Client(aiosmtplib.SMTP):
         """Connect, read the banner, say EHLO (or HELO); raise Trouble."""
         await self._mapped(Stage.CONNECT, self._dial())
         await self._mapped(Stage.BANNER, self._read_banner())
-        await self._mapped(Stage.EHLO, self._ehlo_or_helo_if_needed())
-        if self.is_ehlo_or_helo_needed:
-            raise self._trouble(Stage.EHLO, Reason.PROTOCOL, "no greeting")
+        await self._mapped(Stage.EHLO, self._greet())
 
     async def secure(self, name: str, context: ssl.SSLContext) -> None:
         """STARTTLS, then EHLO again (RFC 3207 §4.2); raise Trouble."""
@@ -69,7 +70,7 @@ class Client(aiosmtplib.SMTP):
             timeout=self._timeouts.connect.total_seconds(),
         )
         await self._mapped(Stage.STARTTLS, handshake)
-        await self._mapped(Stage.EHLO, self._ehlo_or_helo_if_needed())
+        await self._mapped(Stage.EHLO, self._greet())
 
     def abort(self) -> None:
         """Close at once and for good; nothing more is sent."""
@@ -95,6 +96,21 @@ class Client(aiosmtplib.SMTP):
         if banner.code != aiosmtplib.SMTPStatus.ready:
             raise aiosmtplib.SMTPConnectResponseError(banner.code, banner.message)
 
+    def _lacks_source(self, error: Exception) -> bool:
+        """Whether the address to send from is none of this host's (case 166)."""
+        is_gone = isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+        return is_gone and self.source_address is not None
+
+    async def _greet(self) -> None:
+        """EHLO; HELO to a peer that does not know it (RFC 5321 §3.2), never to one that is
+        busy: without extensions there is no STARTTLS either."""
+        try:
+            await self.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code < _PERMANENT or not self.is_connected:
+                raise
+            await self.helo()
+
     async def _mapped(self, stage: Stage, step: Awaitable[object]) -> None:
         """Await `step`; what the library or the system raises becomes Trouble."""
         try:
@@ -109,6 +125,8 @@ class Client(aiosmtplib.SMTP):
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise self._trouble(stage, Reason.TLS, _words(error)) from error
         except (OSError, aiosmtplib.SMTPException, ValueError) as error:
+            if stage is Stage.CONNECT and self._lacks_source(error):
+                raise Trouble(without_source(_words(error))) from error
             reason = Reason.TLS if stage is Stage.STARTTLS else Reason.CONNECTION
             raise self._trouble(stage, reason, _words(error)) from error
 

@@ -4,12 +4,14 @@ One outcome for each recipient, whatever the peer does; a session that is out of
 closed rather than mended by guessing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from soboo_mta.mail.outcome import Deferred, Outcome, Reason
 from soboo_mta.mail.reply import Reply
+from soboo_mta.net.smtp_client.limits import Limits
 from soboo_mta.net.smtp_client.opening import Client
 from soboo_mta.net.smtp_client.tape import WireReply
 from soboo_mta.net.smtp_client.wire import COMMAND
@@ -40,7 +42,8 @@ class SmtpSession:
         self._dialogue_octets = dialogue_octets
         self._wire = client.wire
         self._tls = client.tls
-        self._limit = _size_limit(client)
+        self._limits = Limits.said(client.esmtp_extensions)
+        self._transactions = 0
         self._pipelines = client.supports_extension("pipelining")
         self._says_size = client.supports_extension("size")
         self._eight_bit = client.supports_extension("8bitmime")
@@ -56,18 +59,34 @@ class SmtpSession:
 
     @property
     def is_usable(self) -> bool:
+        most = self._limits.transactions
+        is_worn = 0 < most <= self._transactions
+        return self._is_whole and not is_worn
+
+    @property
+    def _is_whole(self) -> bool:
         return self._wire.is_clean and self._client.is_connected
 
+    @property
+    def takes_eight_bit(self) -> bool:
+        return self._eight_bit
+
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
-        """Run one transaction; one outcome per recipient (see ports.Session)."""
+        """Run one transaction, or several where the peer takes fewer recipients at a
+        time; one outcome per recipient (see ports.Session)."""
         self._wire.tape.begin()
-        recipients = len(transaction.recipients)
         size = sum(map(len, transaction.octets))
         refusal = self._cannot_take(transaction, size)
         if refusal is not None:
-            return (refusal,) * recipients
+            return (refusal,) * len(transaction.recipients)
+        outcomes: tuple[Outcome, ...] = ()
         try:
-            return await self._transact(transaction, size)
+            for group in self._groups(transaction):
+                if outcomes and not self.is_usable:
+                    outcomes += (_UNANSWERED,) * len(group.recipients)
+                else:
+                    outcomes += await self._transact(group, size)
+            return outcomes
         except BaseException:  # cancelled: what is half said must not be continued
             self._client.abort()
             raise
@@ -79,13 +98,21 @@ class SmtpSession:
     async def close(self) -> None:
         """QUIT politely where the connection is whole, then close."""
         try:
-            if self.is_usable:  # nothing of ours hangs on the answer
+            if self._is_whole:  # nothing of ours hangs on the answer
                 patience = _QUIT_PATIENCE.total_seconds()
                 await self._wire.exchange(b"QUIT\r\n", COMMAND, patience)
         finally:
             self._client.abort()
 
     # ---- one transaction
+
+    def _groups(self, transaction: Transaction) -> Iterator[Transaction]:
+        everyone, most = transaction.recipients, self._limits.recipients
+        if len(everyone) <= most:
+            yield transaction
+            return
+        for start in range(0, len(everyone), most):
+            yield replace(transaction, recipients=everyone[start : start + most])
 
     def _cannot_take(self, transaction: Transaction, size: int) -> Outcome | None:
         if transaction.eight_bit and not self._eight_bit:
@@ -96,9 +123,9 @@ class SmtpSession:
             return unsupported(
                 "5.6.7", "the next hop takes no UTF-8 addresses (SMTPUTF8)"
             )
-        if 0 < self._limit < size:
+        if 0 < self._limits.octets < size:
             return unsupported(
-                "5.3.4", f"over the next hop's limit of {self._limit} octets"
+                "5.3.4", f"over the next hop's limit of {self._limits.octets} octets"
             )
         if not _has_crlf_only(transaction.octets):
             # a bare CR or LF would be read as a line end by some: smuggling (case 3)
@@ -108,6 +135,7 @@ class SmtpSession:
     async def _transact(
         self, transaction: Transaction, size: int
     ) -> tuple[Outcome, ...]:
+        self._transactions += 1
         commands = self._commands(transaction, size)
         stages = (Stage.MAIL, *(Stage.RCPT,) * len(transaction.recipients), Stage.DATA)
         if self._pipelines:
@@ -155,7 +183,7 @@ class SmtpSession:
 
     async def _back_in_step(self) -> None:
         """After a transaction that sent no content: forget it, or give the session up."""
-        if self.is_usable:
+        if self._is_whole:
             replies = await self._wire.exchange(b"RSET\r\n", COMMAND, self._command)
             if replies and expected(Stage.MAIL, replies[0][0]):
                 return
@@ -242,9 +270,3 @@ def _has_crlf_only(pieces: Sequence[bytes]) -> bool:
 def is_closing(outcome: Outcome) -> bool:
     """Whether the peer said 421: it closes the connection (RFC 5321 §3.8)."""
     return isinstance(outcome, Deferred) and outcome.reply.code == SERVICE_CLOSING
-
-
-def _size_limit(client: "Client") -> int:
-    """The next hop's SIZE limit in octets, 0 for none (RFC 1870 §4)."""
-    text = client.esmtp_extensions.get("size", "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

@@ -30,6 +30,7 @@ class Tenant:
     weight: int
     hourly_quota: int | None
     daily_quota: int | None
+    pool: str | None = None  # of egress sources, as the settings name it
 
 
 # ---- the generation
@@ -124,6 +125,7 @@ def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
         weight=one["weight"],
         hourly_quota=one["hourly_quota"],
         daily_quota=one["daily_quota"],
+        pool=one["pool"],
     )
 
 
@@ -134,6 +136,7 @@ def _tenant_values(tenant: Tenant) -> dict[str, object]:
         "weight": tenant.weight,
         "hourly_quota": tenant.hourly_quota,
         "daily_quota": tenant.daily_quota,
+        "pool": tenant.pool,
     }
 
 

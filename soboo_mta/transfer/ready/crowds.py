@@ -1,19 +1,15 @@
-"""What finds no room for the moment: mail to a full queue, and sites nobody reaches."""
+"""Mail that finds no room for the moment, for its queue is full."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Outcome
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.claim import Leaving
 from soboo_mta.transfer.ready.queue import ReadyQueue
 
-_REMEMBERED = (
-    1_000  # of each; over it all are forgotten, and noted again where it is so
-)
+_REMEMBERED = 1_000  # over it all are forgotten, and noted again where it is so
 
 
 class Crowds:
@@ -63,22 +59,3 @@ class _Crowd:
         if tenant is None or self.queue is None:
             return False
         return not self.queue.has_much_of(tenant)
-
-
-class Unreachable:
-    """Sites without a host that answers, left alone for `rest` with what they came to."""
-
-    def __init__(self, clock: Clock, *, rest: timedelta) -> None:
-        self._clock = clock
-        self._rest = rest.total_seconds()
-        self._known: dict[Hashable, tuple[float, Outcome]] = {}
-
-    def note(self, place: Hashable, outcome: Outcome) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[place] = (self._clock.monotonic() + self._rest, outcome)
-
-    def outcome_at(self, place: Hashable) -> Outcome | None:
-        """Return what who comes now need not try for, or None."""
-        until, outcome = self._known.get(place, (0.0, None))
-        return outcome if until > self._clock.monotonic() else None

@@ -5,8 +5,9 @@ Virtual finish times, as in weighted fair queueing with one unit of work a recip
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
+from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.mail.spooled import Claimed
 
@@ -20,6 +21,7 @@ class Job:
     epoch: int  # of the lease it was claimed under
     since: float
     host_tries: int = 0
+    source: Source | None = None  # where it leaves from, once that is chosen
 
     @property
     def domain_id(self) -> DomainId:
@@ -69,6 +71,14 @@ class FairQueue:
         else:
             del self._tenants[tenant]
         return job
+
+    def take_of(self, tenant: TenantId) -> list[Job]:
+        """Take out and return all jobs of one tenant."""
+        jobs = list(self._tenants.pop(tenant, ()))
+        self._order = [entry for entry in self._order if entry[2] != tenant]
+        heapify(self._order)
+        self._size -= len(jobs)
+        return jobs
 
     def clear(self) -> list[Job]:
         """Take out and return all jobs."""

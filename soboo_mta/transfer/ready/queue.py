@@ -8,22 +8,39 @@ what becomes of a recipient: that is told to its `Desk`.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Deferred, Delivered, Reason, Scope
-from soboo_mta.ports import ConnectFailure, HopAddress
-from soboo_mta.store.unit import StoreError
-from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
+from soboo_mta.mail.outcome import (
+    Deferred,
+    Delivered,
+    Failed,
+    Reason,
+    Scope,
+)
+from soboo_mta.mail.reply import Reply
+from soboo_mta.ports import ConnectFailure
+from soboo_mta.transfer.classify import (
+    INTERNAL,
+    INTERRUPTED,
+    Stage,
+    broken,
+    is_of_source,
+)
 from soboo_mta.transfer.departure import Departed
+from soboo_mta.transfer.limits.pacer import Pacer
+from soboo_mta.transfer.limits.share import Share
 from soboo_mta.transfer.ready.fair import FairQueue, Job
 from soboo_mta.transfer.ready.line import Line, Unreached
 from soboo_mta.transfer.ready.street import Street
 from soboo_mta.transfer.routing.finder import Site
+from soboo_mta.transfer.routing.resting import RestingHosts
 
 _log = logging.getLogger(__name__)
+CONTENT_REFUSALS = 5  # in a row, before a tenant's mail waits: one may be a bad message
 MAX_HOST_TRIES = 2  # hosts tried at once for one message that broke before its content
 
 
@@ -42,12 +59,22 @@ class ReadyQueue:
         self._jobs = FairQueue()
         self._idlers: list[asyncio.Future[None]] = []
         self._staffing = asyncio.Event()
-        self._resting: dict[HopAddress, float] = {}  # broken hosts, until when
+        self._closed = asyncio.Event()
+        self._hosts = RestingHosts(
+            street.clock, street.random, rest=self._options.host_rest
+        )
+        self._refused: Counter[TenantId] = Counter()  # contents in a row
         self._lines = 0  # connection tasks
         self._sessions = 0  # of them with a session
-        self._share = 0  # of the site's limit, leased
-        self._owed = 0  # of it, to other workers: returned when a line ends
-        self._ask_from = 0.0  # for more capacity, once some was not granted
+        place, rate = (site.limits.key, source.name), site.limits.rate
+        self.share = Share(
+            street.capacity,
+            place,
+            limit=site.limits.connections or self._options.connections,
+            ask_again=self._options.ask_again,
+            epoch=epoch,
+        )
+        self._pacer = Pacer(street.capacity, place, rate, epoch=epoch) if rate else None
         self._ceiling_until = 0.0
         self._has_delivered = False
         self._is_closing = False
@@ -85,16 +112,17 @@ class ReadyQueue:
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
         those that are idle, each when its transaction is over; return how many."""
-        self._owed = min(max(surplus, len(self._idlers)), self._share)
-        for idler in self._idlers[: self._owed]:
+        owed = self.share.owe(max(surplus, len(self._idlers)))
+        for idler in self._idlers[:owed]:
             if not idler.done():
                 idler.set_result(None)
         self._staffing.set()
-        return self._owed
+        return owed
 
     def close(self) -> None:
         """Let what is under way finish, then end; what waits is given back."""
         self._is_closing = True
+        self._closed.set()
         for idler in self._idlers:
             if not idler.done():
                 idler.set_result(None)
@@ -117,7 +145,7 @@ class ReadyQueue:
             self.is_over = True  # before anything is awaited: no job comes too late
             for job in self._jobs.clear():
                 self._street.desk.give_back(job)
-            await self._return_share(self._share)
+            await self.share.give_back(self.share.held)
 
     # ---- how many connections
 
@@ -127,18 +155,22 @@ class ReadyQueue:
     def _ceiling(self) -> int:
         if self._street.clock.monotonic() < self._ceiling_until:
             return max(1, self._sessions)
-        if self._has_delivered:
-            return self._options.connections
-        return min(self._options.first_connections, self._options.connections)
+        most = self.share.limit
+        if self._pacer is not None:
+            most = min(most, self._pacer.lines)
+        return (
+            most if self._has_delivered else min(self._options.first_connections, most)
+        )
 
     async def _staff(self, lines: asyncio.TaskGroup) -> None:
         if self._is_closing:
             return
-        await self._pay_back()
+        share = self.share
+        await share.pay_back(self._lines)
         wanted = min(self._lines + len(self._jobs), self._ceiling())
-        if wanted > self._share:
-            await self._take_share(wanted - self._share)
-        for _ in range(min(wanted, self._share - self._owed) - self._lines):
+        if wanted > share.held:
+            await share.take(wanted - share.held)
+        for _ in range(min(wanted, share.held - share.owed) - self._lines):
             self._lines += 1
             lines.create_task(self._work())
         if self._lines == 0:
@@ -161,48 +193,14 @@ class ReadyQueue:
             async with asyncio.timeout(patience.total_seconds()):
                 await self._staffing.wait()
         except TimeoutError:
-            await self._return_share(self._share - self._lines)
-
-    async def _take_share(self, wanted: int) -> None:
-        """Ask for what is wanted now; where nobody waits, for as much again at once."""
-        now = asyncio.get_running_loop().time()
-        if now < self._ask_from:
-            return
-        limit, place = self._options.connections, (self.site.name, self.source.name)
-        wanted = min(wanted, limit - self._share)
-        spare = min(max(0, self._share - wanted), limit - self._share - wanted)
-        granted = 0
-        try:
-            granted = await self._street.capacity.take(
-                *place, wanted, limit, spare=spare, epoch=self.epoch
-            )
-        except StoreError as error:  # as if denied: asked again soon
-            _log.warning("cannot take capacity yet: %s", error)
-        self._share += granted
-        if granted < wanted:
-            self._ask_from = now + self._options.ask_again.total_seconds()
-
-    async def _pay_back(self) -> None:
-        back = min(self._owed, self._share - self._lines)
-        self._owed -= max(0, back)
-        await self._return_share(back)
-
-    async def _return_share(self, connections: int) -> None:
-        if connections <= 0:
-            return
-        self._share -= connections
-        place = (self.site.name, self.source.name)
-        try:
-            await self._street.capacity.give_back(*place, connections, epoch=self.epoch)
-        except StoreError:
-            return  # it returns with this worker's lease
+            await self.share.give_back(self.share.held - self._lines)
 
     # ---- one connection
 
     async def _work(self) -> None:
         line = Line()
         try:
-            while (job := await self._next()) is not None:
+            while (job := await self._next(line)) is not None:
                 if not await self._tried(line, job):
                     break
                 await self._street.desk.pace()
@@ -217,9 +215,13 @@ class ReadyQueue:
                 self._sessions -= had_session
                 self._staffing.set()
 
-    async def _next(self) -> Job | None:
+    async def _next(self, line: Line) -> Job | None:
         """The next job, after waiting for one at most the idle time; None: no more."""
-        while not (self._is_closing or self._is_owed_a_line()):
+        while not (self._is_closing or self.share.is_owed_by(self._lines)):
+            if self._pacer is not None and len(self._jobs):
+                await self._wait_for_turn(self._pacer, line)
+                if self._is_closing:
+                    return None
             job = self._jobs.take()
             if job is not None:
                 return job
@@ -234,9 +236,15 @@ class ReadyQueue:
                 return self._jobs.take()
         return None
 
-    def _is_owed_a_line(self) -> bool:
-        """Whether a connection has to end so that its share can be returned."""
-        return self._owed > self._share - self._lines
+    async def _wait_for_turn(self, pacer: Pacer, line: Line) -> None:
+        """Until the rate allows a transaction; the peer is not kept waiting for long."""
+        wait = await pacer.turn(len(self._jobs))
+        if wait > self._options.idle.total_seconds() and line.session is not None:
+            self._sessions -= 1
+            await line.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._closed.wait()
 
     async def _tried(self, line: Line, job: Job) -> bool:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
@@ -274,21 +282,40 @@ class ReadyQueue:
 
     def _close_case(self, line: Line, job: Job, departed: Departed) -> None:
         """Settle the job, or let it try another host at once (Scope.HOST)."""
-        outcome = departed.outcome
-        if isinstance(outcome, Delivered):
-            self._has_delivered = True
-            self._street.desk.settle(job, departed, line.host)
-            return
-        if isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
-            if line.used == 1 and line.hop is not None:  # not a kept one grown stale
-                self._rest(line.hop)
-            elsewhere = line.used > 1 or self._has_another_host()
-            may_try = job.host_tries < MAX_HOST_TRIES and not self._is_closing
-            if elsewhere and may_try:
-                self.add(replace(job, host_tries=job.host_tries + 1))
+        outcome, tenant = departed.outcome, job.claimed.message.tenant
+        match outcome:
+            case Delivered():
+                self._has_delivered = True
+                self._refused.pop(tenant, None)
+                self._street.desk.settle(job, departed, line.host)
                 return
+            case Deferred(scope=Scope.HOST):
+                if self._goes_elsewhere(line, job):
+                    self.add(replace(job, host_tries=job.host_tries + 1))
+                    return
+            case Deferred(scope=Scope.SITE):
+                self._fail_site(Unreached(outcome))
+            case Deferred(scope=Scope.TENANT) | Failed(scope=Scope.TENANT):
+                self._refuse(tenant, outcome.reply)
         departed = replace(departed, site=self.site.name)
         self._street.desk.settle(job, departed, line.host)
+
+    def _goes_elsewhere(self, line: Line, job: Job) -> bool:
+        if line.used == 1 and line.hop is not None:  # not a kept one grown stale
+            self._hosts.rest(line.hop)
+        elsewhere = line.used > 1 or self._hosts.have_another(self.site, self.source)
+        return elsewhere and job.host_tries < MAX_HOST_TRIES and not self._is_closing
+
+    def _refuse(self, tenant: TenantId, reply: Reply) -> None:
+        """The site refused what the tenant sends: again and again, and its mail waits."""
+        self._refused[tenant] += 1
+        if self._refused[tenant] < CONTENT_REFUSALS:
+            return
+        del self._refused[tenant]
+        troubles, desk = self._street.troubles, self._street.desk
+        waits = troubles.content_blocked(self.site, self.source, tenant, reply)
+        for job in self._jobs.take_of(tenant):
+            desk.settle(job, Departed(outcome=waits, plan=None), "")
 
     async def _retire(self, line: Line) -> None:
         """Close the session that is broken, or has carried enough."""
@@ -322,7 +349,7 @@ class ReadyQueue:
     async def _open(self, line: Line) -> Unreached | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
         unreached = Unreached(_NO_FAMILY)
-        for hop in self._hops():
+        for hop in self._hosts.in_order(self.site, self.source):
             opened = await self._street.connector.connect(
                 hop,
                 ehlo=self.source.ehlo_name,
@@ -335,30 +362,12 @@ class ReadyQueue:
                 self._sessions += 1
                 return None
             unreached = Unreached(opened.outcome, str(hop), opened.dialogue)
-            self._rest(hop)
+            if is_of_source(opened.outcome):
+                break
+            self._hosts.rest(hop)
             if self._is_closing:
                 break
         return unreached
-
-    def _hops(self) -> Sequence[HopAddress]:
-        """The site's addresses that the source can reach; broken hosts come last."""
-        address, now = self.source.address, self._street.clock.monotonic()
-        hops = [
-            hop
-            for hop in self.site.hops(self._street.random)
-            if address is None or hop.address.version == address.version
-        ]
-        hops.sort(key=lambda hop: self._resting.get(hop, 0.0) > now)
-        return hops
-
-    def _has_another_host(self) -> bool:
-        """Whether a host of the site does not rest: else the same would be asked again."""
-        now = self._street.clock.monotonic()
-        return any(self._resting.get(hop, 0.0) <= now for hop in self._hops())
-
-    def _rest(self, hop: HopAddress) -> None:
-        now = self._street.clock.monotonic()
-        self._resting[hop] = now + self._options.host_rest.total_seconds()
 
     def _unreachable(self, job: Job, unreached: Unreached) -> None:
         """With sessions open the site only wants fewer; else nobody gets there now."""
@@ -366,20 +375,29 @@ class ReadyQueue:
         if outcome is INTERRUPTED:
             street.desk.give_back(job)
             return
+        if is_of_source(outcome):
+            jobs = (job, *self._jobs.clear())
+            street.desk.source_failed(self.source, outcome, jobs)
+            return
         if self._sessions:
             now = street.clock.monotonic()
             self._ceiling_until = now + self._options.host_rest.total_seconds()
             self.add(job)
             return
+        self.add(job)
+        self._fail_site(unreached)
+
+    def _fail_site(self, unreached: Unreached) -> None:
+        """Nobody gets there now: what waits, and who comes, need not try."""
         departed = Departed(
-            outcome=outcome,
+            outcome=unreached.outcome,
             plan=None,
             site=self.site.name,
             dialogue=unreached.dialogue,
         )
-        street.desk.site_failed(self.site, self.source, outcome)
-        for waiting in (job, *self._jobs.clear()):
-            street.desk.settle(waiting, departed, unreached.host)
+        self._street.troubles.site_failed(self.site, self.source, unreached.outcome)
+        for waiting in self._jobs.clear():
+            self._street.desk.settle(waiting, departed, unreached.host)
 
 
 _NO_FAMILY = broken(

@@ -40,7 +40,7 @@ class Queues:
 
     def to(self, source: Source, site: Site, *, epoch: int) -> ReadyQueue:
         """Return the queue from `source` to `site` under the lease of `epoch`."""
-        kind = kind_of(source, site)
+        kind = _kind_of(source, site)
         queue = self._current.get(kind)
         if queue is not None and queue.epoch != epoch:
             queue.close()  # its shares went with the lease, and so must its connections
@@ -80,14 +80,18 @@ class Queues:
                 self._make_room(contested)
 
     def _make_room(self, contested: Mapping[Place, Mapping[int, Share]]) -> None:
-        """Several queues may share a place's connections: those of other ranks or TLS."""
-        limit = self._street.options.connections
+        """Several queues may share a place's connections: those of other ranks or TLS, and
+        those of a group."""
+        limits = {
+            queue.share.place: queue.share.limit for queue in self._current.values()
+        }
         surplus = {
-            place: self._street.capacity.surplus(shares, limit)
+            place: self._street.capacity.surplus(shares, limits[place])
             for place, shares in contested.items()
+            if place in limits
         }
         for queue in self._current.values():
-            place = queue.site.name, queue.source.name
+            place = queue.share.place
             if place in surplus:
                 surplus[place] -= queue.make_room(max(0, surplus[place]))
 
@@ -100,6 +104,6 @@ class Queues:
                 del self._current[kind]
 
 
-def kind_of(source: Source, site: Site) -> _Kind:
+def _kind_of(source: Source, site: Site) -> _Kind:
     """Return what two recipients have in common that may share a connection."""
     return source.name, site.name, site.ranks, site.tls

@@ -1,15 +1,16 @@
 """What ready queues share: their bounds, and the doors to capacity and to the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Protocol
 
 from soboo_mta.identity.state import Source
-from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.outcome import Deferred
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.spool.capacity import Share
+from soboo_mta.transfer.answers.troubles import Troubles
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.routing.finder import Site
@@ -52,6 +53,10 @@ class Capacity(Protocol):
 
     def surplus(self, shares: Mapping[int, Share], limit: int) -> int: ...
 
+    async def turns(
+        self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int
+    ) -> float | None: ...
+
 
 class Desk(Protocol):
     """Where a queue asks and hands in what it came to (the engine)."""
@@ -69,8 +74,10 @@ class Desk(Protocol):
         """Return an untried recipient to the spool, due soon; the job leaves memory."""
         ...
 
-    def site_failed(self, site: Site, source: Source, outcome: Outcome) -> None:
-        """No host of the site could be reached: who comes now need not try."""
+    def source_failed(
+        self, source: Source, outcome: Deferred, jobs: Sequence[Job]
+    ) -> None:
+        """The source's address is not there: `jobs` leave from another, or wait."""
         ...
 
     async def pace(self) -> None:
@@ -85,6 +92,7 @@ class Street:
     connector: Connector
     capacity: Capacity
     desk: Desk
+    troubles: Troubles
     clock: Clock
     random: Random
     options: ReadyOptions

@@ -27,6 +27,7 @@ from soboo_mta.ports import (
     TlsPolicy,
     Unanswered,
 )
+from soboo_mta.transfer.limits.groups import Group, Rate, SiteLimits, limits_of
 from soboo_mta.transfer.routing.hosts import (
     Addresses,
     by_preference,
@@ -58,6 +59,8 @@ class ResolveOptions:
     shortest_ttl: timedelta = timedelta(seconds=5)
     longest_ttl: timedelta = timedelta(hours=1)
     cached_domains: int = 50_000
+    groups: tuple[Group, ...] = ()  # of sites that share limits
+    rate: Rate | None = None  # of a site that is in no group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,12 @@ class Site:
     ranks: str
     groups: tuple[tuple[HopAddress, ...], ...]  # by preference; equal ones are shuffled
     tls: TlsPolicy
+    limits: SiteLimits
+
+    @property
+    def families(self) -> frozenset[int]:
+        """The IP versions of its addresses."""
+        return frozenset(hop.address.version for group in self.groups for hop in group)
 
     def hops(self, random: Random) -> tuple[HopAddress, ...]:
         """Return the addresses in the order to try them (RFC 5321 §5.1)."""
@@ -137,7 +146,11 @@ class SiteFinder:
         groups = tuple((hop,) for _, hop in found.hops)
         if not groups:
             return found.nothing(), found.ttl
-        return Site(name=to.name, ranks=to.name, groups=groups, tls=to.tls), found.ttl
+        limits = self._limits([str(hop.host) for hop in to.hops], to.name)
+        site = Site(
+            name=to.name, ranks=to.name, groups=groups, tls=to.tls, limits=limits
+        )
+        return site, found.ttl
 
     # ---- by MX
 
@@ -169,13 +182,19 @@ class SiteFinder:
             return found.nothing(), min(ttl, found.ttl)
         groups = by_preference(found.hops)
         ranked = (",".join(sorted({hop.host for hop in group})) for group in groups)
+        hosts = sorted({hop.host for _, hop in found.hops})
+        name = "|".join(hosts)
         site = Site(
-            name="|".join(sorted({hop.host for _, hop in found.hops})),
+            name=name,
             ranks="|".join(ranked),
             groups=groups,
             tls=self._options.tls,
+            limits=self._limits(hosts, name),
         )
         return site, min(ttl, found.ttl)
+
+    def _limits(self, hosts: Sequence[str], site: str) -> SiteLimits:
+        return limits_of(hosts, site, self._options.groups, self._options.rate)
 
     # ---- addresses
 

@@ -72,6 +72,25 @@ def with_customer(run: Run) -> None:
 # ---- tenants and credentials
 
 
+def test_a_tenant_has_a_pool_that_the_settings_have(run: Run, config: Path) -> None:
+    pool = '\n[[pools]]\nname = "vip"\nsources = ["default"]\n'
+    config.write_text(config.read_text() + pool)
+    run("tenant", "add", "acme", "--pool", "vip")
+    assert json.loads(run("tenant", "list", "--json"))[0]["pool"] == "vip"
+    run("tenant", "set", "acme", "--name", "Acme Ltd")
+    assert json.loads(run("tenant", "list", "--json"))[0]["pool"] == "vip"
+    with pytest.raises(FormatError, match="have default, vip"):
+        run("tenant", "set", "acme", "--pool", "fast")
+    file = config.parent / "tenants.toml"
+    file.write_text('[[tenant]]\nid = "acme"\npool = "fast"\n')
+    with pytest.raises(FormatError, match="there is no pool 'fast'"):
+        run("apply", "-f", str(file))
+    file.write_text('[[tenant]]\nid = "acme"\nname = "Acme Ltd"\n')
+    assert "pool vip → none" in run("apply", "-f", str(file))
+    run("tenant", "set", "acme", "--pool", "default")
+    assert json.loads(run("tenant", "list", "--json"))[0]["pool"] is None
+
+
 def test_a_tenant_is_added_changed_and_listed(run: Run) -> None:
     assert "there are no tenants" in run("tenant", "list")
     assert "next: soboo-mta credential add" in run(

@@ -17,7 +17,8 @@ from soboo_mta.ports import SmtpTimeouts, TlsPolicy
 from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
-from soboo_mta.transfer.engine import TransferOptions
+from soboo_mta.transfer.limits.groups import Rate
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.rules import Mx, NextHop, RouteTo
 
@@ -34,6 +35,8 @@ MINIMAL: dict[str, Any] = {
             "ehlo_name": "mta1.esp.example",
         }
     ],
+    "pools": [{"name": "plain", "sources": ["default"]}],
+    "groups": [{"name": "big", "mx": ["big.example"]}],
     "http_listeners": [{"address": "127.0.0.1", "port": 8025}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
@@ -141,13 +144,30 @@ def _delivery() -> Iterator[Felt]:
         ("host_rest", ready, "host_rest", "9s", seconds(9)),
         ("recipients_in_memory", options.transfer_options, "recipients", 11, 11),
         ("content_in_memory", options.transfer_options, "octets", 4096, 4096),
-        ("site_rest", options.transfer_options, "site_rest", "9s", seconds(9)),
     ):
         yield Felt(
             f"delivery.{name}",
             value,
             lambda s, w=where, f=field: getattr(w(s), f),
             expected,
+        )
+    yield Felt(
+        "delivery.rate_per_site",
+        "10/s",
+        lambda s: resolve(s).rate,
+        Rate(count=10, per=seconds(1)),
+    )
+    for name, field in (
+        ("site_rest", "site"),
+        ("blocked_rest", "blocked"),
+        ("content_rest", "tenant"),
+        ("source_rest", "source"),
+    ):
+        yield Felt(
+            f"delivery.{name}",
+            "9s",
+            lambda s, f=field: getattr(options.transfer_options(s).rests, f),
+            seconds(9),
         )
     for step in (
         "connect",
@@ -241,6 +261,12 @@ def _rest() -> Iterator[Felt]:
             lambda s: options.authoritative_options(s).authoritative_port,
             5300,
         ),
+        Felt(
+            "suppression.ignore_case",
+            False,
+            lambda s: options.suppression_options(s).ignore_case,
+            False,
+        ),
         Felt("dns.timeout", "1s", lambda s: dns(s).timeout, seconds(1)),
         Felt("dns.lifetime", "4s", lambda s: dns(s).lifetime, seconds(4)),
         Felt("dns.cache_entries", 9, lambda s: dns(s).entries, 9),
@@ -257,6 +283,12 @@ def _rest() -> Iterator[Felt]:
             "90s",
             lambda s: options.retry_schedule(s).greylisted,
             seconds(90),
+        ),
+        Felt(
+            "retry.blocked",
+            "2h",
+            lambda s: options.retry_schedule(s).blocked,
+            timedelta(hours=2),
         ),
         Felt(
             "retry.lifetime",
@@ -356,6 +388,9 @@ def _lists() -> Iterator[Felt]:
     def listener(settings: Settings) -> Any:
         return settings.listeners[0]
 
+    def the_pool(settings: Settings) -> Any:
+        return list(options.pools(settings).by_name.values())[-1]
+
     def source(settings: Settings) -> Any:
         return settings.identity().sources[0]
 
@@ -400,6 +435,28 @@ def _lists() -> Iterator[Felt]:
             lambda s: source(s).address,
             ip_address("127.0.0.3"),
         ),
+        Felt("groups.name", "huge", lambda s: options.groups(s)[0].name, "huge"),
+        Felt(
+            "groups.mx",
+            ["Mail.Big.Example"],
+            lambda s: options.groups(s)[0].suffixes,
+            ("mail.big.example",),
+        ),
+        Felt("groups.connections", 3, lambda s: options.groups(s)[0].connections, 3),
+        Felt(
+            "groups.rate",
+            "600/m",
+            lambda s: options.groups(s)[0].rate,
+            Rate(count=600, per=seconds(60)),
+        ),
+        Felt("pools.name", "vip", lambda s: the_pool(s).name, "vip"),
+        Felt("pools.weights", [7], lambda s: the_pool(s).sources[0][1], 7),
+        Felt(
+            "pools.domains",
+            ["news.customer.example"],
+            lambda s: dict(options.pools(s).of_domain),
+            {"news.customer.example": "plain"},
+        ),
         Felt(
             "routes.domain",
             ".b.example",
@@ -417,6 +474,7 @@ ELSEWHERE = {
     "secrets.master_key_env",
     "secrets.verp_key_version",
     "listeners.tls",
+    "pools.sources",
     "tls.certificate_file",
     "tls.private_key_file",
 }
@@ -448,7 +506,7 @@ def test_no_option_is_without_a_test_of_its_effect() -> None:
 
 
 def test_rooms_get_their_own_defaults_where_nothing_is_set() -> None:
-    settings = Settings(**{**MINIMAL, "routes": []})
+    settings = Settings(**{**MINIMAL, "routes": [], "pools": [], "groups": []})
     host = Domain.parse("mta1.esp.example")
     assert options.acceptance_options(settings) == AcceptanceOptions(host_name=host)
     assert options.listener_options(settings) == ListenerOptions()
@@ -489,6 +547,28 @@ def test_a_route_by_mx_stands_out_from_a_wider_route() -> None:
         "smarthost.example:25",
     ]
     assert table[1].to == Mx()
+
+
+def test_pools_have_the_sources_that_they_name() -> None:
+    one = MINIMAL["sources"][0]
+    tables = {
+        **MINIMAL,
+        "sources": [one, {**one, "name": "second"}],
+        "pools": [
+            {"name": "vip", "sources": ["second"]},
+            {"name": "both", "sources": ["default", "second"], "weights": [3, 1]},
+        ],
+    }
+    made = options.pools(Settings(**tables)).by_name
+    shares = {
+        name: [(source.name, weight) for source, weight in pool.sources]
+        for name, pool in made.items()
+    }
+    assert shares == {
+        "default": [("default", 1), ("second", 1)],
+        "vip": [("second", 1)],
+        "both": [("default", 3), ("second", 1)],
+    }
 
 
 # ---- config/soboo.toml

@@ -1,5 +1,7 @@
 """Who gets how much of a limit that is too small for all; over workers on one store."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,34 @@ async def test_spare_connections_are_granted_while_nobody_waits(
     assert await two.take("s", "a", 4, 10, epoch=other.epoch) == 2
     await one.give_back("s", "a", 4, epoch=lease.epoch)
     assert await one.take("s", "a", 2, 10, spare=6, epoch=lease.epoch) == 2
+
+
+async def test_turns_of_all_workers_keep_their_distance(
+    writer: Writer, second: Writer, clock: FakeClock
+) -> None:
+    one = Capacity(writer=writer, lease=await registered(writer, clock))
+    two = Capacity(writer=second, lease=await registered(second, clock))
+    step, turns = timedelta(milliseconds=100), []
+    for wanted, of in ((1, one), (3, two), (2, one), (1, two)):
+        first = await of.turns("site", "a", wanted, step, epoch=of._lease.epoch)
+        assert first is not None
+        turns += [first + number * 0.1 for number in range(wanted)]
+    assert turns == pytest.approx([number * 0.1 for number in range(7)])
+    elsewhere = await one.turns("site", "b", 1, step, epoch=one._lease.epoch)
+    assert elsewhere == 0
+    clock.advance(1)  # unused time is lost: no burst follows
+    assert await two.turns("site", "a", 1, step, epoch=two._lease.epoch) == 0
+    assert await one.turns("site", "a", 1, step, epoch=-1) is None
+
+
+async def test_turns_go_on_where_the_stores_clock_began_anew(
+    writer: Writer, clock: FakeClock
+) -> None:
+    clock.advance(10**7)
+    capacity = Capacity(writer=writer, lease=await registered(writer, clock))
+    await capacity.turns("site", "a", 1, timedelta(seconds=1), epoch=1)
+    clock.jump(-(10**7))
+    fresh = Capacity(writer=writer, lease=await registered(writer, clock))
+    epoch = fresh._lease.epoch
+    first = await fresh.turns("site", "a", 1, timedelta(seconds=1), epoch=epoch)
+    assert first == 0

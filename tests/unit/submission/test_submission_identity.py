@@ -246,9 +246,11 @@ async def test_case_158_a_message_that_went_through_too_many_hosts_is_refused() 
 
 async def test_case_158_mail_that_comes_back_to_us_again_and_again_is_refused() -> None:
     octets = MESSAGE
-    for _ in range(51):  # each passage adds a Received field
+    for _ in range(3):  # each passage adds a Received field of ours
         octets = (await kept(octets)).content
-    assert (await refusal(octets)).startswith("554 5.4.6")
+    said = await refusal(octets)
+    assert said.startswith("554 5.4.6")
+    assert "went through this host" in said
 
 
 # ---- the operator, quotas, suspension

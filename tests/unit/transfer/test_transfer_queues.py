@@ -14,6 +14,7 @@ from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.store.writer import Writer
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.pools import Pools
 from soboo_mta.transfer.routing.rules import NextHop, Route, RouteTo
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import OK, SOURCE, FakeSession, a_message
@@ -79,10 +80,13 @@ async def test_case_155_a_route_that_requires_tls_shares_no_connection_with_one_
 
 
 async def test_case_155_sources_share_no_connection():
-    world = World(ready={"connections": 1, "idle": timedelta(seconds=2)})
     bound = (ip_address("192.0.2.10"), ip_address("192.0.2.11"))
-    world.engine._sources = tuple(
+    sources = (
         replace(SOURCE, name=str(n), address=address) for n, address in enumerate(bound)
+    )
+    world = World(
+        ready={"connections": 1, "idle": timedelta(seconds=2)},
+        pools=Pools.of(tuple(sources)),
     )
     left_by = {}
     dial = world.connector.connect
@@ -92,7 +96,9 @@ async def test_case_155_sources_share_no_connection():
         deliver = session.deliver
 
         async def noted(transaction):
-            left_by[str(transaction.recipients[0])] = source_address
+            left_by.setdefault(str(transaction.recipients[0]), []).append(
+                source_address
+            )
             return await deliver(transaction)
 
         session.deliver = noted
@@ -100,16 +106,12 @@ async def test_case_155_sources_share_no_connection():
 
     world.connector.connect = connect
     async with running(world):
-        for number in range(8):  # the domain chooses its source
-            to = (f"{number}@there.example",)
-            world.engine.offer(a_message(number, to=to, domain_id=number % 2), (0,))
-        await world.settled(8)
-    by_domain = [
-        {left_by[f"{number}@there.example"] for number in range(parity, 8, 2)}
-        for parity in (0, 1)
-    ]
-    assert sorted(map(len, by_domain)) == [1, 1]
-    assert by_domain[0] | by_domain[1] == set(bound)
+        for number in range(16):  # each recipient has its source
+            to = (f"{number % 8}@there.example",)
+            world.engine.offer(a_message(number, to=to), (0,))
+        await world.settled(16)
+    assert all(len(set(used)) == 1 for used in left_by.values())
+    assert {used[0] for used in left_by.values()} == set(bound)
     assert len(world.connector.dialled) == 2
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,12 +38,45 @@ def test_case_144_waits_grow_and_the_first_hour_sees_several_attempts():
 
 
 def test_case_163_greylisting_is_answered_within_minutes():
-    grey = reply(450, "4.2.0", "Greylisted, please try again in 300 seconds")
+    grey = reply(450, "4.2.0", "Greylisted, please try again later")
     slow = RetrySchedule(steps=(timedelta(hours=1),), jitter=0)
     facts = {"now": 0, "expires_at": 10**12, "chance": 0.0}
     assert next_due(slow, attempts=1, reply=grey, **facts) == 5 * MINUTE
     assert next_due(slow, attempts=2, reply=grey, **facts) == 60 * MINUTE
     assert next_due(slow, attempts=1, reply=BUSY, **facts) == 60 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Greylisted, please try again in 300 seconds", 300),
+        ("4.7.1 try again in 5 minutes", 300),
+        ("Please retry after 10 min", 600),
+        ("greylisted for 00:04:59", 299),
+        ("come back in 2 h", 7_200),
+        ("retry in 1s", 30),  # bounded: no peer is asked without pause
+        ("try again in 90000 seconds", 14_400),  # nor does one decide about days
+        ("wait 5m", 300),
+    ],
+)
+def test_case_163_a_wait_that_the_reply_asks_for_is_kept_within_bounds(text, seconds):
+    asked = reply(451, "4.7.1", text)
+    assert due(1, reply=asked) == due(7, reply=asked) == seconds * 1_000
+
+
+@pytest.mark.parametrize(
+    "text", ["try again later", "try again, error 451", "200 messages, wait", "busy"]
+)
+def test_a_number_that_is_no_wait_is_none(text):
+    assert due(2, reply=reply(451, "4.3.2", text)) == 15 * MINUTE
+
+
+def test_case_162_after_a_block_it_waits_longer():
+    listed = reply(
+        554, "5.7.1", "Client host [192.0.2.1] blocked using zen.spamhaus.org"
+    )
+    assert due(1, reply=listed) == 30 * MINUTE
+    assert due(4, reply=listed) == 60 * MINUTE
 
 
 def test_case_144_one_last_attempt_is_made_when_the_lifetime_ends():

@@ -15,7 +15,8 @@ from soboo_mta.spool.spool import Spool
 from soboo_mta.store.schema import attempt, gate, message, recipient
 from soboo_mta.store.writer import Writer
 from soboo_mta.transfer.departure import Departures
-from soboo_mta.transfer.engine import TransferEngine, TransferOptions
+from soboo_mta.transfer.engine import TransferEngine
+from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
 from soboo_mta.transfer.routing.orders import Orders

@@ -1,0 +1,1 @@
+"""Commands about recipients of tenants' mail."""

@@ -1,0 +1,1 @@
+"""How much a site takes from a source: connections and transactions, over all workers."""
