@@ -83,11 +83,14 @@ class Spool:
 
     # ---- in
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
         """Return once `message` is committed and synced: 250 may be answered.
 
         With `claim` its recipients are this worker's to try at once, where the lease is
-        held: the answer says so. Else they are due for any worker. Cancelling the caller
+        held: the answer says so. Else they are due for any worker, where `due_at` (unix
+        ms) is given not before. Cancelling the caller
         does not undo a commit under way: shield it together with what follows. Where it
         fails and may be there all the same, the lease is given up with the claim.
         """
@@ -103,7 +106,11 @@ class Spool:
         holder = self._holder
         state = RecipientState.ACTIVE if claim else RecipientState.QUEUED
         unit = accepting(
-            message, pieces=pieces, holder=holder if claim else None, state=state
+            message,
+            pieces=pieces,
+            holder=holder if claim else None,
+            state=state,
+            due_at=due_at,
         )
         try:
             await self._writer.commit(unit)
@@ -253,7 +260,10 @@ class Spool:
             if isinstance(message, SpooledMessage):
                 claimed.append(
                     Claimed(
-                        message=message, position=row.position, attempts=row.attempts
+                        message=message,
+                        position=row.position,
+                        attempts=row.attempts,
+                        is_warned=row.is_warned,
                     )
                 )
         for corrupt in found.values():

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from soboo_mta.store.writer import read_now, write_now
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this release works with; a test holds it to the newest file."""
 _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -44,6 +45,8 @@ tenant = Table(
     Column("hourly_quota", Integer),  # recipients an hour; NULL: no limit
     Column("daily_quota", Integer),
     Column("created_at", BigInteger, nullable=False),
+    Column("reports", Boolean, nullable=False, server_default=true()),
+    Column("report_address", Text),  # where reports go that have no better address
 )
 
 credential = Table(
@@ -188,7 +191,9 @@ message = Table(
     Column("settled_at", BigInteger),
     Column("body_hash", LargeBinary, nullable=False),
     Column("checksum", BigInteger, nullable=False),  # CRC-32 of the whole content
-    Column("content", LargeBinary),  # last: the columns before it are read without it
+    Column("content", LargeBinary),  # the columns before it are read without it
+    Column("returned", Text),  # RET and ENVID (RFC 3461), where they were given
+    Column("envelope_id", Text),
 )
 Index(
     "ix_message_settled_at",
@@ -222,6 +227,9 @@ recipient = Table(
     Column("worker", Integer),
     Column("epoch", BigInteger),
     Column("last_reply", Text, nullable=False),
+    Column("notify", Text),  # NOTIFY and ORCPT, where they were given
+    Column("orcpt", Text),
+    Column("warned_at", BigInteger),  # its sender was told of the delay
     sqlite_with_rowid=False,
 )
 # Queries must use these very terms, literals included, for the partial indexes to serve.

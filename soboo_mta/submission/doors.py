@@ -72,9 +72,12 @@ class Quota(Protocol):
 class Spool(Protocol):
     """Where accepted mail is kept."""
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
         """Commit, synced, and return whether it is claimed for this worker; raises
-        StoreError when nothing was kept."""
+        StoreError when nothing was kept. `due_at` (unix ms) with `claim` False: not to
+        be tried before."""
         ...
 
 

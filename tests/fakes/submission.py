@@ -161,7 +161,10 @@ class FakeSpool:
     gate: asyncio.Event | None = None
     is_committing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
+        self.due_at = due_at
         self.is_committing.set()
         if self.gate:
             await self.gate.wait()

@@ -82,6 +82,7 @@ class Selected:
     attempts: int
     tenant: str
     size: int
+    is_warned: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +277,7 @@ def _of_keys(keys: Any) -> Any:
             recipient.c.attempts,
             recipient.c.tenant_id,
             func.coalesce(message.c.size, 0),
+            recipient.c.warned_at.is_not(None),
         )
         .select_from(key)
         .join(
