@@ -23,6 +23,7 @@ from soboo_mta.settings.sections import (
     Log,
     Onboarding,
     OperatorSection,
+    Reports,
     Retention,
     Retry,
     RouteSection,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
+    reports: Reports = Reports()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()

@@ -186,7 +186,7 @@ def _octets(connection: Connection, row: Row[Any]) -> bytes | None:
 
 
 def _value(
-    row: Mapping[Any, Any], recipients: Sequence[Row[Any]], content: bytes
+    row: Mapping[Any, Any], recipients: Sequence[Any], content: bytes
 ) -> SpooledMessage:
     credential = row["credential_id"]
     return SpooledMessage(
@@ -209,9 +209,7 @@ def _value(
     )
 
 
-def _request(
-    row: Mapping[Any, Any], recipients: Sequence[Row[Any]]
-) -> DsnRequest | None:
+def _request(row: Mapping[Any, Any], recipients: Sequence[Any]) -> DsnRequest | None:
     returned, envelope_id = row["returned"], row["envelope_id"]
     request = DsnRequest(
         returned=None if returned is None else Returned(returned),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -45,10 +46,19 @@ from soboo_mta.spool.moves.settle import (
     opening,
     settling,
 )
-from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
+from soboo_mta.spool.moves.sweep import (
+    Expiry,
+    Overdue,
+    expire,
+    overdue,
+    set_aside,
+    sweep_once,
+)
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
 from soboo_mta.store.writer import Writer
+
+_REPORT_OCTETS = 524_288  # of reports in one transaction of the sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,9 +286,25 @@ class Spool:
         await self._writer.commit(set_aside(corrupt, holder=holder, at=now))
 
 
-async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
+class ExpiryReports(Protocol):
+    """Makes the report on recipients that expired (transfer.reporting.Reports)."""
+
+    async def of_expired(
+        self, message: SpooledMessage, late: Sequence[Overdue]
+    ) -> list[Statement]:
+        """Return what belongs into the transaction that ends them."""
+        ...
+
+
+async def sweep_for(
+    writer: Writer,
+    options: SpoolOptions,
+    *,
+    now: int,
+    reports: ExpiryReports | None = None,
+) -> int:
     """Expire what waits behind a gate for too long and delete what was kept long enough,
-    in small transactions; return the rows."""
+    in small transactions; return the rows. What expires is reported with its end."""
     settled_before, staged_before = (
         now - _ms(options.keep),
         now - _ms(options.staged_for),
@@ -286,7 +312,7 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
     total = 0
     while late := await writer.read(lambda connection: overdue(connection, now)):
         # A row that is claimed meanwhile is left: it expires after its attempt.
-        ended = await writer.transact(partial(expire, late=late, now=now))
+        ended = await _expire(writer, late, reports, now)
         if not ended:
             break
         total += ended
@@ -297,6 +323,34 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
     ):
         total += gone
     return total
+
+
+async def _expire(
+    writer: Writer, late: Sequence[Overdue], reports: ExpiryReports | None, now: int
+) -> int:
+    by_message: dict[int, list[Overdue]] = {}
+    for one in late:
+        by_message.setdefault(one.message_id, []).append(one)
+    ended, octets, ready = 0, 0, list[Expiry]()
+    for of_one in by_message.values():
+        ready.append(Expiry(of_one, await _report_on(writer, of_one, reports)))
+        octets += ready[-1].octets
+        if octets >= _REPORT_OCTETS:
+            ended += await writer.transact(partial(expire, expiries=ready, now=now))
+            octets, ready = 0, []
+    return ended + await writer.transact(partial(expire, expiries=ready, now=now))
+
+
+async def _report_on(
+    writer: Writer, late: Sequence[Overdue], reports: ExpiryReports | None
+) -> Sequence[Statement]:
+    if reports is None or not late[0].is_answered:
+        return ()
+    number = late[0].message_id
+    message = (await writer.read(lambda connection: load(connection, [number])))[number]
+    if isinstance(message, Corrupt):
+        return ()  # nobody can say any more what it was
+    return await reports.of_expired(message, late)
 
 
 def _ms(duration: timedelta) -> int:

@@ -28,6 +28,7 @@ from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
 from soboo_mta.transfer.ready.queues import Queues, kind_of
 from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
+from soboo_mta.transfer.reporting.reports import Reports
 from soboo_mta.transfer.routing.finder import (
     Destination,
     ResolveOptions,
@@ -87,6 +88,7 @@ class TransferEngine:
         clock: Clock,
         random: Random,
         options: TransferOptions | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self._spool = spool
         self._lease = lease
@@ -95,7 +97,7 @@ class TransferEngine:
         self._sources = tuple(sources)
         self._clock = clock
         self._random = random
-        self._options = options or TransferOptions()
+        self._options = given = options or TransferOptions()
         self._settlements = Settlements(
             spool=spool,
             ledger=ledger,
@@ -103,9 +105,8 @@ class TransferEngine:
             log=log,
             clock=clock,
             random=random,
-            options=Settling(
-                retry=self._options.retry, interrupted=self._options.interrupted
-            ),
+            options=Settling(retry=given.retry, interrupted=given.interrupted),
+            reports=reports,
         )
         street = Street(
             departures=departures,
@@ -270,16 +271,13 @@ class TransferEngine:
             return True
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now
-        self._holdings.let_go(
-            job.claimed.message
-        )  # somebody else's by now, or soon: its row comes due again
+        # somebody else's by now, or soon: its row comes due again
+        self._holdings.let_go(job.claimed.message)
         return False
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
-        source = self._source_of(job).name
-        self._end(
-            job, self._settlements.settle(job, departed, host=host, source=source)
-        )
+        settle, source = self._settlements.settle, self._source_of(job).name
+        self._end(job, settle(job, departed, host=host, source=source))
 
     def give_back(self, job: Job) -> None:
         self._crowds.note(job.claimed.recipient.domain)

@@ -10,19 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for column in (
+    op.add_column(
+        "tenant",
         sa.Column("reports", sa.Boolean(), nullable=False, server_default=sa.true()),
-        sa.Column("report_address", sa.Text()),
-    ):
-        op.add_column("tenant", column)
-    for column in (
-        sa.Column("returned", sa.Text()),
-        sa.Column("envelope_id", sa.Text()),
-    ):
-        op.add_column("message", column)
-    for column in (
-        sa.Column("notify", sa.Text()),
-        sa.Column("orcpt", sa.Text()),
-        sa.Column("warned_at", sa.BigInteger()),
-    ):
-        op.add_column("recipient", column)
+    )
+    op.add_column("tenant", sa.Column("report_address", sa.Text()))
+    op.add_column("message", sa.Column("returned", sa.Text()))
+    op.add_column("message", sa.Column("envelope_id", sa.Text()))
+    op.add_column("recipient", sa.Column("notify", sa.Text()))
+    op.add_column("recipient", sa.Column("orcpt", sa.Text()))
+    op.add_column("recipient", sa.Column("warned_at", sa.BigInteger()))
