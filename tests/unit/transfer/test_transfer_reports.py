@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from soboo_mta.formats.keys import generate_rsa
-from soboo_mta.identity.state import DomainState, Operator, PublicKey
-from soboo_mta.mail.address import Mailbox, ReversePath, parse_mailbox
+from soboo_mta.mail.address import ReversePath, parse_mailbox
 from soboo_mta.mail.domain import Domain
-from soboo_mta.mail.ids import MessageId, MessageIds, TenantId
+from soboo_mta.mail.ids import MessageId, MessageIds
 from soboo_mta.mail.notify import Asked, DsnRequest, Notify
 from soboo_mta.mail.outcome import Deferred, Failed, Outcome, Reason, Scope
 from soboo_mta.mail.reply import reply
@@ -45,9 +43,9 @@ from tests.fakes.connector import (
     a_signer,
     a_verp_signer,
     an_event_log,
-    good_state,
 )
 from tests.fakes.dns import FakeResolver
+from tests.fakes.reports import PAIR, FakeAccounts, FakeOwnDomain
 
 SENDER = "news@customer.example"  # in the tenant's verified domain
 REFUSED = Failed(
@@ -56,50 +54,7 @@ REFUSED = Failed(
 LATER = Deferred(
     reply=reply(451, "4.7.1", "busy"), reason=Reason.REPLY, scope=Scope.RECIPIENT
 )
-PAIR = generate_rsa()
 LIFE = 5 * 86_400_000
-
-
-@dataclass
-class FakeAccount:
-    reports: bool = True
-    report_address: Mailbox | None = None
-
-
-@dataclass
-class FakeAccounts:
-    """One tenant, whose one verified domain is customer.example."""
-
-    account: FakeAccount = field(default_factory=FakeAccount)
-    operator_keys: tuple[PublicKey, ...] = good_state(PAIR).settings.keys
-
-    async def tenant(self, tenant_id: TenantId) -> FakeAccount:
-        return self.account
-
-    async def sending_domain(
-        self, author_domain: Domain, *, tenant: TenantId | None
-    ) -> DomainState | None:
-        state = good_state(PAIR)
-        return state if author_domain == state.settings.name else None
-
-
-class FakeOwnDomain:
-    """The operator's domain in good order, until told otherwise."""
-
-    def __init__(self) -> None:
-        state = good_state(PAIR)
-        view = replace(
-            state.facts.walk,
-            organizational=((OPERATOR.domain, OPERATOR.domain),),
-        )
-        self.found = replace(
-            state,
-            settings=replace(state.settings, name=OPERATOR.domain),
-            facts=replace(state.facts, walk=view, suffix_list=view, bounce_ready=False),
-        )
-
-    async def state(self, operator: Operator) -> DomainState:
-        return self.found
 
 
 @dataclass
