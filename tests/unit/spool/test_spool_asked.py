@@ -32,7 +32,11 @@ THREE = ("a@there.example", "b@there.example", "c@there.example")
 
 @pytest.fixture
 async def spool(writer: Writer, clock: FakeClock) -> Spool:
-    lease = WorkerLease(writer=writer, clock=clock, store_now=lambda _: clock.unix_ms())
+    lease = WorkerLease(
+        writer=writer,
+        clock=clock,
+        store_now=lambda _: int(clock.monotonic() * 1_000),
+    )
     await lease.register(host="test", process=1)
     return Spool(writer=writer, lease=lease, clock=clock)
 

@@ -232,9 +232,9 @@ def test_case_159_where_reports_go_is_applied_and_changed(
     engine: Engine, tmp_path: Path
 ) -> None:
     text = FILE.replace('id = "rival"', 'id = "rival"\nreport_address = "o@r.example"')
-    applied(engine, tmp_path, text)
+    run(engine, planned(engine, tmp_path, text))
     assert planned(engine, tmp_path, text) == ()
-    (change,) = planned(engine, tmp_path, text.replace("o@r", "p@r") + "")
+    (change,) = planned(engine, tmp_path, text.replace("o@r", "p@r"))
     assert isinstance(change, ChangeTenant)
     assert str(change.before.report_address) == "o@r.example"
     assert str(change.after.report_address) == "p@r.example"
