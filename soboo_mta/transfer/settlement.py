@@ -22,7 +22,7 @@ from soboo_mta.formats.dsn.status import Action
 from soboo_mta.identity.facts_json import plan_to_json
 from soboo_mta.identity.state import Plan
 from soboo_mta.mail.ids import MessageId, PlanId
-from soboo_mta.mail.outcome import Deferred, Failed, Held, Outcome, Reason
+from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
@@ -142,7 +142,9 @@ class Settlements:
         unit.append(attempted(message.message_id, claimed.position, outcome, facts))
         if isinstance(outcome, Held):
             unit += self._gate(message, outcome)
-        if await self._kept(job, unit, self._ending(job, departed, outcome, facts)):
+        ending = self._ending(job, departed, outcome, facts)
+        kept = self._commit(job, unit) if not ending else self._told(job, unit, ending)
+        if await kept:
             self._remember(departed.plan, plan_id)
             self._log.settled(
                 message, claimed.position, outcome, host=host, next_attempt=due_at
@@ -163,9 +165,11 @@ class Settlements:
         self, job: Job, departed: Departed, outcome: Outcome, facts: AttemptFacts
     ) -> Ending | None:
         """What is to be reported of this outcome, if anything is."""
+        message, now = job.claimed.message, facts.at
+        if isinstance(outcome, Delivered) and message.dsn is None:
+            return None  # nearly all there is
         if self._reports is None or isinstance(outcome, Held):
             return None
-        message, now = job.claimed.message, facts.at
         action = action_due(
             job.claimed,
             outcome,
@@ -187,12 +191,8 @@ class Settlements:
             and outcome.reason is Reason.LIFETIME,
         )
 
-    async def _kept(
-        self, job: Job, unit: Sequence[Statement], ending: Ending | None
-    ) -> bool:
-        """Commit the unit, with its report where there is an ending to tell of."""
-        if ending is None:
-            return await self._commit(job, unit)
+    async def _told(self, job: Job, unit: Sequence[Statement], ending: Ending) -> bool:
+        """Commit the unit with the report on its ending."""
         is_alone = len(job.claimed.message.recipients) == 1
         # What was delivered is not left uncommitted: a crash would deliver it again.
         if is_alone or ending.action is Action.RELAYED:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from soboo_mta.formats.dsn.status import Action
 from soboo_mta.mail.notify import Notify
-from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Outcome
+from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed
 
 _MS = timedelta(milliseconds=1)
@@ -39,8 +39,6 @@ def action_due(
     its to report (RFC 3461 §5.2.2); `waited` counts from when the message could leave.
     """
     message = claimed.message
-    if isinstance(outcome, Delivered) and message.dsn is None:
-        return None  # nearly all there is
     if message.reverse_path.is_null:
         is_lost = message.is_report and isinstance(outcome, Failed)
         return Action.FAILED if is_lost else None
@@ -51,6 +49,8 @@ def action_due(
         case Delivered():
             wanted = Notify.SUCCESS in notify and not asked_on
             return Action.RELAYED if wanted else None
+        case Deferred(reason=Reason.INTERRUPTED):
+            return None  # by us, a moment ago: the next attempt will tell
         case Deferred():
             wanted = Notify.DELAY in notify or (not notify and policy.warn_of_delay)
             is_late = not claimed.is_warned and waited >= policy.delay_after
