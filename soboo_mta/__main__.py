@@ -5,6 +5,7 @@ import sys
 from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CONFIG_FAULT, EXPECTED, FAULT, WRONG_WORDS
 from soboo_mta.settings import SettingsError
+from soboo_mta.tenancy.secrets import SecretError
 
 
 def main() -> None:
@@ -16,7 +17,8 @@ def main() -> None:
         sys.exit(CONFIG_FAULT)
     except EXPECTED as error:
         print(f"soboo-mta: {error}", file=sys.stderr)  # noqa: T201 - as above
-        sys.exit(CONFIG_FAULT if isinstance(error, WRONG_WORDS) else FAULT)
+        is_typed = isinstance(error, (*WRONG_WORDS, SecretError))
+        sys.exit(CONFIG_FAULT if is_typed else FAULT)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,9 @@ class HopAddress:
     address: IpAddress
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.host}[{self.address}]:{self.port}"
+
 
 def _always() -> bool:
     return True
@@ -175,6 +178,11 @@ class Session(Protocol):
         """
         ...
 
+    def dialogue(self) -> str:
+        """Return what was said in the opening and the last transaction, a line each, of
+        bounded length: without content and secrets."""
+        ...
+
     async def close(self) -> None:
         """QUIT politely where the connection is whole, then close."""
         ...
@@ -182,9 +190,11 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectFailure:
-    """No session: an outcome (Deferred or Failed, Scope HOST or SITE) for who waits."""
+    """No session: an outcome (Deferred or Failed, Scope HOST or SITE) for who waits, and
+    what was said (see Session.dialogue)."""
 
     outcome: Outcome
+    dialogue: str = ""
 
 
 class Connector(Protocol):

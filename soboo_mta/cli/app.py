@@ -24,7 +24,8 @@ _GROUPS = {
     "credential": "accounts.credential:app",
     "domain": "accounts.domain:app",
     "key": "accounts.key:app",
-    "queue": "running.queue:app",
+    "queue": "queue.commands:app",
+    "store": "running.store:app",
     "lab": "trial.lab:app",
 }
 

@@ -4,12 +4,15 @@ Commands raise; `__main__` prints the sentence and chooses the exit code.
 """
 
 import json
+import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from sqlalchemy import Engine
 
@@ -30,6 +33,7 @@ from soboo_mta.tenancy.slots import check_master
 FAULT: Final = 1
 CONFIG_FAULT: Final = 2
 _WIDE: Final = 500
+_MEASURED: Final = 10_000  # characters: wider than any table
 DEFAULT_CONFIG: Final = Path("soboo.toml")
 WRONG_WORDS: Final = (FormatError, TenancyError)
 """What was typed cannot be done; the sentence says what to type instead."""
@@ -92,13 +96,49 @@ def make_data_directory(settings: Settings) -> None:
         ) from error
 
 
+def actor() -> str:
+    """Who gives this command, for the events: the user of the operating system."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a user without a name
+        return f"cli:{os.getuid()}"
+
+
 def say(text: object) -> None:
     """Print a result (text, or a rich table) to standard output."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE  # a pipe has no width: no line of a table may be folded
-    # On a terminal a table fits itself in; a sentence is the terminal's to wrap.
-    console.print(text, soft_wrap=not isinstance(text, Table))
+    if not isinstance(text, Table):  # a sentence is the terminal's to wrap
+        console.print(text, soft_wrap=True)
+    elif console.is_terminal and _width(text, console) > console.width:
+        console.print(stacked(text), soft_wrap=True)
+    else:
+        console.print(text)
+
+
+def stacked(table: Table) -> str:
+    """A table as one block a row, a line for each cell that is not empty: where its
+    columns do not fit, an id or a name would be cut and could not be copied."""
+    heads = [str(column.header) for column in table.columns]
+    wide = max(map(len, heads))
+    blocks = []
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        cells = zip(heads, map(str, row), strict=True)
+        lines = [
+            f"{head:<{wide}}  {cell.replace(chr(10), chr(10) + ' ' * (wide + 2))}"
+            for head, cell in cells
+            if cell
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _width(table: Table, console: Console) -> int:
+    """What the table would take if nothing in it were folded."""
+    return Measurement.get(
+        console, console.options.update(width=_MEASURED), table
+    ).maximum
 
 
 def warn(text: str) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.reporting import reports
+from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
@@ -30,6 +31,7 @@ from soboo_mta.settings.options import (
     spool_options,
     writer_options,
 )
+from soboo_mta.spool.operator.inspect import set_aside_strays, strays_exist
 from soboo_mta.spool.spool import sweep_for
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -41,14 +43,14 @@ _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
 
-async def run_control(settings: Settings, *, supervisor: int) -> int:
+async def run_control(settings: Settings, watch: Watch, *, supervisor: int) -> int:
     """Do the duties in a process of their own until SIGTERM or SIGINT."""
     engine = open_engine(settings.store_url)
     writer = Writer(engine, options=writer_options(settings))
     await writer.start()
     try:
         async with asyncio.TaskGroup() as group:
-            duties = group.create_task(Control(settings).run(writer))
+            duties = group.create_task(Control(settings, watch).run(writer))
             await told_to_stop(supervisor)
             duties.cancel()
     finally:
@@ -76,6 +78,7 @@ class Control:
     """Builds and runs the duties on the writer of the process they are in."""
 
     settings: Settings
+    watch: Watch
     clock: SystemClock = field(default_factory=SystemClock)
 
     async def run(self, writer: Writer) -> None:
@@ -84,6 +87,14 @@ class Control:
         async with asyncio.TaskGroup() as group:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
+            if self.watch.socket is not None:
+                server = monitoring_server(
+                    self.settings,
+                    writer=writer,
+                    clock=self.clock,
+                    boards=self.watch.boards,
+                )
+                group.create_task(server.run([self.watch.socket]))
 
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock
@@ -116,8 +127,12 @@ class Control:
         )
         ids = MessageIds(worker=SWEEPER_NUMBER, unix_ms=self.clock.unix_ms)
         told = reports(self.settings, directory, ids, self.clock)
+        has_looked = False
         while True:
             try:
+                if not has_looked:
+                    await self._set_aside_strays(writer)
+                    has_looked = True
                 await directory.refresh()
                 now = self.clock.unix_ms()
                 rows = await sweep_for(writer, options, now=now, reports=told)
@@ -125,3 +140,12 @@ class Control:
             except StoreError as error:
                 EventLog().store_trouble(str(error))
             await asyncio.sleep(_SWEEP_EVERY.total_seconds())
+
+    async def _set_aside_strays(self, writer: Writer) -> None:
+        """Once a start: it reads every recipient's row."""
+        now = self.clock.unix_ms()
+        if not await writer.read(strays_exist):
+            return
+        while found := await writer.transact(lambda at: set_aside_strays(at, now)):
+            for one in found:
+                EventLog().corrupt(one.message_id, one.cause)

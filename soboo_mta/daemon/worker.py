@@ -17,6 +17,7 @@ from pathlib import Path
 
 from soboo_mta.daemon.control import Control, told_to_stop
 from soboo_mta.daemon.reporting import own_domain, reports
+from soboo_mta.daemon.web import HttpSocket, MailDoors
 from soboo_mta.events.log import EventLog
 from soboo_mta.formats.dkim import Signer
 from soboo_mta.formats.verp import VerpSigner
@@ -40,6 +41,7 @@ from soboo_mta.settings.options import (
 )
 from soboo_mta.spool.capacity import Capacity
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.orders import standing_orders
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -51,7 +53,12 @@ from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
+from soboo_mta.web.metrics import names
+from soboo_mta.web.metrics.board import Board
+from soboo_mta.web.metrics.counting import CountingLog, CountingResolver, Meter
 
+_REPORT_EVERY = timedelta(seconds=1)
 _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
 
@@ -64,19 +71,25 @@ class Worker:
         listeners: Sequence[Listener],
         times: SharedTimes,
         *,
+        http: Sequence[HttpSocket],
+        board: Board,
         control: Control | None,
         supervisor: int | None,
     ) -> None:
         self._settings = settings
         self._listeners = _with_client_authorities(settings, listeners)
         self._times = times
+        self._http = http
         self._control = control
         self._supervisor = supervisor
         self._clock = SystemClock()
-        self._log = EventLog()
+        self._meter = Meter(board)
+        self._log: EventLog = CountingLog(self._meter, self._clock)
         self._operator = settings.identity()
         self._writer = Writer(
-            open_engine(settings.store_url), options=writer_options(settings)
+            open_engine(settings.store_url),
+            options=writer_options(settings),
+            on_commit=self._meter.commit.observe,
         )
         self._lease = WorkerLease(writer=self._writer, clock=self._clock)
         self._directory = Directory(
@@ -85,9 +98,11 @@ class Worker:
             clock=self._clock,
             options=directory_options(settings),
         )
+        self._orders = Orders()
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
         self._engine = self._build_engine()
-        self._server = self._build_server()
+        self._acceptance = self._build_acceptance()
+        self._build_doors()
 
     async def run(self) -> int:
         """Work until SIGTERM or SIGINT; return the exit code."""
@@ -95,23 +110,31 @@ class Worker:
             await self._writer.start()
             stack.push_async_callback(self._writer.close)
             await self._take_number()
-            await self._directory.refresh()
+            await self._refresh()
             async with asyncio.TaskGroup() as group:
                 beats = [
                     group.create_task(self._renew_for_ever()),
                     group.create_task(self._follow_for_ever()),
+                    group.create_task(self._report_for_ever()),
                 ]
                 if self._control is not None:
                     beats.append(group.create_task(self._control.run(self._writer)))
                 group.create_task(self._engine.run())
                 await self._engine.started.wait()
                 await self._server.start(self._listeners)
+                self._log.serving(self._lease.number, self._addresses())
+                await self._mail_doors.start(group, self._http)
                 await told_to_stop(self._supervisor)
                 await self._stop()
                 for beat in beats:
                     beat.cancel()
             await self._release()
+        self._log.stopped(self._lease.number)
         return 0
+
+    def _addresses(self) -> list[str]:
+        listeners = self._settings.listeners
+        return [f"{one.address} port {one.port} ({one.tls})" for one in listeners]
 
     async def _release(self) -> None:
         try:
@@ -122,7 +145,7 @@ class Worker:
     async def _stop(self) -> None:
         grace = self._settings.server.stop_within
         began = self._clock.monotonic()
-        await self._server.stop(grace)
+        await asyncio.gather(self._server.stop(grace), self._mail_doors.stop())
         left = grace - timedelta(seconds=self._clock.monotonic() - began)
         await self._engine.drain(max(left, timedelta(0)))
 
@@ -148,9 +171,25 @@ class Worker:
         while True:
             await asyncio.sleep(_FOLLOW_EVERY.total_seconds())
             try:
-                await self._directory.refresh()
+                await self._refresh()
             except StoreError as error:
                 self._log.store_trouble(str(error))
+
+    async def _refresh(self) -> None:
+        await self._directory.refresh()
+        self._orders.replace(await self._writer.read(standing_orders))
+
+    async def _report_for_ever(self) -> None:
+        """Tell the numbers of the moment; by them this process counts as alive."""
+        while True:
+            put = self._meter.put
+            put(names.CONNECTIONS, self._mail_doors.connections, "http")
+            put(names.CONNECTIONS, self._server.sessions, "smtp")
+            connections, recipients = self._engine.load
+            put(names.CONNECTIONS, connections, "delivery")
+            put(names.IN_MEMORY, recipients)
+            self._meter.report(self._clock)
+            await asyncio.sleep(_REPORT_EVERY.total_seconds())
 
     def _the_operator(self) -> tuple[Operator, Facts | None]:
         keys = self._directory.operator_keys  # those of its generation
@@ -168,6 +207,7 @@ class Worker:
             lease=self._lease,
             clock=clock,
             options=spool_options(settings),
+            alarm=lambda one: self._log.corrupt(one.message_id, one.cause),
         )
         chance = random.SystemRandom()
         resolver = DnsResolver(options=resolver_options(settings), clock=clock)
@@ -190,7 +230,12 @@ class Worker:
                 clock=clock,
                 options=options.departure,
             ),
-            finder=SiteFinder(resolver=resolver, clock=clock, options=options.resolve),
+            finder=SiteFinder(
+                resolver=CountingResolver(resolver, self._meter),
+                clock=clock,
+                options=options.resolve,
+            ),
+            orders=self._orders,
             connector=SmtpConnector(options=client_options(settings)),
             sources=self._operator.sources,
             clock=clock,
@@ -199,9 +244,9 @@ class Worker:
             reports=reports(settings, self._directory, self._ids, clock),
         )
 
-    def _build_server(self) -> SubmissionServer:
+    def _build_acceptance(self) -> Acceptance:
         settings = self._settings
-        acceptance = Acceptance(
+        return Acceptance(
             directory=self._directory,
             spool=self._spool,
             quota=Quota(
@@ -215,12 +260,21 @@ class Worker:
             on_accepted=self._engine.offer,
             room_for=self._engine.room_for,
         )
+
+    def _build_doors(self) -> None:
+        """SMTP's and HTTP's: one count of clients and of wrong logins for both."""
+        settings, tls = self._settings, _tls(self._settings)
         bounds = listener_options(settings)
-        return SubmissionServer(
-            acceptance=acceptance,
-            options=bounds,
-            tls=_tls(settings),
-            limits=Limits(bounds, self._times),
+        limits = Limits(bounds, self._times)
+        self._server = SubmissionServer(
+            acceptance=self._acceptance, options=bounds, tls=tls, limits=limits
+        )
+        self._mail_doors = MailDoors(
+            settings,
+            acceptance=self._acceptance,
+            limits=limits,
+            writer=self._writer,
+            tls=tls,
         )
 
 

@@ -27,6 +27,7 @@ class AttemptFacts:
     tls: str = ""
     duration_ms: int = 0
     plan_id: PlanId | None = None
+    dialogue: str = ""  # what was said; bounded by who gives it
 
 
 def attempted(
@@ -47,6 +48,7 @@ def attempted(
         "tls": facts.tls,
         "duration_ms": facts.duration_ms,
         "plan_id": facts.plan_id,
+        "dialogue": facts.dialogue or None,
     }
     return Statement(_INSERT, (row,))
 

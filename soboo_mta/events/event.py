@@ -18,12 +18,15 @@ class EventKind(StrEnum):
     MESSAGE_CORRUPT = "message-corrupt"  # could not be read back; set aside
     MESSAGE_HELD = "message-held"  # by the operator's hand
     MESSAGE_RELEASED = "message-released"
+    MESSAGE_RETRIED = "message-retried"  # deferred mail was made due by hand
     MESSAGE_CANCELLED = "message-cancelled"
     REPORT_MADE = "report-made"  # to the sender, about recipients of the message
     REPORT_WITHHELD = "report-withheld"  # no address it may go to, or no operator's key
     REPORT_FAILED = "report-failed"  # a report could not be delivered; nothing follows
     GATE_CLOSED = "gate-closed"  # a domain's or tenant's mail waits
     GATE_OPENED = "gate-opened"
+    REROUTE_ADDED = "reroute-added"  # mail goes to next hops that an operator chose
+    REROUTE_UNDONE = "reroute-undone"
     DOMAIN_ADDED = "domain-added"
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how

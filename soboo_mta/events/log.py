@@ -27,6 +27,14 @@ class EventLog:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink: Sink = sink or structlog.get_logger("soboo_mta")
 
+    def serving(self, worker: int, listeners: list[str]) -> None:
+        """A worker takes mail from now on."""
+        self._sink.info("serving", worker=worker, listeners=listeners)
+
+    def stopped(self, worker: int) -> None:
+        """A worker has settled what it could and ended in order."""
+        self._sink.info("stopped", worker=worker)
+
     def accepted(self, message: SpooledMessage) -> None:
         """250 was answered: the message is ours."""
         self._sink.info(
@@ -79,10 +87,6 @@ class EventLog:
                     "held", **facts, reason=reason.value, explanation=explanation
                 )
 
-    def released(self, message_id: MessageId, *, actor: str) -> None:
-        """A held message was made due again."""
-        self._sink.info("released", message=str(message_id), actor=actor)
-
     def gate_closed(self, scope: str, subject: str, explanation: str) -> None:
         """A domain's or tenant's mail waits from now on."""
         self._sink.warning(
@@ -112,6 +116,10 @@ class EventLog:
     def store_trouble(self, cause: str) -> None:
         """The store did not do what was asked; clients are told to try again."""
         self._sink.warning("store_trouble", cause=cause)
+
+    def corrupt(self, message_id: MessageId, cause: str) -> None:
+        """A message cannot be read back as it was accepted; it is set aside, held."""
+        self._sink.error("corrupt", message=str(message_id), cause=cause)
 
     def login_failed(self, *, client: str, user_name: str) -> None:
         """A wrong password or an unknown name: which of them is not said."""

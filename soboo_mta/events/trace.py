@@ -25,6 +25,7 @@ class TracedAttempt:
     tls: str
     duration_ms: int
     plan: Any  # JSON
+    dialogue: str  # a line each, "" where it was not kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ def _attempts(
             tls=row.tls,
             duration_ms=row.duration_ms,
             plan=None if row.plan is None else json.loads(row.plan),
+            dialogue=row.dialogue or "",
         )
         for row in connection.execute(_ATTEMPTS, this)
     )

@@ -173,7 +173,8 @@ def bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         if is_tcp:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))
-    except OSError:
+    except OSError as error:
         made.close()
-        raise
+        what = f"{'TCP' if is_tcp else 'UDP'} {address} port {port}: {error.strerror}"
+        raise OSError(error.errno, what) from error
     return made

@@ -47,6 +47,11 @@ class MessageId(int):
 
     __repr__ = __str__
 
+    @property
+    def unix_ms(self) -> int:
+        """When it was made; never after it was accepted."""
+        return (int(self) >> (WORKER_BITS + _COUNTER_BITS)) + _EPOCH_MS
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the id written as `text`; raise FormatError when it is none."""

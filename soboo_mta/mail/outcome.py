@@ -39,6 +39,7 @@ class Reason(StrEnum):
     TENANT_SUSPENDED = "tenant-suspended"
     NO_USABLE_KEY = "no-usable-key"
     OPERATOR_HOLD = "operator-hold"
+    CORRUPT = "corrupt"  # does not read back as it was accepted; set aside
     LIFETIME = "lifetime"  # retried for the whole retry period
 
 
@@ -73,6 +74,7 @@ class Held:
 
     reason: Reason
     explanation: str
+    gate: str | None = None  # the operator's gate that holds it: "scope subject"
 
 
 Outcome = Delivered | Deferred | Failed | Held

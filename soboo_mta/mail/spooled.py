@@ -8,6 +8,19 @@ from soboo_mta.mail.notify import ASKED_NOTHING, Asked, DsnRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnceKey:
+    """A client's own name for what it submits: one message for each in a `scope`.
+
+    `scope` is the tenant's id, "" for the operator's credentials; `digest` the SHA-256 of
+    what was submitted, so that a key used for something else is told apart.
+    """
+
+    scope: str
+    key: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledMessage:
     """One accepted message. `content` is CRLF-lined octets, header and body, ready to be
     signed; `body_hash` the SHA-256 of its relaxed canonical body (RFC 6376 §3.7);
@@ -29,6 +42,7 @@ class SpooledMessage:
     expires_at: int
     content: bytes
     dsn: DsnRequest | None = None  # what its sender asked to be told
+    once: OnceKey | None = None  # while it is accepted; not read back
 
     @property
     def size(self) -> int:

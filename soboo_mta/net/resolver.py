@@ -123,8 +123,8 @@ class AuthoritativeResolver:
 
     async def _ask(self, name: str, kind: RecordType) -> "_Step":
         servers = await self._servers(name)
-        if not servers:
-            return _Step(Unanswered(cause=f"no name server found for {name}"))
+        if isinstance(servers, Unanswered):
+            return _Step(servers)
         stub = _stub(self._options, servers)
         stub.flags = 0  # no recursion desired
         step = await _question(stub, name, kind)
@@ -132,18 +132,22 @@ class AuthoritativeResolver:
             return _Step(Unanswered(cause=f"no authoritative answer for {name}"))
         return step
 
-    async def _servers(self, name: str) -> tuple[tuple[IpAddress, int], ...]:
+    async def _servers(self, name: str) -> "tuple[_Server, ...] | Unanswered":
+        """The servers of the zone that `name` is in; or why none is known: our resolver
+        is silent, which says nothing of the zone, or there is no such zone."""
         labels = name.split(".")
         for cut in range(len(labels)):
             answer = await self._recursive.lookup(".".join(labels[cut:]), RecordType.NS)
             if isinstance(answer, Unanswered):
-                return ()
+                return Unanswered(
+                    cause=f"our own resolver gives no answer: {answer.cause}"
+                )
             # NS behind a CNAME are those of another zone.
             if isinstance(answer, Found) and not answer.chain:
                 return await self._addresses(answer)
-        return ()
+        return Unanswered(cause=f"no zone that {name} could be in is delegated")
 
-    async def _addresses(self, servers: Found) -> tuple[tuple[IpAddress, int], ...]:
+    async def _addresses(self, servers: Found) -> "tuple[_Server, ...] | Unanswered":
         found: list[IpAddress] = []
         for host in servers.records[:_MAX_SERVERS]:
             for kind in (RecordType.A, RecordType.AAAA):
@@ -154,6 +158,11 @@ class AuthoritativeResolver:
                         for record in answer.records
                         if not isinstance(record, str | MxRecord)
                     ]
+        if not found:
+            named = ", ".join(map(str, servers.records[:_MAX_SERVERS]))
+            return Unanswered(
+                cause=f"no address was found of its name servers: {named}"
+            )
         return tuple((address, self._options.authoritative_port) for address in found)
 
 
@@ -161,6 +170,10 @@ class AuthoritativeResolver:
 
 
 _Key = tuple[str, RecordType, bool]
+_Server = tuple[IpAddress, int]
+_MAX_CAUSE = (
+    280  # characters of what the library says; it repeats itself for each server
+)
 
 
 class _Cache:
@@ -274,8 +287,16 @@ async def _question(
         response = error.response(asked)  # type: ignore[no-untyped-call]  # dnspython
         return _read(response, kind, exists=False)
     except dns.exception.DNSException as error:
-        return _Step(Unanswered(cause=f"{kind.value} {name}: {error}"[:300]))
+        return _Step(Unanswered(cause=_shortened(f"{kind.value} {name}: {error}")))
     return _read(answer.response, kind, exists=True)
+
+
+def _shortened(text: str) -> str:
+    """Cut at a word, and marked."""
+    words = " ".join(text.split())
+    if len(words) <= _MAX_CAUSE:
+        return words
+    return words[:_MAX_CAUSE].rsplit(" ", 1)[0] + " …"
 
 
 def _read(response: dns.message.Message, kind: RecordType, *, exists: bool) -> _Step:

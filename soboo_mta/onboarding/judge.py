@@ -323,4 +323,7 @@ def shown(answer: Answer) -> str:
 
 def printable(text: str) -> str:
     """`text` bounded, and without what a terminal or PostgreSQL (NUL) does not take."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_SHOWN]
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    if len(plain) <= MAX_SHOWN:
+        return plain
+    return f"{plain[: MAX_SHOWN - 24]}… ({len(plain)} characters)"

@@ -251,8 +251,11 @@ def half_known(
     if record_at(found.get(DnsName(f"_dmarc.{author}"), ())) is None:
         return unknown(silent[0])
     assert finding.walk is not None
+    silence = unknown(silent[0])
     return replace(
-        unknown(silent[0]),
+        silence,
+        found=finding.found,
+        cause=f"the record is there; names above it were silent: {silence.cause}",
         walk=replace(finding.walk, organizational=()),
         suffix_list=finding.suffix_list,
     )

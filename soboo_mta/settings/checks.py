@@ -10,7 +10,7 @@ from datetime import timedelta
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.ports import IpAddress, TlsPolicy
 from soboo_mta.settings.model import Settings
-from soboo_mta.settings.sections import Listener, ListenerTls
+from soboo_mta.settings.sections import HttpListener, Listener, ListenerTls
 from soboo_mta.settings.values import IpNetwork
 
 _Check = Callable[[Settings], Iterator[str]]
@@ -61,6 +61,11 @@ def _certificate(settings: Settings) -> Iterator[str]:
             "[[listeners]] with tls = starttls or implicit need [tls] certificate_file"
             " and private_key_file"
         )
+    if tls.certificate_file is None and any(one.tls for one in settings.http_listeners):
+        yield (
+            "[[http_listeners]] need [tls] certificate_file and private_key_file, or"
+            " tls = false on loopback"
+        )
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -74,6 +79,23 @@ def _listeners(settings: Settings) -> Iterator[str]:
                 f"[[listeners]] {_name(listener)} is in clear and off loopback, where"
                 " AUTH is never allowed: set tls, or name [submission] trusted_networks"
             )
+
+
+def _http_listeners(settings: Settings) -> Iterator[str]:
+    places = {(one.address, one.port) for one in settings.listeners}
+    for listener in settings.http_listeners:
+        name = f"[[http_listeners]] {_name(listener)}"
+        if (listener.address, listener.port) in places:
+            yield f"{name} stands twice, or is a listener of another kind too"
+        places.add((listener.address, listener.port))
+        if not (listener.tls or listener.address.is_loopback):
+            yield (
+                f"{name} is in clear and off loopback, where no credential may cross:"
+                " set tls, or let a proxy on this host speak TLS"
+            )
+    monitoring = settings.monitoring
+    if (monitoring.address, monitoring.port) in places:
+        yield f"[monitoring] port {monitoring.port} is a listener's"
 
 
 def _client_authorities(settings: Settings) -> Iterator[str]:
@@ -229,6 +251,15 @@ def _weak_tls(settings: Settings) -> Iterator[str]:
         yield "[delivery] tls is none: all mail to MX hosts leaves in clear"
 
 
+def _open_monitoring(settings: Settings) -> Iterator[str]:
+    monitoring = settings.monitoring
+    if monitoring.port is not None and not monitoring.address.is_loopback:
+        yield (
+            f"[monitoring] {monitoring.address} is off loopback: whoever reaches it reads"
+            " how much mail each tenant sends; keep it inside your own network"
+        )
+
+
 # ---- shared
 
 
@@ -255,7 +286,7 @@ def _is_inside(network: IpNetwork) -> bool:
     return network.is_private or network.is_loopback or network.is_link_local
 
 
-def _name(listener: Listener) -> str:
+def _name(listener: Listener | HttpListener) -> str:
     address = str(listener.address)
     return (
         f"[{address}]:{listener.port}"
@@ -269,6 +300,7 @@ _REFUSALS: tuple[_Check, ...] = (
     _store,
     _certificate,
     _listeners,
+    _http_listeners,
     _client_authorities,
     _proxies,
     _trusted_networks,
@@ -287,4 +319,5 @@ _WARNINGS: tuple[_Check, ...] = (
     _trust,
     _short_life,
     _weak_tls,
+    _open_monitoring,
 )

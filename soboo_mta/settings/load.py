@@ -45,6 +45,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"there is no {path.name} in {path.absolute().parent}: say where it is with"
+            " --config FILE or SOBOO_CONFIG"
+        ) from error
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

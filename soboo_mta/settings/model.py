@@ -19,8 +19,11 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.settings.sections import (
     Delivery,
     Dns,
+    Http,
+    HttpListener,
     Listener,
     Log,
+    Monitoring,
     Onboarding,
     OperatorSection,
     Reports,
@@ -34,6 +37,7 @@ from soboo_mta.settings.sections import (
     Store,
     Submission,
     Tls,
+    Trace,
 )
 from soboo_mta.store.engine import default_url
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
@@ -62,6 +66,8 @@ class Settings(BaseSettings):
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)]
     tls: Tls = Tls()
     submission: Submission = Submission()
+    http_listeners: tuple[HttpListener, ...] = ()
+    http: Http = Http()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     dns: Dns = Dns()
@@ -72,6 +78,8 @@ class Settings(BaseSettings):
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()
+    trace: Trace = Trace()
+    monitoring: Monitoring = Monitoring()
     log: Log = Log()
 
     @classmethod

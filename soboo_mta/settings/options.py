@@ -14,7 +14,12 @@ from soboo_mta.ports import IpAddress, SmtpTimeouts
 from soboo_mta.settings.model import Settings
 from soboo_mta.spool.spool import SpoolOptions
 from soboo_mta.store.writer import WriterOptions
-from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
+from soboo_mta.submission.options import (
+    AcceptanceOptions,
+    HttpOptions,
+    InjectOptions,
+    ListenerOptions,
+)
 from soboo_mta.tenancy.directory import DirectoryOptions
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.engine import TransferOptions
@@ -32,7 +37,7 @@ def writer_options(settings: Settings) -> WriterOptions:
 
 
 def spool_options(settings: Settings) -> SpoolOptions:
-    return SpoolOptions(keep=settings.retention.keep)
+    return SpoolOptions(keep=settings.retention.keep, min_free=settings.store.min_free)
 
 
 def acceptance_options(settings: Settings) -> AcceptanceOptions:
@@ -76,6 +81,24 @@ def listener_options(settings: Settings) -> ListenerOptions:
         data_grace=submission.data_grace,
         min_data_rate=submission.min_data_rate,
         max_buffered_octets=submission.max_buffered_size,
+    )
+
+
+def inject_options(settings: Settings) -> InjectOptions:
+    http = settings.http
+    return InjectOptions(max_body_octets=http.max_body_size, max_batch=http.max_batch)
+
+
+def http_options(settings: Settings) -> HttpOptions:
+    """Of the HTTP doors. A request may be twice its body, for the framing of chunks."""
+    http = settings.http
+    largest = max(http.max_body_size, settings.submission.max_message_size)
+    return HttpOptions(
+        idle=http.idle_timeout,
+        head=http.head_timeout,
+        request_octets=2 * largest,
+        handshake=settings.submission.handshake_timeout,
+        grace=settings.server.stop_within,
     )
 
 
@@ -161,7 +184,8 @@ def client_options(settings: Settings) -> ClientOptions:
             data_start=delivery.data_start_timeout,
             data_block=delivery.data_block_timeout,
             data_done=delivery.data_done_timeout,
-        )
+        ),
+        dialogue_octets=settings.trace.dialogue_size,
     )
 
 
@@ -180,7 +204,10 @@ def ready_options(settings: Settings) -> ReadyOptions:
 def departure_options(settings: Settings) -> DepartureOptions:
     signing = settings.signing
     return DepartureOptions(
-        signature_life=signing.signature_life, return_life=signing.return_life
+        signature_life=signing.signature_life,
+        return_life=signing.return_life,
+        traced_tenants=frozenset(settings.trace.tenants),
+        traced_destinations=frozenset(settings.trace.destinations),
     )
 
 

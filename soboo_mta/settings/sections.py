@@ -5,10 +5,18 @@ that file and these models equal.
 """
 
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
@@ -60,6 +68,9 @@ class Store(Section):
     queued_units: Count = 2_000
     readers: Annotated[int, Field(ge=1, le=8)] = 2
     cached_entries: Count = 20_000
+    min_free: Annotated[int, BeforeValidator(parse_octets), Field(ge=0)] = parse_octets(
+        "100MiB"
+    )
 
 
 class Secrets(Section):
@@ -129,6 +140,32 @@ class Submission(Section):
     data_grace: Wait = parse_duration("1m")
     min_data_rate: Count = 500
     max_buffered_size: Octets = parse_octets("512MiB")
+
+
+class HttpListener(Section):
+    """[[http_listeners]]: one address and port that takes mail over HTTP."""
+
+    address: AddressField
+    port: Port
+    tls: bool = True
+
+
+class Http(Section):
+    """[http]: the bounds of requests, beside those of [submission]."""
+
+    max_body_size: Octets = parse_octets("50MiB")
+    max_batch: Count = 100
+    head_timeout: Wait = parse_duration("15s")
+    idle_timeout: Wait = parse_duration("15s")
+
+
+class Monitoring(Section):
+    """[monitoring]: where metrics and health are told, and how much."""
+
+    address: AddressField = ip_address("127.0.0.1")
+    port: Port | None = None
+    tenants: Count = 50
+    next_hops: Count = 50
 
 
 class OperatorSection(Section):
@@ -281,6 +318,16 @@ class Retention(Section):
     """[retention]: how long what was settled is kept."""
 
     keep: Wait = parse_duration("30d")
+
+
+class Trace(Section):
+    """[trace]: what is kept of what was said to next hops."""
+
+    dialogue_size: Annotated[int, BeforeValidator(parse_octets), Field(ge=0)] = (
+        parse_octets("4KiB")
+    )
+    tenants: tuple[str, ...] = ()
+    destinations: tuple[DomainField, ...] = ()
 
 
 class LogLevel(StrEnum):

@@ -136,6 +136,11 @@ def fair_share(shares: Mapping[int, Share], number: int, limit: int) -> int:
     return 0
 
 
+def shares(connection: Connection) -> tuple[tuple[str, int], ...]:
+    """Return (site, connections leased for it to live workers), the largest first."""
+    return tuple((row.site, row.leased) for row in connection.execute(_LEASED))
+
+
 def _alone(connection: Connection, site: str, source: str) -> None:
     # PostgreSQL runs us beside each other; a sum needs the others to wait.
     if connection.dialect.name == "postgresql":
@@ -186,6 +191,12 @@ _CONTESTED = _SHARES.where(
         _waiting.c.source == capacity.c.source,
         _waiting.c.unmet > 0,
     )
+)
+_LEASED = (
+    select(capacity.c.site, func.sum(capacity.c.connections).label("leased"))
+    .join(worker, _LIVE)
+    .group_by(capacity.c.site)
+    .order_by(func.sum(capacity.c.connections).desc(), capacity.c.site)
 )
 _insert = insert(capacity)
 _KEEP = _insert.on_conflict_do_update(  # PostgreSQL's form: SQLite's compiler writes the same

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from soboo_mta.formats.dsn.parameters import read_notify, written_notify
-from soboo_mta.mail.address import parse_mailbox, parse_reverse_path
+from soboo_mta.mail.address import Mailbox, parse_mailbox, parse_reverse_path
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
 from soboo_mta.mail.notify import (
@@ -24,11 +24,13 @@ from soboo_mta.mail.notify import (
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.spool.once import taking
 from soboo_mta.store.schema import message, piece, recipient
 from soboo_mta.store.unit import Statement
 
 PIECE_OCTETS = 262_144  # larger content is staged in pieces of so many octets
 _GIL_OCTETS = 5_120
+_HASH_OCTETS = 32  # of SHA-256
 INSERT_MESSAGE = insert(message)
 INSERT_RECIPIENT = insert(recipient)
 # Clauses of their own: who asked for nothing pays for no further columns.
@@ -95,9 +97,12 @@ def accepting(
         }
         for position, mailbox in enumerate(spooled.recipients)
     )
+    unit = [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
     if spooled.dsn is not None:
-        return _asking(spooled.dsn, row, recipients)
-    return [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
+        unit = _asking(spooled.dsn, row, recipients)
+    if spooled.once is not None:
+        unit.append(taking(spooled.once, spooled.message_id, spooled.accepted_at))
+    return unit
 
 
 def _asking(
@@ -180,14 +185,18 @@ def _whole(connection: Connection, row: Row[Any]) -> SpooledMessage | Corrupt:
 
 def _octets(connection: Connection, row: Row[Any]) -> bytes | None:
     if not row.pieces:
-        return bytes(row.content) if row.content is not None else None
+        return row.content if isinstance(row.content, bytes) else None
     pieces = connection.scalars(_PIECES, {"this": row.id}).all()
-    return b"".join(pieces) if len(pieces) == row.pieces else None
+    is_whole = len(pieces) == row.pieces and all(type(one) is bytes for one in pieces)
+    return b"".join(pieces) if is_whole else None
 
 
 def _value(
     row: Mapping[Any, Any], recipients: Sequence[Any], content: bytes
 ) -> SpooledMessage:
+    _check_types(row)
+    if len(row["body_hash"]) != _HASH_OCTETS:
+        raise FormatError("its body hash is cut")
     credential = row["credential_id"]
     return SpooledMessage(
         message_id=MessageId(row["id"]),
@@ -196,7 +205,7 @@ def _value(
         credential=None if credential is None else CredentialId(credential),
         reverse_path=parse_reverse_path(row["reverse_path"]),
         author=parse_mailbox(row["author"]),
-        recipients=tuple(parse_mailbox(one.address) for one in recipients),
+        recipients=tuple(_mailbox(row, one) for one in recipients),
         header_message_id=row["header_message_id"],
         client=row["client"],
         eight_bit=bool(row["eight_bit"]),
@@ -229,9 +238,46 @@ def _asked_of(notify: str | None, orcpt: str | None) -> Asked:
     )
 
 
+def _check_types(row: Mapping[Any, Any]) -> None:
+    """SQLite takes any type in any column; what is read must be what was written."""
+    for name, kind in _TYPES.items():
+        if not isinstance(row[name], kind):
+            raise FormatError(f"{name} is {row[name]!r:.40}")
+
+
+def _mailbox(row: Mapping[Any, Any], one: Any) -> Mailbox:
+    """A recipient's address, whose row agrees with itself and with the message's."""
+    mailbox = parse_mailbox(one.address)
+    if (one.domain, one.tenant_id, one.domain_id) != (
+        mailbox.domain,
+        row["tenant_id"],
+        row["domain_id"],
+    ):
+        raise FormatError(f"the row of recipient {mailbox} contradicts itself")
+    return mailbox
+
+
+_TYPES: dict[str, type] = {
+    "tenant_id": str,
+    "domain_id": int,
+    "reverse_path": str,
+    "author": str,
+    "header_message_id": str,
+    "client": str,
+    "body_hash": bytes,
+    "accepted_at": int,
+    "expires_at": int,
+}
 _ONE_MESSAGE = select(message).where(message.c.id == bindparam("this"))
 _RECIPIENTS = (
-    select(recipient.c.address, recipient.c.notify, recipient.c.orcpt)
+    select(
+        recipient.c.address,
+        recipient.c.domain,
+        recipient.c.tenant_id,
+        recipient.c.domain_id,
+        recipient.c.notify,
+        recipient.c.orcpt,
+    )
     .where(recipient.c.message_id == bindparam("this"))
     .order_by(recipient.c.position)
 )

@@ -4,7 +4,7 @@ A recipient is tried by whoever holds its claim, and a claim is (worker, epoch) 
 Settlements name it, so that one made after the lease was lost does nothing: Fenced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Held, Outcome, Reason
-from soboo_mta.mail.spooled import Claimed, SpooledMessage
+from soboo_mta.mail.spooled import Claimed, OnceKey, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.content import (
     PIECE_OCTETS,
@@ -54,8 +54,11 @@ from soboo_mta.spool.moves.sweep import (
     set_aside,
     sweep_once,
 )
+from soboo_mta.spool.once import Kept, forget_keys, kept_under
+from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
-from soboo_mta.store.unit import Fenced, Statement, StoreUnavailable
+from soboo_mta.store.embedded.space import FreeSpace
+from soboo_mta.store.unit import Fenced, Statement, StoreFull, StoreUnavailable
 from soboo_mta.store.writer import Writer
 
 _REPORT_OCTETS = 524_288  # of reports in one transaction of the sweep
@@ -71,6 +74,8 @@ class SpoolOptions:
     """Pieces without a message are of a broken submission after so long."""
     claim_octets: int = 16 * 1024 * 1024
     """Content that one claim may read into memory (a larger message goes alone)."""
+    min_free: int = 0
+    """Octets that must be free on the store's disk, or no mail is accepted."""
 
 
 class Spool:
@@ -83,15 +88,26 @@ class Spool:
         lease: WorkerLease,
         clock: Clock,
         options: SpoolOptions | None = None,
+        alarm: Callable[[Corrupt], None] = lambda _corrupt: None,
     ) -> None:
+        """`alarm` is told of each message that cannot be read back."""
+        self._alarm = alarm
         self._writer = writer
         self._lease = lease
         self._clock = clock
         self._options = options or SpoolOptions()
+        self._space = FreeSpace(
+            writer.engine, least=self._options.min_free, monotonic=clock.monotonic
+        )
         self._last_tenant = ""
         self._turn = 0
 
     # ---- in
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is space to keep mail; false before the disk is full."""
+        return not self._space.is_low
 
     async def accept(
         self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
@@ -100,10 +116,13 @@ class Spool:
 
         With `claim` its recipients are this worker's to try at once, where the lease is
         held: the answer says so. Else they are due for any worker, where `due_at` (unix
-        ms) is given not before. Cancelling the caller
-        does not undo a commit under way: shield it together with what follows. Where it
-        fails and may be there all the same, the lease is given up with the claim.
+        ms) is given not before. Cancelling the caller does not undo a commit under way:
+        shield it together with what follows. Fenced: its key (`once`) stands for a
+        message already, and nothing was kept. Where it fails and may be there all the
+        same, the lease is given up with the claim. Raises StoreFull without `has_room`.
         """
+        if not self.has_room:
+            raise StoreFull("less space is free than [store] min_free")
         claim = claim and self._lease.may_start_attempt
         pieces = 0
         if message.size > PIECE_OCTETS:
@@ -129,6 +148,11 @@ class Spool:
                 self._lease.give_up()
             raise
         return claim and self._holder == holder  # else another lease than the claim's
+
+    async def kept_under(self, once: OnceKey) -> Kept | None:
+        """Return the message that was kept under a client's key; None: it is free."""
+        now = self._clock.unix_ms()
+        return await self._writer.read(lambda at: kept_under(at, once, now))
 
     # ---- out
 
@@ -174,18 +198,27 @@ class Spool:
         return claimed if self._holder == holder else ()  # as in accept
 
     def settlement(
-        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        *,
+        at: int,
+        due_at: int | None,
+        site: str = "",
     ) -> list[Statement]:
         """Return the unit that settles `claimed` after `outcome` at `at` (unix ms).
 
         Commit it with the attempt's statement; Fenced means that the claim was lost and
         nothing happened. `due_at` is the next attempt of a Deferred. A Held that a gate
         keeps is due once the gate is open; another Held waits for its release.
-        Failed with Reason.LIFETIME is EXPIRED.
+        Failed with Reason.LIFETIME is EXPIRED. `site` deferred it: the queue is told apart
+        by it.
         """
         if due_at is None:
             due_at = held_until(outcome, at) if isinstance(outcome, Held) else at
-        return settling(claimed, outcome, holder=self._holder, at=at, due_at=due_at)
+        return settling(
+            claimed, outcome, holder=self._holder, at=at, due_at=due_at, site=site
+        )
 
     def given_back(
         self, claimed: Claimed, *, reason: Reason, due_at: int
@@ -284,6 +317,7 @@ class Spool:
     async def _set_aside(self, corrupt: Corrupt, holder: tuple[int, int]) -> None:
         now = self._clock.unix_ms()
         await self._writer.commit(set_aside(corrupt, holder=holder, at=now))
+        self._alarm(corrupt)
 
 
 class ExpiryReports(Protocol):
@@ -316,12 +350,18 @@ async def sweep_for(
         if not ended:
             break
         total += ended
+    while stray := await writer.transact(lambda at: release_stray(at, now)):
+        total += stray.total()
     while gone := await writer.transact(
         lambda connection: sweep_once(
             connection, settled_before=settled_before, staged_before=staged_before
         )
     ):
         total += gone
+    while freed := await writer.transact(
+        lambda connection: forget_keys(connection, now)
+    ):
+        total += freed
     return total
 
 

@@ -1,57 +1,31 @@
-"""What waits, and why: reads for the CLI and console; and what an operator may do to it.
+"""What waits, and why: reads for the CLI and console. Plain functions over a connection.
 
-Plain functions over a connection: `writer.read` or `read_now` for the reads, `transact` or
-`write_now` for the rest.
+A row that makes no sense is shown as corrupt, never a crash: whoever looks needs the rest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    Text,
-    and_,
-    case,
-    cast,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, func, select
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.spool.lifecycle import (
-    SETTLED_STATES,
-    WAITING_STATES,
-    RecipientState,
-    move,
-)
-from soboo_mta.spool.moves.settle import NEVER, settle_if_last
-from soboo_mta.store.schema import gate, message, recipient
+from soboo_mta.spool.lifecycle import SETTLED_STATES, WAITING_STATES, RecipientState
+from soboo_mta.spool.moves.settle import NEVER
+from soboo_mta.spool.operator.selection import UNSETTLED, Selection
+from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One closed gate; `scope` "domain" or "tenant"."""
+    """One closed gate; `scope` "domain" or "tenant", or what an operator may hold."""
 
     scope: str
     subject: str
     reason: Reason
     explanation: str
     since: int  # unix ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueFilter:
-    """Which recipients to list; None: any."""
-
-    tenant: TenantId | None = None
-    domain_id: DomainId | None = None
-    destination: str | None = None  # the recipient's domain
-    state: RecipientState | None = None
-    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +40,7 @@ class QueueEntry:
     state: RecipientState
     reason: Reason
     explanation: str  # the last reply, or the gate's explanation
+    site: str  # that deferred it last
     due_at: int | None  # unix ms; None: waits for a release or a gate, or is settled
     attempts: int
     size: int
@@ -91,13 +66,22 @@ class QueuedMessage:
     recipients: tuple[QueueEntry, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSize:
+    """Recipients in one state; `oldest` is the first message with one of them."""
+
+    state: RecipientState
+    recipients: int
+    oldest: MessageId | None
+
+
 def gates(connection: Connection) -> tuple[Gate, ...]:
     """Return the closed gates, the oldest first."""
     return tuple(
         Gate(
             scope=row.scope,
             subject=row.subject,
-            reason=Reason(row.reason),
+            reason=_reason(row.reason),
             explanation=row.explanation,
             since=row.since,
         )
@@ -106,25 +90,27 @@ def gates(connection: Connection) -> tuple[Gate, ...]:
 
 
 def list_waiting(
-    connection: Connection, wanted: QueueFilter | None = None
+    connection: Connection, wanted: Selection | None = None, *, limit: int = 100
 ) -> tuple[QueueEntry, ...]:
     """Return recipients that are not settled, the oldest message first."""
-    wanted = wanted or QueueFilter()
-    terms: list[ColumnElement[bool]] = [
-        recipient.c.state.in_([*map(str, WAITING_STATES), "active"])
-    ]
-    if wanted.tenant is not None:
-        terms.append(recipient.c.tenant_id == str(wanted.tenant))
-    if wanted.domain_id is not None:
-        terms.append(recipient.c.domain_id == wanted.domain_id)
-    if wanted.destination is not None:
-        terms.append(recipient.c.domain == wanted.destination)
-    if wanted.state is not None:
-        terms.append(recipient.c.state == str(wanted.state))
-    query = _ENTRIES.where(*terms).order_by(
+    terms = () if wanted is None else wanted.terms()
+    query = _ENTRIES.where(UNSETTLED, *terms).order_by(
         recipient.c.message_id, recipient.c.position
     )
-    return tuple(_entry(row) for row in connection.execute(query.limit(wanted.limit)))
+    return _entries(connection, connection.execute(query.limit(limit)).all())
+
+
+def queue_sizes(connection: Connection) -> tuple[QueueSize, ...]:
+    """Return how much is not settled, a size for each state that is not."""
+    found = {row.state: row for query in _SIZES for row in connection.execute(query)}
+    return tuple(
+        QueueSize(
+            state=state,
+            recipients=found[state].recipients if state in found else 0,
+            oldest=MessageId(found[state].oldest) if state in found else None,
+        )
+        for state in (*sorted(WAITING_STATES), RecipientState.ACTIVE)
+    )
 
 
 def show(connection: Connection, message_id: MessageId) -> QueuedMessage | None:
@@ -151,121 +137,109 @@ def show(connection: Connection, message_id: MessageId) -> QueuedMessage | None:
 
 
 def why(connection: Connection, message_id: MessageId) -> tuple[QueueEntry, ...]:
-    """Return each recipient's state with its reason, by position."""
+    """Return each recipient's state with its reason, by position.
+
+    Also where the message's own row is missing, which the reason then says.
+    """
     query = _ENTRIES.where(recipient.c.message_id == int(message_id))
-    rows = connection.execute(query.order_by(recipient.c.position))
-    return tuple(_entry(row) for row in rows)
+    rows = connection.execute(query.order_by(recipient.c.position)).all()
+    return _entries(connection, rows)
 
 
-def release(connection: Connection, message_id: MessageId, now: int) -> int:
-    """Make a message's held and deferred recipients due now; return how many."""
-    return _move(
-        connection,
-        message_id,
-        (RecipientState.HELD, RecipientState.DEFERRED),
-        RecipientState.QUEUED,
-        {"due_at": now, "reason": Reason.ACCEPTED.value},
-    )
+# ----
 
 
-def hold(connection: Connection, message_id: MessageId, explanation: str) -> int:
-    """Hold a message's waiting recipients until released; return how many."""
-    return _move(
-        connection,
-        message_id,
-        (RecipientState.QUEUED, RecipientState.DEFERRED),
-        RecipientState.HELD,
-        {
-            "due_at": NEVER,
-            "reason": Reason.OPERATOR_HOLD.value,
-            "last_reply": explanation,
-        },
-    )
+def _entries(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> tuple[QueueEntry, ...]:
+    shut = sorted(gates(connection), key=_is_by_hand)  # whose words are the last
+    closed = {(one.scope, one.subject): one for one in shut}
+    return tuple(_entry(row, closed) for row in rows)
 
 
-def cancel(connection: Connection, message_id: MessageId, now: int) -> int:
-    """Take back a message's waiting recipients; those being tried go on. How many?"""
-    gone = _move(
-        connection,
-        message_id,
-        WAITING_STATES,
-        RecipientState.CANCELLED,
-        {"due_at": now},
-    )
-    if gone:
-        settle_if_last(connection, int(message_id), now)
-    return gone
-
-
-def _move(
-    connection: Connection,
-    message_id: MessageId,
-    old: Iterable[RecipientState],
-    new: RecipientState,
-    values: dict[str, object],
-) -> int:
-    states = [state.value for state in old if move(state, new)]
-    return connection.execute(
-        update(recipient)
-        .where(recipient.c.message_id == int(message_id), recipient.c.state.in_(states))
-        .values(state=new.value, **values)
-    ).rowcount
-
-
-def _entry(row: Row[Any]) -> QueueEntry:
-    gated = row.gate_reason is not None and row.state in WAITING_STATES
-    settled = row.state in SETTLED_STATES
+def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
+    state, fault = _state(row.state)
+    shut = _gate_of(row, closed) if state in WAITING_STATES else None
+    reason, explanation = _reason(row.reason), row.last_reply
+    if shut is not None:  # it waits for that, whatever it waited for before
+        state, reason, explanation = RecipientState.HELD, shut.reason, shut.explanation
+    if fault:
+        reason, explanation = Reason.CORRUPT, fault
+    waits = shut is None and state not in SETTLED_STATES and row.due_at != NEVER
     return QueueEntry(
-        message_id=MessageId(row.message_id),
+        message_id=_id(row.message_id),
         position=row.position,
         tenant=TenantId(row.tenant_id),
-        author=row.author,
+        author=row.author or "",
         recipient=row.address,
-        state=RecipientState(row.state),
-        reason=Reason(row.gate_reason if gated else row.reason),
-        explanation=row.gate_explanation if gated else row.last_reply,
-        due_at=None if gated or settled or row.due_at == NEVER else row.due_at,
+        state=state,
+        reason=reason,
+        explanation=explanation,
+        site=row.site,
+        due_at=row.due_at if waits and not fault else None,
         attempts=row.attempts,
-        size=row.size,
-        accepted_at=row.accepted_at,
-        expires_at=row.expires_at,
+        size=row.size or 0,
+        accepted_at=row.accepted_at or _id(row.message_id).unix_ms,
+        expires_at=row.expires_at or 0,
     )
 
 
-_ENVELOPE = [column for column in message.c if column.name != "content"]
-_domain_gate = gate.alias("domain_gate")
-_tenant_gate = gate.alias("tenant_gate")
-_ENTRIES = (
+def _gate_of(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> Gate | None:
+    """The gate a recipient waits behind, as far as its row tells; None: no closed one."""
+    found = (closed[place] for place in _places(row) if place in closed)
+    return max(found, key=_is_by_hand, default=None)
+
+
+def _is_by_hand(one: Gate) -> bool:
+    return one.reason is Reason.OPERATOR_HOLD
+
+
+def _places(row: Row[Any]) -> Iterator[tuple[str, str]]:
+    yield "tenant", row.tenant_id
+    yield "domain", str(row.domain_id)
+    yield "destination", row.domain
+    for host in row.site.split("|"):
+        yield "site", host
+    if row.gate is not None:
+        scope, _, subject = row.gate.partition(" ")
+        yield scope, subject
+
+
+def _id(found: object) -> MessageId:
+    return MessageId(found) if isinstance(found, int) else MessageId(0)
+
+
+def _state(text: str) -> tuple[RecipientState, str]:
+    """The state, and what is wrong with it: it then is held, whatever it says."""
+    try:
+        return RecipientState(text), ""
+    except ValueError:
+        return RecipientState.HELD, f"its state {text!r} does not exist"
+
+
+def _reason(text: str) -> Reason:
+    try:
+        return Reason(text)
+    except ValueError:
+        return Reason.CORRUPT
+
+
+# Each by its partial index: what is settled is not looked at.
+_SIZES = [
     select(
-        recipient,
-        message.c.author,
-        message.c.size,
-        message.c.accepted_at,
-        message.c.expires_at,
-        case(
-            (_tenant_gate.c.reason.is_not(None), _tenant_gate.c.reason),
-            else_=_domain_gate.c.reason,
-        ).label("gate_reason"),
-        case(
-            (_tenant_gate.c.reason.is_not(None), _tenant_gate.c.explanation),
-            else_=_domain_gate.c.explanation,
-        ).label("gate_explanation"),
+        recipient.c.state,
+        func.count().label("recipients"),
+        func.min(recipient.c.message_id).label("oldest"),
     )
-    .join(message, message.c.id == recipient.c.message_id)
-    .join(
-        _domain_gate,
-        and_(
-            _domain_gate.c.scope == "domain",
-            _domain_gate.c.subject == cast(recipient.c.domain_id, Text),
-        ),
-        isouter=True,
-    )
-    .join(
-        _tenant_gate,
-        and_(
-            _tenant_gate.c.scope == "tenant",
-            _tenant_gate.c.subject == recipient.c.tenant_id,
-        ),
-        isouter=True,
-    )
-)
+    .where(which)
+    .group_by(recipient.c.state)
+    for which in (WAITING, ACTIVE)
+]
+_ENVELOPE = [column for column in message.c if column.name != "content"]
+_ENTRIES = select(
+    recipient,
+    message.c.author,
+    message.c.size,
+    message.c.accepted_at,
+    message.c.expires_at,
+).join(message, message.c.id == recipient.c.message_id, isouter=True)

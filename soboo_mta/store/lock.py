@@ -1,7 +1,7 @@
-"""One writer at a time over several processes on one SQLite file: an advisory lock.
+"""Advisory locks of an embedded store: one writer at a time, and one relay.
 
 SQLite's own busy wait sleeps and polls, which starves a process for a sixth of a second;
-waiting on a lock file wakes at once. PostgreSQL needs no such lock.
+waiting on a lock file wakes at once. PostgreSQL needs no such locks.
 """
 
 import fcntl
@@ -11,6 +11,7 @@ from types import TracebackType
 from sqlalchemy import Engine
 
 from soboo_mta.store.execute import explained
+from soboo_mta.store.unit import StoreUnavailable
 
 
 class WriteLock:
@@ -45,3 +46,55 @@ class WriteLock:
     ) -> None:
         if self._path is not None:
             os.close(self._handle)  # closing gives the lock up
+
+
+class RelayLock:
+    """The right to run the relay on an embedded store, or to change the store under it.
+
+    One relay a file: leases would keep two from harm, but two supervisors were never
+    meant. A process that dies gives it up; one that was forked must `leave` it to its
+    parent. PostgreSQL serves several hosts: nothing is locked there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._path = (
+            f"{engine.url.database}.relay" if engine.dialect.name == "sqlite" else None
+        )
+        self._handle = -1
+
+    def take(self) -> None:
+        """Take it now; StoreUnavailable where another process has it."""
+        if self._path is None:
+            return
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise explained(error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 20).decode("ascii", "replace").strip()
+            os.close(handle)
+            raise StoreUnavailable(
+                f"a relay (process {holder or 'unknown'}) runs on this store: stop it first"
+            ) from error
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        self._handle = handle
+
+    def leave(self) -> None:
+        """Hold it no more; nothing where it was not held."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.leave()

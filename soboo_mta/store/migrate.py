@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from soboo_mta.store.lock import RelayLock
+from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now, write_now
 
-HEAD = "0004"
+HEAD = "0006"
 """The revision this release works with; a test holds it to the newest file."""
 _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 
@@ -18,9 +20,21 @@ _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 def upgrade(engine: Engine) -> None:
     """Bring the schema to the newest revision; nothing where it is there already.
 
-    All or nothing. Raises StoreError.
+    All or nothing. Raises StoreError for a store of a later release, and for an older one
+    on which a relay runs: its own release still writes there.
     """
-    if not is_current(engine):
+    found = current(engine)
+    if found == HEAD:
+        return
+    if found is None:
+        write_now(engine, _upgrade)
+        return
+    if found > HEAD:
+        raise StoreError(
+            f"the store has schema {found}, of a later release; this one knows {HEAD}:"
+            " run that release, or restore a backup made before it"
+        )
+    with RelayLock(engine):
         write_now(engine, _upgrade)
 
 

@@ -211,6 +211,18 @@ piece = Table(
     Column("octets", LargeBinary, nullable=False),
 )
 
+idempotency = Table(  # a client's key, and the message it stands for
+    "idempotency",
+    metadata,
+    Column("scope", Text, primary_key=True),  # the tenant's id; "": the operator's
+    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of what was submitted
+    Column("message_id", BigInteger, nullable=False),
+    Column("kept_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_idempotency_kept_at", idempotency.c.kept_at)
+
 recipient = Table(
     "recipient",
     metadata,
@@ -230,6 +242,8 @@ recipient = Table(
     Column("notify", Text),  # NOTIFY and ORCPT, where they were given
     Column("orcpt", Text),
     Column("warned_at", BigInteger),  # its sender was told of the delay
+    Column("site", Text, nullable=False, server_default=""),  # that deferred it last
+    Column("gate", Text),  # the operator's gate it waits behind: "scope subject"
     sqlite_with_rowid=False,
 )
 # Queries must use these very terms, literals included, for the partial indexes to serve.
@@ -254,12 +268,35 @@ Index(
     postgresql_where=ACTIVE,
 )
 
-gate = Table(  # closes a domain's or a tenant's mail; held rows wait behind it
+Index(
+    "ix_recipient_gate",
+    recipient.c.gate,
+    sqlite_where=text("gate IS NOT NULL"),
+    postgresql_where=text("gate IS NOT NULL"),
+)
+
+gate = Table(  # closes a part of the mail; held rows wait behind it
     "gate",
     metadata,
-    Column("scope", Text, primary_key=True),  # "domain" | "tenant"
-    Column("subject", Text, primary_key=True),  # sending_domain.id or tenant.id
-    Column("reason", Text, nullable=False),
+    # "domain" | "tenant"; by an operator's hand also "destination" | "site" | "source"
+    Column("scope", Text, primary_key=True),
+    # sending_domain.id, tenant.id, a recipient's domain, a site's host, a source's name
+    Column("subject", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("explanation", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+reroute = Table(  # an operator's order: matching mail goes to other next hops
+    "reroute",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("tenant_id", Text),  # NULL, here and below: any
+    Column("domain_id", BigInteger),  # of the sending domain
+    Column("destination", Text),  # the recipient's domain
+    Column("message_id", BigInteger),
+    Column("accepted_before", BigInteger),  # unix ms; NULL: what comes later too
+    Column("next_hops", Text, nullable=False),  # tried in turn, spaces between them
     Column("explanation", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
 )
@@ -281,6 +318,9 @@ attempt = Table(
     Column("tls", Text, nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Column("plan_id", BigInteger),
+    Column(
+        "dialogue", Text
+    ),  # what was said, where it did not deliver or was asked for
 )
 Index("ix_attempt_message_id", attempt.c.message_id)
 

@@ -8,18 +8,20 @@ reported as done before the synced commit returned (RFC 5321 §6.1).
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from soboo_mta.store.engine import WRITES
 from soboo_mta.store.execute import Runner, explained, is_guilty, merged
 from soboo_mta.store.lock import WriteLock
+from soboo_mta.store.schema import identity_generation
 from soboo_mta.store.unit import Statement, StoreUnavailable
 
 T = TypeVar("T")
@@ -62,12 +64,20 @@ _STOP: list[_Job] = []  # an empty hand-over ends the thread
 class Writer:
     """Commits units and runs transactions, one after another, on a thread of its own."""
 
-    def __init__(self, engine: Engine, *, options: WriterOptions | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        options: WriterOptions | None = None,
+        on_commit: Callable[[float], None] | None = None,
+    ) -> None:
+        """`on_commit` is told, on the thread, how many seconds each group took."""
         self._engine = engine
         self._options = options or WriterOptions()
         self._outbox: list[_Job] = []
         self._jobs: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(self._options.queued_units)
+        self._on_commit = on_commit
         self._transactor = _Transactor(engine)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -168,7 +178,10 @@ class Writer:
             if isinstance(job, _Call):
                 results = [self._called(job)]
             else:
+                began = time.monotonic()
                 results = self._committed(self._gathered(job, waiting))
+                if self._on_commit is not None:
+                    self._on_commit(time.monotonic() - began)
             assert self._loop is not None
             # One wake-up of the loop for the whole group.
             self._loop.call_soon_threadsafe(self._told, results)
@@ -276,3 +289,11 @@ def read_now(engine: Engine, function: Callable[[Connection], T]) -> T:
             return function(connection)
     except _OF_THE_STORE as error:
         raise explained(error) from error
+
+
+def touch(connection: Connection) -> None:
+    """Write something that changes nothing: its commit proves that others will do."""
+    connection.execute(_TOUCH)
+
+
+_TOUCH = update(identity_generation).values(generation=identity_generation.c.generation)

@@ -2,7 +2,7 @@
 
 1. `login`, `login_by_certificate` or `trusted`: which credential speaks, for which tenant.
 2. `mail`: the credential is still good, the size is bearable.
-3. `data`: the octets are lines → one From, one mailbox → its domain is the tenant's, and
+3. `data`: a key that a message was kept under has its answer; the octets are lines → one From, one mailbox → its domain is the tenant's, and
    verified → the tenant is not suspended → the same for Sender and Resent fields → quota.
 4. The header is rewritten and the body hashed, once.
 5. The message is committed, claimed for this worker while transfer has room for it.
@@ -29,9 +29,9 @@ from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.ids import CredentialId, MessageId, MessageIds, TenantId
 from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.reply import Reply
-from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.ports import Clock, IpAddress
-from soboo_mta.store.unit import StoreError, StoreFull
+from soboo_mta.store.unit import Fenced, StoreError, StoreFull
 from soboo_mta.submission import policy, replies
 from soboo_mta.submission.doors import Directory, Log, Quota, Spool
 from soboo_mta.submission.framing import check_framing
@@ -125,14 +125,16 @@ class Acceptance:
         return Login(tenant=found.tenant, credential=found.credential_id, client=client)
 
     async def mail(self, login: Login, size: int) -> None:
-        """Admit one more transaction; raise Reject for a revoked credential or a size
-        over the limit (RFC 1870 §6.1)."""
+        """Admit one more transaction; raise Reject for a revoked credential, a size over
+        the limit, or want of space (RFC 1870 §6.1)."""
         if login.credential is not None and not (
             await self._directory.still_valid(login.credential)
         ):
             raise Reject(replies.REVOKED)
         if size > self.options.max_message_octets:
             raise Reject(replies.too_large(self.options.max_message_octets))
+        if not self._spool.has_room:  # before the client sends it in vain
+            raise Reject(replies.FULL)
 
     def future_release(self) -> str | None:
         """Return what EHLO says of FUTURERELEASE (RFC 4865 §3); None: not offered."""
@@ -160,12 +162,22 @@ class Acceptance:
 
     # ---- the message
 
-    async def data(self, login: Login, envelope: Envelope, octets: bytes) -> Reply:
+    async def data(
+        self,
+        login: Login,
+        envelope: Envelope,
+        octets: bytes,
+        *,
+        once: OnceKey | None = None,
+    ) -> Reply:
         """Keep the message and return 250, or raise Reject and keep nothing.
 
         `octets` are what stood between DATA and the final dot, dots unstuffed, or what
-        came by BDAT.
+        came by BDAT or HTTP. Where a message was kept under the key `once` before, its
+        250 is returned again.
         """
+        if once is not None and (kept := await self._kept_under(once)):
+            return kept
         framed = partial(
             check_framing, octets, mend_line_ends=self.options.mend_line_ends
         )
@@ -182,13 +194,22 @@ class Acceptance:
         if not await self._quota.take(tenant, len(envelope.recipients)):
             raise Reject(replies.QUOTA)
         prepare = partial(
-            self._prepare, self._ids.next(), login, envelope, header, author, state
+            self._prepare,
+            self._ids.next(),
+            login,
+            envelope,
+            header,
+            author,
+            state,
+            once,
         )
         message = await self.apart(len(content), prepare)
         try:
             await self._keep(message, envelope.release_at)
-        except Reject:
+        except (Reject, Fenced) as error:
             self._quota.give_back(tenant, len(envelope.recipients))
+            if once is not None and isinstance(error, Fenced):
+                return await self._kept_by_another(once)
             raise
         return replies.accepted(message.message_id)
 
@@ -202,6 +223,24 @@ class Acceptance:
         """Wait until every commit under way has ended, well or badly."""
         while self._commits:
             await asyncio.wait(self._commits)
+
+    async def _kept_under(self, once: OnceKey) -> Reply | None:
+        try:
+            kept = await self._spool.kept_under(once)
+        except StoreError as error:
+            raise Reject(replies.INTERNAL) from error
+        if kept is None:
+            return None
+        if kept.digest != once.digest:
+            raise Reject(replies.KEY_REUSED)
+        return replies.accepted(kept.message_id)
+
+    async def _kept_by_another(self, once: OnceKey) -> Reply:
+        """A request with the same key was committed between our look and our commit."""
+        kept = await self._kept_under(once)
+        if kept is None:
+            raise Reject(replies.INTERNAL)
+        return kept
 
     async def _authorise(self, login: Login, author: Mailbox) -> DomainState:
         state = policy.authorised(
@@ -229,6 +268,7 @@ class Acceptance:
         header: HeaderBlock,
         author: Mailbox,
         state: DomainState,
+        once: OnceKey | None,
     ) -> SpooledMessage:
         now = self._clock.unix_ms()
         rewritten = rewrite(
@@ -257,6 +297,7 @@ class Acceptance:
             expires_at=(envelope.release_at or now) + self._lifetime_ms,
             content=rewritten.content,
             dsn=envelope.dsn,
+            once=once,
         )
 
     async def _keep(self, message: SpooledMessage, release_at: int | None) -> None:
@@ -268,6 +309,8 @@ class Acceptance:
             await asyncio.shield(task)
         except StoreFull as error:
             raise Reject(replies.FULL) from error
+        except Fenced:
+            raise  # the key was taken meanwhile
         except StoreError as error:
             raise Reject(replies.INTERNAL) from error
 
@@ -281,5 +324,7 @@ class Acceptance:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._commits.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # told here: the client that would hear may be gone
+        if error is not None and not isinstance(
+            error, Fenced
+        ):  # told here: the client that would hear may be gone
             self.log.internal_error(stage="commit", error=error)

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from soboo_mta.identity.state import DomainState
 from soboo_mta.mail.domain import Domain
-from soboo_mta.mail.ids import CredentialId, TenantId
+from soboo_mta.mail.ids import CredentialId, MessageId, TenantId
 from soboo_mta.mail.reply import Reply
-from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.ports import IpAddress
 
 
@@ -69,15 +69,34 @@ class Quota(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """A message that was kept under a client's key."""
+
+    @property
+    def message_id(self) -> MessageId: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+
 class Spool(Protocol):
     """Where accepted mail is kept."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is space to keep mail; false before the disk is full."""
+        ...
 
     async def accept(
         self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
     ) -> bool:
         """Commit, synced, and return whether it is claimed for this worker; raises
-        StoreError when nothing was kept. `due_at` (unix ms) with `claim` False: not to
-        be tried before."""
+        StoreError when nothing was kept, Fenced where its key was taken. `due_at` (unix
+        ms) with `claim` False: not to be tried before."""
+        ...
+
+    async def kept_under(self, once: OnceKey) -> Kept | None:
+        """Return what was kept under a client's key; None where it is free."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the settings decide about submission: policy here, the listener's bounds below.
+"""What the settings decide about submission: policy, then the bounds of its doors.
 
 Sizes are octets. A bound that is reached answers 421, 451 or 452 and loses nothing.
 """
@@ -88,3 +88,33 @@ class ListenerOptions:
     """Octets a second of a message, on average, once the grace is over; at least 1."""
     max_buffered_octets: int = 512 * MEBIBYTE
     """Message octets held by all connections that send a message or wait for its 250."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """Bounds of one process's HTTP server. Clients are counted as on all doors."""
+
+    connections: int = 200
+    """Open at a time, where no count is shared with other doors; over it 503."""
+    idle: timedelta = timedelta(seconds=15)
+    """For a kept connection without a request."""
+    head: timedelta = timedelta(seconds=15)
+    """For the head of a request, whole."""
+    head_octets: int = 65_536
+    """Of the head of a request."""
+    request_octets: int = MEBIBYTE
+    """Of a request with its framing: a client that goes on is cut off."""
+    handshake: timedelta = timedelta(seconds=30)
+    """For the whole TLS handshake."""
+    grace: timedelta = timedelta(seconds=10)
+    """For requests under way at the stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectOptions:
+    """Bounds of mail over HTTP, beside those that it shares with the listener."""
+
+    max_body_octets: int = 50 * MEBIBYTE
+    """Of a JSON request; a raw message has `max_message_octets`."""
+    max_batch: int = 100
+    """Messages in one request."""

@@ -160,6 +160,9 @@ NO_FROM = reply(550, "5.6.0", "The message has no From field: add one")
 SEVERAL_FROM = reply(550, "5.6.0", "The message has several From fields: leave one")
 SUSPENDED = reply(550, "5.7.1", "This account is suspended: ask your provider why")
 QUOTA = reply(451, "4.7.1", "The account's sending quota is used up: try again later")
+KEY_REUSED = reply(
+    554, "5.5.4", "The idempotency key stands for another message: use a new one"
+)
 BUSY = reply(452, "4.3.1", "Too much mail is being received: try again later")
 FULL = reply(452, "4.3.1", "There is no space to keep the message: try again later")
 

@@ -165,15 +165,15 @@ def load_tenants(path: Path) -> TenantsFile:
 
 def _fault(error: ErrorDetails) -> str:
     place = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg'].removeprefix('Value error, ')}"
+    if error["type"] != "extra_forbidden":  # a shape in TOML's words, not the library's
+        text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        text = text.partition(" or instance of")[0].replace("a valid tuple", "a list")
+        return f"{place}: {text.replace('a valid dictionary', 'a table of keys')}"
     known = _KEYS_IN.get(
         next((one for one in reversed(error["loc"][:-1]) if isinstance(one, str)), "")
     )
     near = get_close_matches(str(error["loc"][-1]), known or (), n=1)
-    hint = (
-        f"did you mean {near[0]}?" if near else f"known here: {', '.join(known or ())}"
-    )
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known or ())}"
     return f"{place}: there is no such key; {hint}"
 
 

@@ -70,8 +70,17 @@ class MasterKey:
         try:
             mode = path.stat().st_mode
             text = path.read_text("ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SecretError(f"cannot read the master key {path}: {error}") from error
+        except FileNotFoundError as error:
+            raise SecretError(
+                f"there is no master key at {path}: make one with `soboo-mta secret"
+                " generate`, or put back the one this store was made with"
+            ) from error
+        except OSError as error:
+            raise SecretError(
+                f"cannot read the master key {path}: {error.strerror}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SecretError(f"{path} is no master key: it is not text") from error
         if mode & 0o077:
             raise SecretError(
                 f"the master key {path} can be read by others: chmod 600 {path}"
@@ -86,8 +95,15 @@ class MasterKey:
                 file.write(self.to_text() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+        except FileExistsError as error:
+            raise SecretError(
+                f"{path} holds a master key already; it is never replaced: what is sealed"
+                " under it would be lost"
+            ) from error
         except OSError as error:
-            raise SecretError(f"cannot write the master key {path}: {error}") from error
+            raise SecretError(
+                f"cannot write the master key {path}: {error.strerror}"
+            ) from error
 
     def to_text(self) -> str:
         """Return the key as base64: for the key file alone."""

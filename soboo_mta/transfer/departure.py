@@ -22,7 +22,7 @@ from soboo_mta.mail.address import NULL_REVERSE_PATH, ReversePath
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.notify import DsnRequest
-from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.outcome import Delivered, Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Session, Transaction
 from soboo_mta.store.unit import StoreError
@@ -47,10 +47,12 @@ class Lease(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepartureOptions:
-    """How long what identifies a message stays good."""
+    """How long what identifies a message stays good, and whose dialogues are kept."""
 
     signature_life: timedelta = timedelta(days=7)  # x= of RFC 6376 §3.5
     return_life: timedelta = timedelta(days=30)  # returns come after the last attempt
+    traced_tenants: frozenset[str] = frozenset()  # of deliveries too
+    traced_destinations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class Departed:
     plan: Plan | None
     tls: str = ""
     duration_ms: int = 0
+    site: str = ""  # where it was tried, or would have been
+    dialogue: str = ""  # what was said, where it is to be kept
     asked_on: bool = False  # the next hop was told what reports the sender asked for
 
 
@@ -116,6 +120,16 @@ class Departures:
             tls=session.tls,
             duration_ms=int((self._clock.monotonic() - flight.since) * 1_000),
             asked_on=session.offers_dsn,
+            dialogue=session.dialogue() if self._is_told(claimed, outcome) else "",
+        )
+
+    def _is_told(self, claimed: Claimed, outcome: Outcome) -> bool:
+        """Whether what was said is kept: always where it did not deliver."""
+        options = self._options
+        return (
+            not isinstance(outcome, Delivered)
+            or claimed.message.tenant in options.traced_tenants
+            or claimed.recipient.domain in options.traced_destinations
         )
 
     # ---- the fences

@@ -15,7 +15,6 @@ from random import Random
 
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import Source
-from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
@@ -31,10 +30,12 @@ from soboo_mta.transfer.ready.street import Capacity, ReadyOptions, Street
 from soboo_mta.transfer.reporting.reports import Reports
 from soboo_mta.transfer.routing.finder import (
     Destination,
+    Goal,
     ResolveOptions,
     Site,
     SiteFinder,
 )
+from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.schedule import RetrySchedule
 from soboo_mta.transfer.settlement import (
     Ledger,
@@ -83,6 +84,7 @@ class TransferEngine:
         capacity: Capacity,
         departures: Departures,
         finder: SiteFinder,
+        orders: Orders,
         connector: Connector,
         sources: Sequence[Source],
         clock: Clock,
@@ -94,6 +96,7 @@ class TransferEngine:
         self._lease = lease
         self._departures = departures
         self._finder = finder
+        self._orders = orders
         self._sources = tuple(sources)
         self._clock = clock
         self._random = random
@@ -118,7 +121,7 @@ class TransferEngine:
             options=self._options.ready,
         )
         self._queues = Queues(street, self._start)
-        self._seeking: dict[Domain, list[Job]] = {}
+        self._seeking: dict[Goal, list[Job]] = {}
         self._unreachable = Unreachable(clock, rest=self._options.site_rest)
         self._crowds = Crowds(clock, rest=self._options.crowded)
         self._holdings = Holdings(
@@ -150,6 +153,11 @@ class TransferEngine:
         """Take recipients that were just committed as claimed by this worker."""
         for position in positions:
             self._admit(Claimed(message=message, position=position, attempts=0))
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Connections to next hops, and recipients claimed and not settled yet."""
+        return self._queues.lines, self._holdings.recipients
 
     def wake(self) -> None:
         """Look into the spool now: something may be due."""
@@ -217,23 +225,36 @@ class TransferEngine:
             self._place(job)
 
     def _place(self, job: Job) -> None:
-        domain = job.claimed.recipient.domain
-        destination = self._finder.cached(domain)
+        if self._is_held(job, ""):
+            return
+        goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
+        destination = self._finder.cached(goal)
         if destination is not None:
             self._dispatch(job, destination)
-        elif domain in self._seeking:
-            self._seeking[domain].append(job)
+        elif goal in self._seeking:
+            self._seeking[goal].append(job)
         else:
-            self._seeking[domain] = [job]
-            self._start(self._seek(domain), f"look-up of {domain}")
+            self._seeking[goal] = [job]
+            self._start(self._seek(goal), f"look-up of {goal}")
 
-    async def _seek(self, domain: Domain) -> None:
+    def _is_held(self, job: Job, site: str) -> bool:
+        """Whether an operator's order holds the job; it then is settled as held."""
+        if not self._orders.hold_something:
+            return False
+        source = self._source_of(job).name
+        held = self._orders.hold(job.claimed, source=source, site=site)
+        if held is None:
+            return False
+        self.settle(job, Departed(outcome=held, plan=None, site=site), "")
+        return True
+
+    async def _seek(self, goal: Goal) -> None:
         destination: Destination = INTERNAL
         try:
             async with self._lookups:
-                destination = await self._finder.find(domain)
+                destination = await self._finder.find(goal)
         finally:
-            for job in self._seeking.pop(domain):
+            for job in self._seeking.pop(goal):
                 self._dispatch(job, destination)
 
     def _dispatch(self, job: Job, destination: Destination) -> None:
@@ -243,10 +264,13 @@ class TransferEngine:
         if self._closing.is_set():
             self.give_back(job)
             return
+        if self._is_held(job, destination.name):
+            return
         source = self._source_of(job)
         known = self._unreachable.outcome_at(kind_of(source, destination))
         if known is not None:
-            self.settle(job, Departed(outcome=known, plan=None), "")
+            departed = Departed(outcome=known, plan=None, site=destination.name)
+            self.settle(job, departed, "")
             return
         queue = self._queues.to(source, destination, epoch=self._lease.epoch)
         tenant = job.claimed.message.tenant
@@ -266,14 +290,24 @@ class TransferEngine:
 
     # ---- the desk of the ready queues
 
-    def owns(self, job: Job) -> bool:
+    def owns(self, job: Job, site: Site) -> bool:
         if job.epoch == self._lease.epoch and self._lease.may_start_attempt:
-            return True
+            return not self._is_held(job, site.name) and not self._is_rerouted(
+                job, site
+            )
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now
         # somebody else's by now, or soon: its row comes due again
         self._holdings.let_go(job.claimed.message)
         return False
+
+    def _is_rerouted(self, job: Job, site: Site) -> bool:
+        """Whether an order made since sends the job elsewhere; it then is on its way."""
+        way = self._orders.route(job.claimed)
+        if way is None or way.name == site.name:
+            return False
+        self._place(job)
+        return True
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
         settle, source = self._settlements.settle, self._source_of(job).name

@@ -52,7 +52,13 @@ class Spool(Protocol):
     ) -> tuple[Claimed, ...]: ...
 
     def settlement(
-        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        *,
+        at: int,
+        due_at: int | None,
+        site: str = "",
     ) -> list[Statement]: ...
 
     def given_back(
@@ -127,7 +133,9 @@ class Settlements:
         """Record what became of `job`; returns when it is committed or no longer ours."""
         claimed, now = job.claimed, self._clock.unix_ms()
         outcome, due_at = self._judged(claimed, departed.outcome, now)
-        unit = self._spool.settlement(claimed, outcome, at=now, due_at=due_at)
+        unit = self._spool.settlement(
+            claimed, outcome, at=now, due_at=due_at, site=departed.site
+        )
         plan_id, interned = self._interned(departed.plan)
         unit += interned
         facts = AttemptFacts(
@@ -137,6 +145,7 @@ class Settlements:
             tls=departed.tls,
             duration_ms=departed.duration_ms,
             plan_id=plan_id,
+            dialogue=departed.dialogue,
         )
         message = claimed.message
         unit.append(attempted(message.message_id, claimed.position, outcome, facts))
@@ -286,8 +295,9 @@ class Settlements:
         by somebody else, and a hold is rare. Logged when it is news. A suspended tenant's
         gate is left to who suspends and resumes it: closed here, on a view that is a
         moment old, it could shut after the resumption, and nobody would open it again.
+        So is a gate that an operator closed by hand.
         """
-        if held.reason is Reason.TENANT_SUSPENDED:
+        if held.gate is not None or held.reason is Reason.TENANT_SUSPENDED:
             return []
         scope, subject = "domain", str(message.domain_id)
         if self._gates.get((scope, subject)) != held.explanation:

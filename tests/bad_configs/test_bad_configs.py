@@ -26,5 +26,5 @@ def test_a_fault_names_the_file() -> None:
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="No such file"):
+    with pytest.raises(SettingsError, match="--config FILE or SOBOO_CONFIG"):
         load(tmp_path / "none.toml")

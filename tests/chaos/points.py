@@ -12,8 +12,9 @@ from soboo_mta.mail.outcome import Delivered
 from soboo_mta.net.smtp_client.session import SmtpSession
 from soboo_mta.net.smtp_client.wire import Wire
 from soboo_mta.net.smtp_server.session.commands import SubmissionSession
-from soboo_mta.spool import settle, spool
+from soboo_mta.spool import spool
 from soboo_mta.spool.content import INSERT_MESSAGE, INSERT_PIECE
+from soboo_mta.spool.moves import settle
 from soboo_mta.store import writer
 from soboo_mta.store.execute import Runner
 from soboo_mta.submission.acceptance import Acceptance

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -17,11 +17,12 @@ from soboo_mta.store.engine import open_engine
 from soboo_mta.store.schema import worker
 from soboo_mta.store.writer import read_now
 from tests.chaos.campaign import Campaign
-from tests.chaos.ready_world import ready_world, store_url
+from tests.chaos.ready_world import DOMAIN, ready_world, store_url
 from tests.chaos.sender import Client
 from tests.interop.syncs import traced
 
 _SPACE = "48m"  # of the small disk
+_KEPT_FREE = 8 * 1_048_576  # octets
 _FULL = "452 4.3.1"
 _INTERNAL = "451 4.3.0"
 _TRIES = 200  # a log file that has grown may still have room for some messages
@@ -35,7 +36,7 @@ async def campaign(tmp_path: Path) -> AsyncIterator[Campaign]:
         yield made
 
 
-async def test_case_126_127_177_calls_that_fail_are_answered_and_survived(
+async def test_case_126_127_131_177_calls_that_fail_are_answered_and_survived(
     campaign: Campaign, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _submit(campaign, 5)
@@ -84,8 +85,51 @@ async def test_case_126_a_disk_that_is_full_for_longer_than_a_lease(
     await _nothing_lost(small_disk, capsys)
 
 
+async def test_case_126_mail_is_refused_before_the_disk_is_full(tmp_path: Path) -> None:
+    async with _on_a_small_disk(tmp_path, min_free=_KEPT_FREE) as campaign:
+        place = campaign.place
+        assert all(r.startswith("250") for r in await _submit(campaign, 5))
+        ballast = place.directory / "data" / "ballast"
+        space = os.statvfs(ballast.parent)
+        ballast.write_bytes(bytes(space.f_bavail * space.f_frsize - _KEPT_FREE // 2))
+        client = await Client.connect(place)
+
+        async def is_refused() -> bool:
+            try:
+                await client.say(f"MAIL FROM:<hello@{DOMAIN}>", _FULL)
+            except AssertionError:  # it looks four times a second
+                await client.say("RSET", "250")
+                return False
+            return True
+
+        await place.until("MAIL is refused", is_refused, 10)
+
+        async def has_left() -> bool:  # deliveries can still be noted
+            return "nothing waits" in await place.command("queue", "list")
+
+        await place.until("what was accepted is delivered", has_left, 20)
+        ballast.unlink()
+
+        async def is_taken() -> bool:
+            try:
+                await client.say(f"MAIL FROM:<hello@{DOMAIN}>", "250")
+            except AssertionError:
+                return False
+            return True
+
+        await place.until("it takes mail again", is_taken, 10)
+        client.close()
+
+
 @pytest.fixture
 async def small_disk(tmp_path: Path) -> AsyncIterator[Campaign]:
+    """A relay that does not look how much is free, until nothing is."""
+    async with _on_a_small_disk(tmp_path, min_free=0) as campaign:
+        yield campaign
+
+
+@asynccontextmanager
+async def _on_a_small_disk(tmp_path: Path, *, min_free: int) -> AsyncIterator[Campaign]:
     """A relay whose data directory is a disk of its own. Needs root."""
     assert os.geteuid() == 0, "only root may mount a small disk"
     data = tmp_path / "world" / "data"
@@ -94,8 +138,11 @@ async def small_disk(tmp_path: Path) -> AsyncIterator[Campaign]:
         command = ("mount", "-t", "tmpfs", "-o", f"size={_SPACE}", "none", str(data))
         subprocess.run(command, check=True)
 
+    environment = {"SOBOO_STORE__MIN_FREE": str(min_free)}
     try:
-        async with ready_world(tmp_path / "world", before=mount) as place:
+        async with ready_world(
+            tmp_path / "world", before=mount, environment=environment
+        ) as place:
             made = Campaign(place, Random(2), store_url(place))
             await _live(made)
             yield made

@@ -207,7 +207,7 @@ async def test_a_listener_that_asks_for_none_takes_no_certificate(
         await client.close()
 
 
-async def test_a_revoked_credentials_certificate_is_dead_at_the_next_mail(
+async def test_case_059_a_revoked_credentials_certificate_is_dead_at_the_next_mail(
     authorities: Authorities,
 ) -> None:
     shown, name = issued(authorities, "host name")

@@ -115,6 +115,16 @@ async def test_chunks_without_a_transaction_are_read_and_refused() -> None:
     assert len(one.spool.kept) == 1
 
 
+async def test_a_chunk_of_a_client_that_did_not_log_in_is_not_read() -> None:
+    async with talking(logged_in=False) as (client, one):
+        await client.reply()
+        await client.say("EHLO c.example")
+        client.write(b"BDAT 100000 LAST\r\n")
+        assert (await client.reply()).startswith("530 5.7.0")
+        assert await client.closed()
+    assert one.spool.kept == []
+
+
 async def test_data_and_bdat_do_not_mix() -> None:
     async with talking() as (client, one):
         await begin(client)

@@ -97,6 +97,17 @@ async def test_case_008_nothing_said_before_tls_counts_after_it(
     assert (await secured.send(MESSAGE)).startswith("250")
 
 
+async def test_a_listener_in_clear_offers_no_tls_though_another_has_a_certificate(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    async with listening(desk(), tls=contexts[0], starttls=False) as (_, port):
+        client = await Client.connect(port)
+        await client.reply()
+        assert "STARTTLS" not in await client.say("EHLO c.example")
+        assert (await client.say("STARTTLS")).startswith("502 5.5.1")
+        await client.close()
+
+
 async def test_case_009_auth_in_clear_is_neither_announced_nor_taken(
     secured: Client,
 ) -> None:
@@ -233,6 +244,21 @@ async def test_case_059_a_revoked_credential_is_dead_at_the_next_mail() -> None:
         assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530 5.7.0")
         assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530 5.7.0")
     assert len(one.spool.kept) == 1
+
+
+async def test_a_revoked_client_has_time_to_log_in_anew() -> None:
+    options = ListenerOptions(
+        login_timeout=timedelta(seconds=1), failed_login_delay=timedelta(0)
+    )
+    async with talking(options=options) as (client, one):
+        await asyncio.sleep(
+            1.1
+        )  # the time-out is over: a client that may send has it not
+        one.directory.revoked = {one.directory.users["acme", "s3cret"].credential_id}
+        assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("530")
+        one.directory.revoked = set()
+        assert (await client.say(GOOD)).startswith("235")
+        assert (await client.send(MESSAGE)).startswith("250")
 
 
 async def test_case_009_a_secret_in_clear_is_for_loopback_alone_by_default() -> None:

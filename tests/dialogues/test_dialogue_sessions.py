@@ -526,3 +526,13 @@ async def test_case_128_without_descriptors_it_waits_and_goes_on(
         writer.close()
         await writer.wait_closed()
     assert all(isinstance(error, OSError) for error in one.log.errors)
+
+
+async def test_case_126_without_room_mail_is_refused_before_the_content_is_sent() -> (
+    None
+):
+    async with talking() as (client, one):
+        one.spool.has_room = False
+        assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("452 4.3.1")
+        one.spool.has_room = True
+        assert (await client.send(MESSAGE)).startswith("250")

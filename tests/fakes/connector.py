@@ -124,6 +124,9 @@ class FakeSession:
         self.is_usable = self.is_usable and self.lasts > 0
         return (outcome,) * len(transaction.recipients)
 
+    def dialogue(self) -> str:
+        return f"S: 220 {self.hop.host}"
+
     async def close(self) -> None:
         self.is_usable = False
         self.connector.closed += 1
@@ -159,7 +162,7 @@ class FakeConnector:
         await asyncio.sleep(0)
         failure = self.failures.get(str(hop.address))
         if failure is not None:
-            return ConnectFailure(failure)
+            return ConnectFailure(failure, "S: 554 no")
         self.sessions.append(FakeSession(self, hop, self.lasts))
         return self.sessions[-1]
 
@@ -312,7 +315,13 @@ class FakeSpool:
         return tuple(taken)
 
     def settlement(
-        self, claimed: Claimed, outcome: Outcome, *, at: int, due_at: int | None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        *,
+        at: int,
+        due_at: int | None,
+        site: str = "",
     ) -> list[Statement]:
         return [_told(self.settled, (claimed, outcome, due_at))]
 

@@ -13,6 +13,7 @@ from soboo_mta.transfer.engine import TransferEngine, TransferOptions
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     OPERATOR,
@@ -61,6 +62,7 @@ class World:
         self.dns.add("a.there.example", "A", "9.9.9.1")
         self.dns.add("b.there.example", "A", "9.9.9.2")
         self.dns.add("slow.example", "A", "9.9.9.3")
+        self.orders = Orders()
         operator = (OPERATOR, None)
         self.departures = Departures(
             planner=Planner(
@@ -70,6 +72,7 @@ class World:
             signer=a_signer(),
             lease=self.lease,
             clock=self.clock,
+            options=self.options.departure,
         )
         self.engine = TransferEngine(
             spool=self.spool,
@@ -81,6 +84,7 @@ class World:
             finder=SiteFinder(
                 resolver=self.dns, clock=self.clock, options=ResolveOptions()
             ),
+            orders=self.orders,
             connector=self.connector,
             sources=(SOURCE,),
             clock=self.clock,

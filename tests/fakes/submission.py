@@ -20,10 +20,11 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageIds, TenantId
 from soboo_mta.mail.reply import Reply
-from soboo_mta.mail.spooled import SpooledMessage
+from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.net.door import bind
 from soboo_mta.net.smtp_server import Limits, Listener, SharedTimes, SubmissionServer
 from soboo_mta.ports import IpAddress
+from soboo_mta.spool.once import Kept
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.submission.options import AcceptanceOptions, ListenerOptions
 from tests.fakes.clock import FakeClock
@@ -158,8 +159,18 @@ class FakeSpool:
     claims: list[bool] = field(default_factory=list)
     failure: Exception | None = None
     has_lease: bool = True
+    has_room: bool = True
     gate: asyncio.Event | None = None
     is_committing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def kept_under(self, once: OnceKey) -> Kept | None:
+        for message in self.kept:
+            if message.once and (message.once.scope, message.once.key) == (
+                once.scope,
+                once.key,
+            ):
+                return Kept(message.message_id, message.once.digest)
+        return None
 
     async def accept(
         self, message: SpooledMessage, *, claim: bool, due_at: int | None = None

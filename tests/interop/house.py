@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiosmtplib
 import trustme
 
 from soboo_mta.cli.trial.world import World, free_ports, world
@@ -77,6 +78,19 @@ class House:
         """The port for "clear", "starttls" or "implicit"."""
         ports = {"starttls": self.starttls, "implicit": self.implicit}
         return ports.get(security, self.clear)
+
+    async def submit(self, octets: bytes, to: str) -> str:
+        """Submit a message as it is; return the reply to its content."""
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=self.clear, start_tls=False)
+        async with client:
+            await client.login("acme-app", self.secret)
+            await client.mail(f"b@{ACME}")
+            await client.rcpt(to)
+            try:
+                _, text = await client.data(octets)
+            except aiosmtplib.SMTPDataError as error:
+                return f"{error.code} {error.message}"
+            return f"250 {text}"
 
     async def arrived(self, *recipients: str) -> list[MessageRecord]:
         """Wait until each recipient has one message; return them in that order."""

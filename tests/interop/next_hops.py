@@ -6,6 +6,7 @@ unpacked by prepare.sh, and run in a mount namespace of their own, where their u
 directories are the ones they expect.
 """
 
+import os
 import pwd
 import shutil
 import tempfile
@@ -33,8 +34,9 @@ class Mta:
 
 
 @asynccontextmanager
-async def _home(name: str) -> AsyncIterator[Path]:
-    """A directory with a certificate, and a `mail` that nobody may write."""
+async def own_home(name: str) -> AsyncIterator[Path]:
+    """A directory with a certificate, and a `mail` for the user nobody to write."""
+    assert os.geteuid() == 0, "only root may run an MTA with users of its own"
     # Not below pytest's directory: the daemons run as other users.
     home = Path(tempfile.mkdtemp(prefix=f"soboo-{name}-"))
     home.chmod(0o755)
@@ -94,7 +96,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 @asynccontextmanager
 async def _postfix(mta: Mta, port: int) -> AsyncIterator[Path]:
-    async with _home("postfix") as home:
+    async with own_home("postfix") as home:
         nobody = pwd.getpwnam("nobody")
         for name in ("queue", "data"):
             (home / name).mkdir()
@@ -160,14 +162,14 @@ maildir:
 
 @asynccontextmanager
 async def _exim(mta: Mta, port: int) -> AsyncIterator[Path]:
-    async with _home("exim") as home:
+    async with own_home("exim") as home:
         (home / "spool").mkdir()
         for path in (home / "spool", home / "tls" / "key.pem"):
             shutil.chown(path, "nobody")
         facts = {"home": home, "domain": mta.domain, "address": mta.address}
         (home / "exim.conf").write_text(_EXIM.format(**facts, port=port))
         places = {UNPACKED / "exim4-daemon-light/usr": "/srv"}
-        command = _apart(home, places, f"/srv/sbin/exim4 -C {home}/exim.conf -bdf")
+        command = apart(home, places, f"/srv/sbin/exim4 -C {home}/exim.conf -bdf")
         async with running(*command, log=home / "start.log"):
             yield home / "mail" / "inbox" / "new"
 
@@ -188,7 +190,7 @@ match from any for domain "{domain}" action "in"
 @asynccontextmanager
 async def _opensmtpd(mta: Mta, port: int) -> AsyncIterator[Path]:
     unpacked = UNPACKED / "opensmtpd"
-    async with _home("opensmtpd") as home:
+    async with own_home("opensmtpd") as home:
         for name in ("run", "spool/smtpd", "lib/opensmtpd/empty"):
             (home / name).mkdir(parents=True)
         (home / "spool" / "smtpd").chmod(0o711)
@@ -201,12 +203,12 @@ async def _opensmtpd(mta: Mta, port: int) -> AsyncIterator[Path]:
             home / "lib": "/var/lib",
             home / "run": "/run",
         }
-        command = _apart(home, places, f"/srv/sbin/smtpd -d -f {home}/smtpd.conf")
+        command = apart(home, places, f"/srv/sbin/smtpd -d -f {home}/smtpd.conf")
         async with running(*command, log=home / "start.log"):
             yield home / "mail" / "inbox" / "new"
 
 
-def _apart(home: Path, places: dict[Path, str], command: str) -> tuple[str, ...]:
+def apart(home: Path, places: dict[Path, str], command: str) -> tuple[str, ...]:
     """The command in a mount namespace of its own: `places` at their paths, and the
     users the programs insist on beside this host's."""
     users = [f"{name}:x:{65_500 + n}:" for n, name in enumerate(_USERS)]

@@ -13,6 +13,7 @@ need() { # need PACKAGE TEST…: note the package unless its test succeeds
 
 need postfix test -x /usr/sbin/postfix
 need swaks command -v swaks
+need curl command -v curl
 need libnet-ssleay-perl perl -MNet::SSLeay -e 1
 need opendkim test -x /usr/sbin/opendkim
 need libmail-dkim-perl perl -MMail::DKIM -e 1
@@ -26,10 +27,10 @@ need libphp-phpmailer test -d /usr/share/php/libphp-phpmailer
 need php-cli command -v php
 need golang-go command -v go
 need msmtp command -v msmtp
-need curl command -v curl
 need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
+need haproxy test -x /usr/sbin/haproxy
 need unbound test -x /usr/sbin/unbound
 
 # Debian's MTAs exclude one another: these two are unpacked beside Postfix.

@@ -1,38 +1,17 @@
 """swaks at listeners with and without TLS: what each asks for, and what it gets."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import trustme
 
-from soboo_mta.cli.trial.world import World
-from tests.chaos.ready_world import DOMAIN, USER, ready_world
 from tests.interop.house import ACME, SINK, House
-from tests.interop.running import Ended, is_listening, run
+from tests.interop.running import is_listening
 from tests.interop.test_clients_swaks import WRONG_LOGIN, swaks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _NO_TLS = 29  # swaks's exit code: TLS was required and not to be had
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def bare(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """A relay without a certificate: it offers no TLS."""
-    async with ready_world(tmp_path_factory.mktemp("bare") / "world") as place:
-        await place.start_relay()
-        yield place
-        assert await place.stop_relay() == 0, place.relay_log()[-3000:]
-
-
-async def _swaks_at(place: World, to: str, *words: str) -> Ended:
-    return await run(
-        *("swaks", "--server", f"127.0.0.1:{place.port}", "--to", to, *words),
-        *("--from", f"bounces@{DOMAIN}", "--auth", "PLAIN", "--auth-user", USER),
-        *("--auth-password", place.secrets[USER], "--timeout", "20"),
-    )
 
 
 @pytest.mark.parametrize("optional", ["--tls-optional", "--tls-optional-strict"])
@@ -48,27 +27,30 @@ async def test_case_169_optional_tls_is_taken_where_it_is_offered(
 
 @pytest.mark.parametrize("optional", ["--tls-optional", "--tls-optional-strict"])
 async def test_case_169_optional_tls_that_is_not_offered_is_done_without(
-    bare: World, optional: str
+    house: House, optional: str
 ) -> None:
-    ended = await _swaks_at(bare, f"swaks{optional}@alpha.test", optional)
+    to = f"swaks-clear{optional}@{SINK}"
+    ended = await swaks(house, to, optional, port=house.clear)
     assert ended.code == 0, ended.text
     assert "STARTTLS" not in ended.out
+    (content,) = await house.aligned(ACME, to)
+    assert b" with ESMTPA id " in content
 
 
 async def test_case_169_required_tls_that_is_not_offered_sends_nothing(
-    bare: World,
+    house: House,
 ) -> None:
-    ended = await _swaks_at(bare, "nobody@alpha.test", "--tls")
+    ended = await swaks(house, f"nobody@{SINK}", "--tls", port=house.clear)
     assert ended.code == _NO_TLS, ended.text
     assert " -> AUTH" not in ended.out
 
 
 async def test_case_169_tls_on_connect_at_a_clear_listener_fails_and_harms_nobody(
-    bare: World,
+    house: House,
 ) -> None:
-    ended = await _swaks_at(bare, "nobody@alpha.test", "--tls-on-connect")
+    ended = await swaks(house, f"nobody@{SINK}", "--tls-on-connect", port=house.clear)
     assert ended.code == _NO_TLS, ended.text
-    assert await is_listening("127.0.0.1", bare.port)
+    assert await is_listening("127.0.0.1", house.clear)
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])

@@ -2,10 +2,11 @@
 
 import asyncio
 import email
+import json
 import re
 import smtplib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from email.message import EmailMessage, Message
 from pathlib import Path
 
@@ -21,10 +22,23 @@ from tests.interop.verifiers import Suspect, judge
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _SINK, _SINK_ADDRESS = "smtp-sink.test", "127.0.0.7"
-_TRUSTED = (
-    '\n[submission]\ntrusted_networks = ["127.0.0.0/8"]\n'  # smtp-source can't AUTH
-)
+_EXTRA = """
+[submission]
+trusted_networks = ["127.0.0.0/8"]  # smtp-source can't AUTH
+[log]
+level = "info"
+"""
 _SENT = 300
+_COMMANDS = ("CONNECT", "MAIL", "RCPT", "DATA", ".")
+_SOON = {  # what smtp-sink's option does at a command, and what the first attempt becomes
+    **{("-f", command): "failed" for command in _COMMANDS[1:]},  # refuses for good
+    ("-f", "CONNECT"): "deferred",  # us, not the message
+    ("-f", "EHLO"): "delivered",  # by HELO
+    **{("-r", command): "deferred" for command in _COMMANDS},  # refuses for now
+    **{("-q", command): "deferred" for command in (*_COMMANDS, "EHLO")},  # hangs up
+    **{("-Q", command): "deferred" for command in (*_COMMANDS, "EHLO")},  # after 421
+    ("-q", "QUIT"): "delivered",
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,7 +46,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     """A relay of two workers that trusts loopback, with a lab for its DNS."""
     (port,) = free_ports(1)
     directory = tmp_path_factory.mktemp("postfix") / "world"
-    async with world(directory, port=port, workers=2, extra=_TRUSTED) as inside:
+    async with world(directory, port=port, workers=2, extra=_EXTRA) as inside:
         await settle_in(inside)
         inside.zones.write_destination(_SINK, _SINK_ADDRESS)
         await inside.start_relay()
@@ -75,9 +89,7 @@ async def test_case_170_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
     dumped = ("-u", "root", "-d", f"{dumps}/m.")  # as root it wants to be told its user
     sink = ("smtp-sink", *dumped, f"{_SINK_ADDRESS}:{port}", "100")
     async with running(*sink, log=tmp_path / "sink.log"):
-        await place.until(
-            "smtp-sink listens", lambda: is_listening(_SINK_ADDRESS, port), 10
-        )
+        await _listening(place, _SINK, _SINK_ADDRESS)
         to = ("-t", f"reader@{_SINK}", "-N", "-l", "4096")  # -N numbers the readers
         half = str(_SENT // 2)
         await _source(place, *to, "-s", "10", "-m", half, "-d")
@@ -90,6 +102,41 @@ async def test_case_170_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
     for opinion in await judge(suspects, place.lab.dns_port):
         assert opinion.agrees_on(ACME), opinion
     figures.append(f"postfix: {_SENT} messages from smtp-source to smtp-sink, aligned")
+
+
+async def test_case_145_147_170_what_smtp_sink_does_at_a_command_is_taken_as_meant(
+    place: World, tmp_path: Path
+) -> None:
+    wanted = {}
+    async with AsyncExitStack() as sinks:
+        for number, ((option, command), becomes) in enumerate(_SOON.items(), 10):
+            domain, address = f"sink-{number}.test", f"127.0.1.{number}"
+            place.zones.write_destination(domain, address)
+            words = (option, command, f"{address}:{place.lab.sink_port}", "10")
+            log = tmp_path / f"{number}.log"
+            sink = running("smtp-sink", "-u", "root", *words, log=log)
+            await sinks.enter_async_context(sink)
+            await _listening(place, domain, address)
+            wanted[f"reader@{domain}"] = becomes
+        for to in wanted:
+            await place.submit("acme-app", _letter(to), [to])
+
+        async def are_tried() -> bool:
+            return wanted.keys() <= _first_outcomes(place).keys()
+
+        await place.until("each was tried", are_tried, 60)
+    found = _first_outcomes(place)
+    assert {to: found[to] for to in wanted} == wanted
+
+
+def _first_outcomes(place: World) -> dict[str, str]:
+    """What became of the first attempt, by recipient, as the relay's log has it."""
+    found: dict[str, str] = {}
+    lines = place.relay_log().splitlines()
+    for fact in (json.loads(line) for line in lines if line[:1] + line[-1:] == "{}"):
+        if fact["event"] in ("delivered", "deferred", "failed"):
+            found.setdefault(fact["recipient"], fact["event"])
+    return found
 
 
 @pytest.mark.parametrize("name", MTAS)
@@ -161,13 +208,15 @@ async def test_case_027_a_real_postfix_is_told_what_reports_the_sender_wants(
 
 @asynccontextmanager
 async def _serving(place: World, mta: Mta) -> AsyncIterator[Path]:
-    port = place.lab.sink_port
     place.zones.write_destination(mta.domain, mta.address)
-    async with mta.serves(mta, port) as inbox:
-        await place.until(
-            f"{mta.domain} listens", lambda: is_listening(mta.address, port), 20
-        )
+    async with mta.serves(mta, place.lab.sink_port) as inbox:
+        await _listening(place, mta.domain, mta.address)
         yield inbox
+
+
+async def _listening(place: World, domain: str, address: str) -> None:
+    port = place.lab.sink_port
+    await place.until(f"{domain} listens", lambda: is_listening(address, port), 20)
 
 
 def _letter(to: str) -> EmailMessage:

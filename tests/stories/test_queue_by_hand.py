@@ -60,6 +60,11 @@ async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_trace
         await place.until("the delivery is told", is_told, 10)
         traced = await place.command("trace", first)
         assert "451 4.3.2 Closed for the night" in traced
+        assert "    C: MAIL FROM:<b-" in traced
+        assert "    S: 451 4.3.2 Closed for the night" in traced
+        delivery = traced.partition(": delivered (reply)")[2]
+        assert "C: MAIL FROM" not in delivery  # of what was delivered nothing is kept
+        assert "plan full: reverse-path at bounce.acme.example, signed d=" in traced
         assert re.search(r"bounce\.acme\.example", traced)
         assert place.lab.received == 1  # the cancelled one never left
         events = [json.loads(line)["event"] for line in _lines(place)]
@@ -87,3 +92,65 @@ async def test_case_144_what_cannot_be_delivered_in_its_lifetime_expires(
 
         await place.until("it expires", is_over, 20)
         assert len(place.lab.refusals) >= 2  # tried more than once
+
+
+async def test_a_held_destination_stops_what_comes_later_too_and_outlives_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with ready_world(tmp_path / "world") as place:
+        await place.start_relay()
+        await place.command("queue", "hold", "--to", "alpha.test", "--because", "asked")
+
+        async def obeys() -> bool:  # at most 250 ms behind the store
+            probe = await _submit(place, "probe", "ann@alpha.test")
+            return "operator-hold: asked" in await place.command("queue", "why", probe)
+
+        await place.until("the hold is obeyed", obeys, 10)
+        await place.stop_relay()
+        await place.start_relay()
+        later = await _submit(place, "later", "ann@alpha.test")
+        other = await _submit(place, "other", "bob@beta.test")
+        await place.lab.wait_for(
+            lambda records: any(f"<other@{DOMAIN}>" in str(one) for one in records), 10
+        )
+        assert "delivered" in await place.command("queue", "why", other)
+        assert "operator-hold: asked" in await place.command("queue", "why", later)
+        assert "gate: destination alpha.test" in await place.command("queue", "list")
+        await place.command("queue", "release", "--to", "alpha.test")
+
+        async def is_delivered() -> bool:
+            return "delivered" in await place.command("queue", "why", later)
+
+        await place.until("what was held is delivered", is_delivered, 20)
+
+
+async def test_rerouted_mail_leaves_by_the_hops_given_until_that_is_undone(
+    tmp_path: Path,
+) -> None:
+    async with ready_world(tmp_path / "world") as place:
+        (place.directory / "sinks.toml").write_text(_RULES)  # alpha.test: 127.0.0.2
+        await place.start_relay()
+        first = await _submit(place, "first", "ann@alpha.test")
+        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 1, 10)
+        (place.directory / "sinks.toml").write_text("")
+        away = f"127.0.0.3:{place.lab.sink_port}"
+        words = ("--to", "alpha.test", "--standing", "--because", "its MX is down")
+        said = await place.command("queue", "reroute", *words, "--via", away)
+        number = said.split()[1].rstrip(":")
+
+        async def left_by(message: str, host: str) -> bool:
+            traced = await place.command("trace", message)
+            return "delivered" in traced and host in traced
+
+        await place.until(
+            "it left by the other host", lambda: left_by(first, "[127.0.0.3]"), 10
+        )
+        await place.command("queue", "reroute", "--undo", number)
+        assert "reroute" not in await place.command("queue", "list")
+
+        async def goes_home() -> bool:
+            probe = await _submit(place, "probe", "ann@alpha.test")
+            await place.until("it is settled", lambda: left_by(probe, ""), 10)
+            return await left_by(probe, "[127.0.0.2]")
+
+        await place.until("mail goes by its MX again", goes_home, 10)

@@ -61,6 +61,14 @@ def test_the_readmes_settings_load_without_a_warning(tmp_path: Path) -> None:
     assert [line for line in lines if "198.51.100.25" not in line] == []
 
 
+def test_the_readmes_http_listener_goes_with_its_settings(tmp_path: Path) -> None:
+    settings, _, http = toml_blocks("README.md")
+    (tmp_path / "soboo.toml").write_text(settings + http)
+    loaded = load(tmp_path / "soboo.toml")
+    assert [one.port for one in loaded.http_listeners] == [8025]
+    assert loaded.monitoring.port == 9625
+
+
 def test_the_readmes_tenants_can_be_applied(tmp_path: Path) -> None:
     (tmp_path / "tenants.toml").write_text(toml_blocks("README.md")[1])
     (acme,) = load_tenants(tmp_path / "tenants.toml").tenant

@@ -13,11 +13,12 @@ from soboo_mta.cli.accounts.credential import (
     show_secrets,
 )
 from soboo_mta.cli.accounts.domain import domain_event, refuse_unfit
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, keep_gate, perform
+from soboo_mta.cli.accounts.tenant import Json, keep_gate, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -165,7 +166,7 @@ def _note(
     match change:
         case AddTenant(tenant):
             kind = EventKind.TENANT_ADDED
-            event = recorded(kind, at=now, actor=ACTOR, tenant=tenant.tenant_id)
+            event = recorded(kind, at=now, actor=actor(), tenant=tenant.tenant_id)
             perform(connection, event)
             if tenant.suspended:
                 keep_gate(connection, tenant, now=now)

@@ -8,16 +8,17 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
     warn,
 )
-from soboo_mta.cli.running.queue import moment
+from soboo_mta.cli.queue.words import moment
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
@@ -39,7 +40,9 @@ from soboo_mta.tenancy.accounts import (
 )
 
 app = typer.Typer(
-    no_args_is_help=True, help="User names, secrets and certificates to log in with."
+    no_args_is_help=True,
+    help="User names, secrets and certificates to log in with.",
+    add_completion=False,
 )
 UserName = Annotated[str, typer.Argument(metavar="USER_NAME")]
 Certificate = Annotated[
@@ -128,6 +131,9 @@ def _change_certificate(
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: Annotated[str | None, typer.Option(help="Of this tenant.")] = None,
+    replaced: Annotated[
+        bool, typer.Option("--replaced", help="Those that `renew` replaced too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List credentials; secrets are not kept and can't be shown."""
@@ -139,6 +145,7 @@ def list_all(
         return tuple(
             (one, certificate_names(connection, one))
             for one in list_credentials(connection, tenant=owner)
+            if replaced or "~" not in one.user_name
         )
 
     found = read_now(open_store(config).engine, read)
@@ -233,7 +240,7 @@ def note_credential(
         recorded(
             kind,
             at=now,
-            actor=ACTOR,
+            actor=actor(),
             tenant=credential.tenant,
             detail={"user_name": credential.user_name},
         ),

@@ -18,12 +18,13 @@ from soboo_mta.cli.accounts.domain_tables import (
     records_table,
     verified_text,
 )
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -61,13 +62,18 @@ from soboo_mta.tenancy.domains import (
     change_domain,
     checks_of,
     list_domains,
+    owner_state,
     release_domain,
     store_check,
     the_domain,
 )
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 
-app = typer.Typer(no_args_is_help=True, help="Sending domains and their DNS records.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Sending domains and their DNS records.",
+    add_completion=False,
+)
 DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", help="Whose, where several have it.")
@@ -120,6 +126,12 @@ def add(
     )
     refuse_unfit(store, [new])
     settings = _add(store, new)
+    owner = read_now(store.engine, lambda at: owner_state(at, new.name))
+    if owner is not None and owner.settings.tenant != new.tenant:
+        warn(
+            f"{new.name} is verified for tenant {owner.settings.tenant}: until that one"
+            f" gives it up (`domain release`), {tenant} cannot send from it"
+        )
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
     say("and we publish what `soboo-mta domain records --operator` shows; then:")
@@ -384,5 +396,5 @@ def _say_result(view: DomainView, result: CheckResult, *, verified: bool) -> Non
 def domain_event(kind: EventKind, settings: DomainSettings, now: int) -> Statement:
     """Return the statement that notes what a command did to a domain."""
     return recorded(
-        kind, at=now, actor=ACTOR, tenant=settings.tenant, domain=settings.name
+        kind, at=now, actor=actor(), tenant=settings.tenant, domain=settings.name
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from soboo_mta.cli.running.queue import moment
+from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
 from soboo_mta.tenancy.domains import DomainView
 

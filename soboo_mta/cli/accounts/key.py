@@ -12,12 +12,13 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import ACTOR, Json, perform
+from soboo_mta.cli.accounts.tenant import Json, perform
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -52,7 +53,7 @@ from soboo_mta.tenancy.keys import (
 )
 
 _LOOK_AGAIN = 0.1  # seconds between looks at the workers
-app = typer.Typer(no_args_is_help=True, help="DKIM keys.")
+app = typer.Typer(no_args_is_help=True, help="DKIM keys.", add_completion=False)
 DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", help="Whose, where several have it.")
@@ -120,10 +121,10 @@ def rotate_keys(
         _say_rotation(_rotate(store, settings))
         say("the retired key stays published for mail that is under way")
         return
-    if view is not None and not yes:
-        _ask(view)
+    seen = view is None or _next_is_seen(view)
+    _ask(seen=seen, yes=yes)
     rotation = _rotate_emergency(store, settings)
-    _say_rotation(rotation)
+    _say_rotation(rotation, seen=seen)
     if not _acknowledged(store, rotation.generation, wait):
         again = " ".join(str(key.key_id) for key in rotation.retired)
         warn(
@@ -271,14 +272,20 @@ def _revoke(store: CliStore, key: PublicKey) -> Revocation:
     return write_now(store.engine, write)
 
 
-def _ask(view: DomainView) -> None:
+def _next_is_seen(view: DomainView) -> bool:
     ready = [key for key in view.settings.keys if key.state is KeyState.NEXT]
-    if not any(_seen(view, key) for key in ready):
+    return any(_seen(view, key) for key in ready)
+
+
+def _ask(*, seen: bool, yes: bool) -> None:
+    """Warn where mail will wait for DNS, whatever was said before; then be sure."""
+    if not seen:
         warn(
             "no next key was seen in DNS: until one is, mail leaves by SPF alone where "
             "it aligns, and is held otherwise"
         )
-        typer.confirm("take the active key out of use all the same?", abort=True)
+    if not yes:
+        typer.confirm("revoke the key that signs now, for good?", abort=True)
 
 
 def _id(settings: DomainSettings | None) -> DomainId | None:
@@ -288,11 +295,12 @@ def _id(settings: DomainSettings | None) -> DomainId | None:
 # ---- words
 
 
-def _say_rotation(rotation: Rotation) -> None:
+def _say_rotation(rotation: Rotation, *, seen: bool = True) -> None:
     for key in rotation.retired:
         say(f"key {key.key_id}, selector {key.selector}: signs no more")
     for key in rotation.activated:
-        say(f"key {key.key_id}, selector {key.selector}: signs from now on")
+        when = "from now on" if seen else "once it is seen in DNS"
+        say(f"key {key.key_id}, selector {key.selector}: signs {when}")
 
 
 def _say_revocation(done: Revocation) -> None:
@@ -340,7 +348,7 @@ def _note(
         recorded(
             kind,
             at=now,
-            actor=ACTOR,
+            actor=actor(),
             tenant=settings.tenant if settings else None,
             domain=settings.name if settings else None,
             detail={"key": key.key_id, "selector": key.selector},

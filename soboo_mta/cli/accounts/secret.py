@@ -6,7 +6,7 @@ from soboo_mta.cli.context import DEFAULT_CONFIG, ConfigPath, say, warn
 from soboo_mta.settings import load
 from soboo_mta.tenancy.secrets import MasterKey
 
-app = typer.Typer(no_args_is_help=True, help="The master key.")
+app = typer.Typer(no_args_is_help=True, help="The master key.", add_completion=False)
 
 
 @app.callback()

@@ -11,6 +11,7 @@ from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -33,8 +34,9 @@ from soboo_mta.tenancy.accounts import (
     the_tenant,
 )
 
-ACTOR = "cli"
-app = typer.Typer(no_args_is_help=True, help="Who sends through this relay.")
+app = typer.Typer(
+    no_args_is_help=True, help="Who sends through this relay.", add_completion=False
+)
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Its id.")]
 Name = Annotated[str | None, typer.Option(help="What people call it.")]
 Weight = Annotated[
@@ -95,7 +97,7 @@ def add(
     def write(connection: Connection) -> None:
         add_tenant(connection, new, now=now)
         kind = EventKind.TENANT_ADDED
-        perform(connection, recorded(kind, at=now, actor=ACTOR, tenant=tenant_id))
+        perform(connection, recorded(kind, at=now, actor=actor(), tenant=tenant_id))
 
     write_now(store.engine, write)
     say(f"added tenant {tenant_id}")
@@ -150,15 +152,21 @@ def change(
 @app.command()
 def suspend(tenant: TenantArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Stop a tenant: it submits nothing, and what waits is held."""
-    _suspend(open_store(config), tenant, suspended=True)
-    say(f"suspended tenant {tenant}: its mail is held until `tenant resume {tenant}`")
+    if _suspend(open_store(config), tenant, suspended=True):
+        say(
+            f"suspended tenant {tenant}: its mail is held until `tenant resume {tenant}`"
+        )
+    else:
+        say(f"tenant {tenant} was suspended already; nothing was changed")
 
 
 @app.command()
 def resume(tenant: TenantArgument, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Let a suspended tenant send again, what was held first."""
-    _suspend(open_store(config), tenant, suspended=False)
-    say(f"resumed tenant {tenant}")
+    if _suspend(open_store(config), tenant, suspended=False):
+        say(f"resumed tenant {tenant}")
+    else:
+        say(f"tenant {tenant} was not suspended; nothing was changed")
 
 
 def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:
@@ -177,22 +185,24 @@ def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:
     else:
         gate = opening("tenant", subject)
         kind = EventKind.TENANT_RESUMED
-    event = recorded(kind, at=now, actor=ACTOR, tenant=tenant.tenant_id)
+    event = recorded(kind, at=now, actor=actor(), tenant=tenant.tenant_id)
     perform(connection, gate, event)
 
 
-def _suspend(store: CliStore, text: str, *, suspended: bool) -> None:
+def _suspend(store: CliStore, text: str, *, suspended: bool) -> bool:
+    """Whether that changed anything."""
     tenant_id, now = TenantId(text), store.clock.unix_ms()
 
-    def write(connection: Connection) -> None:
+    def write(connection: Connection) -> bool:
         before = the_tenant(connection, tenant_id)
         if before.suspended == suspended:
-            return
+            return False
         after = replace(before, suspended=suspended)
         change_tenant(connection, after)
         keep_gate(connection, after, now=now)
+        return True
 
-    write_now(store.engine, write)
+    return write_now(store.engine, write)
 
 
 def _with(

@@ -15,7 +15,12 @@ from sqlalchemy.exc import ArgumentError
 from soboo_mta.cli.context import CONFIG_FAULT, DEFAULT_CONFIG, ConfigPath, say, warn
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.checks import warnings
+from soboo_mta.store.engine import default_url, open_engine
+from soboo_mta.store.migrate import is_current
+from soboo_mta.store.unit import StoreError
+from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.secrets import SecretError
+from soboo_mta.tenancy.slots import check_master
 
 _UNITS: Final = (
     ("d", timedelta(days=1)),
@@ -107,11 +112,28 @@ def _without_password(url: str) -> str:
         return "***"
 
 
+def _check_master_key(settings: Settings) -> None:
+    """Whether there is a key, and it is the one that the store was made with; a store
+    that is not there yet is none's."""
+    key, url = settings.master_key(), settings.store_url
+    if (
+        url == default_url(settings.server.data_directory)
+        and not Path(url.removeprefix("sqlite:///")).exists()
+    ):
+        return
+    engine = open_engine(url)
+    try:
+        if is_current(engine):  # an older store is upgraded, and looked at, by serve
+            read_now(engine, lambda connection: check_master(connection, key))
+    finally:
+        engine.dispose()
+
+
 def _faults_of_files(settings: Settings) -> Iterator[str]:
     """What the files that the settings name have wrong with them."""
     try:
-        settings.master_key()
-    except SecretError as error:
+        _check_master_key(settings)
+    except (SecretError, StoreError) as error:
         yield str(error)
     tls = settings.tls
     if tls.certificate_file is not None and tls.private_key_file is not None:

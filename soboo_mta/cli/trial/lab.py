@@ -26,7 +26,9 @@ _ROWS = 20  # what a screen holds
 _REDRAW = 0.25  # seconds: also how often the files are looked at for problems
 _COLOURS = {"pass": "green", "fail": "red"}
 
-app = typer.Typer(help="A local internet on loopback: DNS, sinks and verdicts.")
+app = typer.Typer(
+    help="A local internet on loopback: DNS, sinks and verdicts.", add_completion=False
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -62,6 +64,11 @@ def lab(
 ) -> None:
     """Run a name server and mail sinks until interrupted; judge every message."""
     dns_address, dns_port = _host_port(dns, "--dns")
+    if not zones.is_dir():
+        raise typer.BadParameter(
+            f"there is no folder {zones}: make it, with a *.zone file for each zone",
+            param_hint="--zones",
+        )
     sinks = [_host_port(each, "--sink") for each in sink or ["127.0.0.1:2600"]]
     if len({port for _, port in sinks}) > 1:
         raise typer.BadParameter("all sinks listen at one port", param_hint="--sink")
@@ -81,7 +88,7 @@ def lab(
     try:
         asyncio.run(_run(zones.absolute().parent, options))
     except OSError as error:
-        warn(f"the lab cannot start: {error}")
+        warn(f"the lab cannot start: {error.strerror or error}")
         raise typer.Exit(FAULT) from error
 
 

@@ -26,6 +26,7 @@ class ClientOptions:
     timeouts: SmtpTimeouts = field(default_factory=SmtpTimeouts)
     tls_memory: timedelta = timedelta(hours=1)  # how long broken STARTTLS is remembered
     tls_remembered: int = 10_000  # hosts remembered
+    dialogue_octets: int = 4_096  # of what was said, kept with an attempt; 0: nothing
 
 
 class SmtpConnector:
@@ -57,10 +58,15 @@ class SmtpConnector:
         try:
             await client.open()
             if await self._secured(client, hop, tls):
-                return SmtpSession(client, self._options.timeouts)
+                return SmtpSession(
+                    client,
+                    self._options.timeouts,
+                    dialogue_octets=self._options.dialogue_octets,
+                )
         except Trouble as trouble:
             client.abort()
-            return ConnectFailure(trouble.outcome)
+            said = client.wire.tape.text(self._options.dialogue_octets)
+            return ConnectFailure(trouble.outcome, said)
         except BaseException:
             client.abort()
             raise
@@ -74,9 +80,8 @@ class SmtpConnector:
         """Whether the session is as safe as `tls` asks; False: try again in clear."""
         if tls is TlsPolicy.REQUIRED:
             if not client.supports_extension("starttls"):
-                raise Trouble(
-                    broken(Stage.STARTTLS, Reason.TLS, "the host offers no STARTTLS")
-                )
+                missing = f"{hop}: the host offers no STARTTLS"
+                raise Trouble(broken(Stage.STARTTLS, Reason.TLS, missing))
             await client.secure(hop.host, self._verifying)
             return True
         wanted = tls is TlsPolicy.OPPORTUNISTIC and not self._is_tls_broken(hop)

@@ -4,6 +4,7 @@ What the library or the system raises becomes `Trouble` with its outcome, here a
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable
 from typing import cast
@@ -58,7 +59,7 @@ class Client(aiosmtplib.SMTP):
         await self._mapped(Stage.BANNER, self._read_banner())
         await self._mapped(Stage.EHLO, self._ehlo_or_helo_if_needed())
         if self.is_ehlo_or_helo_needed:
-            raise Trouble(broken(Stage.EHLO, Reason.PROTOCOL, "no greeting"))
+            raise self._trouble(Stage.EHLO, Reason.PROTOCOL, "no greeting")
 
     async def secure(self, name: str, context: ssl.SSLContext) -> None:
         """STARTTLS, then EHLO again (RFC 3207 §4.2); raise Trouble."""
@@ -102,15 +103,25 @@ class Client(aiosmtplib.SMTP):
             answer = of_reply(stage, Reply.received(error.code, error.message))
             if isinstance(answer, Deferred):
                 raise Trouble(answer) from error
-            raise Trouble(broken(stage, Reason.PROTOCOL, str(answer))) from error
+            raise self._trouble(stage, Reason.PROTOCOL, str(answer)) from error
         except TimeoutError as error:
-            raise Trouble(broken(stage, Reason.TIMEOUT, "no answer in time")) from error
+            raise self._trouble(stage, Reason.TIMEOUT, "no answer in time") from error
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise Trouble(broken(stage, Reason.TLS, _words(error))) from error
+            raise self._trouble(stage, Reason.TLS, _words(error)) from error
         except (OSError, aiosmtplib.SMTPException, ValueError) as error:
             reason = Reason.TLS if stage is Stage.STARTTLS else Reason.CONNECTION
-            raise Trouble(broken(stage, reason, _words(error))) from error
+            raise self._trouble(stage, reason, _words(error)) from error
+
+    def _trouble(self, stage: Stage, reason: Reason, detail: str) -> Trouble:
+        """Trouble that names the host: where there is no session nothing else does."""
+        return Trouble(broken(stage, reason, f"{self._hop}: {detail}"))
 
 
 def _words(error: Exception) -> str:
+    if (
+        isinstance(error, OSError)
+        and error.errno
+        and not isinstance(error, ssl.SSLError)
+    ):
+        return os.strerror(error.errno)  # without the addresses in a tuple
     return Reply.received(400, str(error) or type(error).__name__).text[:200]

@@ -12,7 +12,8 @@ from soboo_mta.formats.dsn.parameters import mail_parameters, recipient_paramete
 from soboo_mta.mail.outcome import Deferred, Outcome, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.opening import Client
-from soboo_mta.net.smtp_client.wire import COMMAND, WireReply
+from soboo_mta.net.smtp_client.tape import WireReply
+from soboo_mta.net.smtp_client.wire import COMMAND
 from soboo_mta.ports import SmtpTimeouts, Transaction
 from soboo_mta.transfer.classify import (
     INTERRUPTED,
@@ -33,8 +34,11 @@ _UNANSWERED: Final = broken(Stage.MAIL, Reason.PROTOCOL, "no answer of use")
 class SmtpSession:
     """One connection that has said EHLO (ports.Session); used serially."""
 
-    def __init__(self, client: "Client", timeouts: SmtpTimeouts) -> None:
+    def __init__(
+        self, client: "Client", timeouts: SmtpTimeouts, *, dialogue_octets: int
+    ) -> None:
         self._client = client
+        self._dialogue_octets = dialogue_octets
         self._wire = client.wire
         self._tls = client.tls
         self._limit = _size_limit(client)
@@ -62,6 +66,7 @@ class SmtpSession:
 
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         """Run one transaction; one outcome per recipient (see ports.Session)."""
+        self._wire.tape.begin()
         recipients = len(transaction.recipients)
         size = sum(map(len, transaction.octets))
         refusal = self._cannot_take(transaction, size)
@@ -72,6 +77,10 @@ class SmtpSession:
         except BaseException:  # cancelled: what is half said must not be continued
             self._client.abort()
             raise
+
+    def dialogue(self) -> str:
+        """What was said: the opening, and the last transaction (see ports.Session)."""
+        return self._wire.tape.text(self._dialogue_octets)
 
     async def close(self) -> None:
         """QUIT politely where the connection is whole, then close."""
@@ -167,7 +176,7 @@ class SmtpSession:
 
     async def _send(self, transaction: Transaction) -> Outcome:
         content = dot_stuffed(transaction.octets)
-        self._wire.expect((Stage.DOT,))
+        self._wire.expect((Stage.DOT,), len(content))
         start = 0
         while len(content) - start > _CHUNK and not self._wire.is_answered:
             await self._wire.send(content[start : start + _CHUNK], self._data_block)

@@ -12,13 +12,13 @@ from typing import Final, cast
 from aiosmtplib.protocol import SMTPProtocol
 
 from soboo_mta.mail.outcome import Deferred, Reason
+from soboo_mta.net.smtp_client.tape import Tape, WireReply
 from soboo_mta.transfer.classify import SERVICE_CLOSING, Stage, broken, is_fit
 
 MAX_LINE: Final = 8_192  # a reply line; RFC 5321 §4.5.3.1.5 allows 512
 MAX_REPLY: Final = 32_768  # a reply with all its lines: bounds memory (case 145)
 COMMAND: Final = (Stage.MAIL,)  # for RSET and QUIT: 2xx, or the session is given up
 _AFTER_CODE: Final = (b" ", b"-", b"\r", b"")
-WireReply = tuple[int, str]  # code; text, its lines joined by spaces
 
 
 class Wire(SMTPProtocol):
@@ -35,6 +35,7 @@ class Wire(SMTPProtocol):
     ) -> None:
         super().__init__(loop=loop, connection_lost_callback=on_lost)
         self.is_clean = True
+        self.tape = Tape()
         self.trouble: Deferred | None = None
         self._stages: Sequence[Stage] = ()
         self._replies: list[WireReply] = []
@@ -56,13 +57,16 @@ class Wire(SMTPProtocol):
         Fewer where the peer closes (421), is lost, silent for `wait` seconds, or does not
         speak SMTP; then the wire is no longer clean.
         """
-        self.expect(stages)
+        self.expect(stages, octets)
         self.put(octets)
         return await self.answers(wait)
 
-    def expect(self, stages: Sequence[Stage]) -> None:
+    def expect(self, stages: Sequence[Stage], said: bytes | int) -> None:
+        """Await a reply for each stage to what is said: a group of commands, or so many
+        octets of content."""
         self._stages = stages
         self._replies = []
+        self.tape.group(said, self._replies)
         self._answered = self._loop.create_future()
 
     def put(self, octets: bytes) -> None:
@@ -98,11 +102,18 @@ class Wire(SMTPProtocol):
         self._answered = None
         return self._replies
 
+    # ---- while aiosmtplib opens the session
+
+    def write(self, data: bytes) -> None:
+        self.tape.opening(data, ours=True)
+        super().write(data)
+
     # ---- called by the transport
 
     def data_received(self, data: bytes) -> None:
         if self._answered is None or self._answered.done():
             if self._response_pending:
+                self.tape.opening(data, ours=False)
                 super().data_received(data)
             else:  # never to be taken for a later command's answer (case 149)
                 self.is_clean = False

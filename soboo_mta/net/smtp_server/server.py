@@ -49,6 +49,11 @@ class SubmissionServer:
         """How many clients are connected now, those in a handshake included."""
         return self._limits.admission.connections
 
+    @property
+    def sessions(self) -> int:
+        """How many clients are served now."""
+        return len(self._service.sessions) if self._service else 0
+
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Serve on `listeners` until `stop`; each socket is closed by `stop`.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Integer,
     Text,
     and_,
     bindparam,
@@ -195,7 +196,7 @@ def _of_lane(search: _Search, lane: int, skip: int, limit: int) -> list[Selected
         keys = keys.where(recipient.c.domain.not_in(search.without))
     query = _of_keys(keys)
     rows = search.connection.execute(query, {"lane": lane, "now": search.now})
-    return [Selected(*row) for row in rows]
+    return [Selected(*row) for row in rows if isinstance(row.message_id, int)]
 
 
 def _by_tenant(lanes: Iterable[Lane]) -> dict[str, list[int]]:
@@ -274,9 +275,9 @@ def _of_keys(keys: Any) -> Any:
         select(
             recipient.c.message_id,
             recipient.c.position,
-            recipient.c.attempts,
+            cast(recipient.c.attempts, Integer),  # a damaged row stops no other
             recipient.c.tenant_id,
-            func.coalesce(message.c.size, 0),
+            cast(func.coalesce(message.c.size, 0), Integer),
             recipient.c.warned_at.is_not(None),
         )
         .select_from(key)

@@ -34,10 +34,18 @@ class _RecipientRow(TypedDict):
     due_at: int
     attempts: int
     last_reply: str
+    site: str
+    gate: str | None
 
 
 def settling(
-    claimed: Claimed, outcome: Outcome, *, holder: tuple[int, int], at: int, due_at: int
+    claimed: Claimed,
+    outcome: Outcome,
+    *,
+    holder: tuple[int, int],
+    at: int,
+    due_at: int,
+    site: str,
 ) -> list[Statement]:
     """Return the unit that settles one recipient; see `Spool.settlement`."""
     state = state_after(outcome)
@@ -47,6 +55,10 @@ def settling(
     row["reason"] = str(getattr(outcome, "reason", Reason.REPLY))
     reply = outcome.explanation if isinstance(outcome, Held) else str(outcome.reply)
     row["last_reply"] = reply
+    if isinstance(outcome, Held):
+        row["gate"] = outcome.gate
+    elif state is RecipientState.DEFERRED:
+        row["site"] = site
     unit = [Statement(_SETTLE_RECIPIENT, (row,), expected=1)]
     if state in SETTLED_STATES:
         unit += _ending(claimed, at)
@@ -89,7 +101,10 @@ def closing(
 
 
 def opening(scope: str, subject: str) -> Statement:
-    """Return the statement that opens a gate; what waited behind it is due."""
+    """Return the statement that opens a gate; what waited behind it is due.
+
+    One that an operator closed stays: only an operator opens it (spool.moves).
+    """
     return Statement(_OPEN_GATE, ({"of": scope, "for_subject": subject},))
 
 
@@ -114,6 +129,8 @@ def _row(
         "due_at": due_at,
         "attempts": claimed.attempts,
         "last_reply": "",
+        "site": "",
+        "gate": None,
     }
 
 
@@ -147,6 +164,8 @@ _SETTLE_RECIPIENT = (
         due_at=bindparam("due_at"),
         attempts=bindparam("attempts"),
         last_reply=bindparam("last_reply"),
+        site=bindparam("site"),
+        gate=bindparam("gate"),
         worker=text("NULL"),
         epoch=text("NULL"),
     )
@@ -180,8 +199,10 @@ _DROP_PIECES = delete(piece).where(
 )
 # PostgreSQL's form: SQLite's compiler writes the same.
 _CLOSE_GATE = insert_or(gate).on_conflict_do_nothing(
-    index_elements=["scope", "subject"]
+    index_elements=["scope", "subject", "reason"]
 )
 _OPEN_GATE = delete(gate).where(
-    gate.c.scope == bindparam("of"), gate.c.subject == bindparam("for_subject")
+    gate.c.scope == bindparam("of"),
+    gate.c.subject == bindparam("for_subject"),
+    text("gate.reason <> 'operator-hold'"),  # Reason.OPERATOR_HOLD
 )

@@ -37,6 +37,7 @@ from soboo_mta.store.schema import (
     message,
     piece,
     recipient,
+    reroute,
 )
 from soboo_mta.store.unit import Statement
 
@@ -52,14 +53,19 @@ def sweep_once(
 ) -> int:
     """Delete one transaction's worth of what is over; return the rows, 0 when done.
 
-    Messages settled before `settled_before` with all that is known of them, events as
-    old, pieces of settled messages, pieces staged before `staged_before` that no
+    Messages settled before `settled_before` with all that is known of them, events and
+    reroutes of what was accepted as long ago, pieces of settled messages, pieces staged before `staged_before` that no
     message took (unix ms).
     """
     return (
         _sweep_pieces(connection, staged_before)
         or _sweep_messages(connection, settled_before)
         or _sweep_events(connection, settled_before)
+        or _delete_by_id(
+            connection,
+            reroute,
+            select(reroute.c.id).where(reroute.c.accepted_before < settled_before),
+        )
     )
 
 
@@ -159,11 +165,17 @@ def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Sta
         "number": number,
         "under": epoch,
         "state": move(RecipientState.ACTIVE, RecipientState.HELD).value,
-        "reason": Reason.INTERNAL.value,
+        "reason": Reason.CORRUPT.value,
         "due_at": NEVER,
         "last_reply": corrupt.cause,
     }
-    told = {
+    told = corrupt_event(corrupt, at)
+    return [Statement(_SET_ASIDE, (held,)), Statement(_TELL, (told,))]
+
+
+def corrupt_event(corrupt: Corrupt, at: int) -> dict[str, object]:
+    """Return the event row that tells of a message that cannot be read."""
+    return {
         "at": at,
         "kind": CORRUPT_EVENT,
         "tenant_id": None,
@@ -172,7 +184,6 @@ def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Sta
         "actor": "spool",
         "detail": json.dumps({"cause": corrupt.cause}),
     }
-    return [Statement(_SET_ASIDE, (held,)), Statement(_TELL, (told,))]
 
 
 def _sweep_pieces(connection: Connection, staged_before: int) -> int:
@@ -235,7 +246,10 @@ _OVERDUE = (
         ),
     )
     .where(
-        WAITING, recipient.c.due_at < NEVER, message.c.expires_at <= bindparam("now")
+        gate.c.reason != Reason.OPERATOR_HOLD.value,
+        WAITING,
+        recipient.c.due_at < NEVER,
+        message.c.expires_at <= bindparam("now"),
     )
     .limit(_EXPIRED_AT_ONCE)
 )

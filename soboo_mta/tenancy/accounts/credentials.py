@@ -121,10 +121,14 @@ def renew_secret(
 ) -> NewCredential:
     """Give a user name a new secret. The old one is dead: no login, and sessions opened
     with it end at their next MAIL. Its row stays, revoked, as `name~id`; certificates go
-    over to the new one."""
+    over to the new one. A revoked one is not brought back: TenancyError."""
     credential = the_credential(connection, user_name)
-    if credential.revoked_at is None:
-        revoke_credential(connection, user_name, now=now)
+    if credential.revoked_at is not None:
+        raise TenancyError(
+            f"credential {user_name} is revoked, and stays so: add one of another name"
+            " with `soboo-mta credential add`"
+        )
+    revoke_credential(connection, user_name, now=now)
     connection.execute(
         update(schema.credential)
         .where(_credential.id == credential.credential_id)

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
+from soboo_mta.mail.outcome import Outcome
 from soboo_mta.ports import HopAddress, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """No connection: what that means, the host that was tried last, what was said."""
+
+    outcome: Outcome
+    host: str = ""
+    dialogue: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -16,8 +26,7 @@ class Line:
 
     @property
     def host(self) -> str:
-        hop = self.hop
-        return f"{hop.host}[{hop.address}]:{hop.port}" if hop else ""
+        return str(self.hop) if self.hop else ""
 
     async def close(self) -> None:
         session, self.session = self.session, None

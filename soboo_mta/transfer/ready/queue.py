@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Deferred, Delivered, Outcome, Reason, Scope
+from soboo_mta.mail.outcome import Deferred, Delivered, Reason, Scope
 from soboo_mta.ports import ConnectFailure, HopAddress
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, Stage, broken
 from soboo_mta.transfer.departure import Departed
 from soboo_mta.transfer.ready.fair import FairQueue, Job
-from soboo_mta.transfer.ready.line import Line
+from soboo_mta.transfer.ready.line import Line, Unreached
 from soboo_mta.transfer.ready.street import Street
 from soboo_mta.transfer.routing.finder import Site
 
@@ -76,6 +76,11 @@ class ReadyQueue:
                 return
         if self._lines < self._ceiling():
             self._staffing.set()
+
+    @property
+    def lines(self) -> int:
+        """Connections, those being opened included."""
+        return self._lines
 
     def make_room(self, surplus: int) -> int:
         """Give other workers, which wait for this site, `surplus` of our connections and
@@ -237,7 +242,9 @@ class ReadyQueue:
         """As `_carry`; an error of ours leaves the recipient queued, never lost."""
         try:
             await self._retire(line)  # broken, worn out, or left by the peer
-            return not self._street.desk.owns(job) or await self._carry(line, job)
+            if not self._street.desk.owns(job, self.site):
+                return True
+            return await self._carry(line, job)
         except Exception:  # noqa: BLE001 - a task root: nothing above could put the job back
             _log.exception("departure of %s broke", job.claimed.message.message_id)
             departed = Departed(outcome=INTERNAL, plan=None)
@@ -270,7 +277,9 @@ class ReadyQueue:
         outcome = departed.outcome
         if isinstance(outcome, Delivered):
             self._has_delivered = True
-        elif isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
+            self._street.desk.settle(job, departed, line.host)
+            return
+        if isinstance(outcome, Deferred) and outcome.scope is Scope.HOST:
             if line.used == 1 and line.hop is not None:  # not a kept one grown stale
                 self._rest(line.hop)
             elsewhere = line.used > 1 or self._has_another_host()
@@ -278,6 +287,7 @@ class ReadyQueue:
             if elsewhere and may_try:
                 self.add(replace(job, host_tries=job.host_tries + 1))
                 return
+        departed = replace(departed, site=self.site.name)
         self._street.desk.settle(job, departed, line.host)
 
     async def _retire(self, line: Line) -> None:
@@ -297,7 +307,7 @@ class ReadyQueue:
 
     # ---- reaching a host
 
-    async def _opened(self, line: Line) -> Outcome | None:
+    async def _opened(self, line: Line) -> Unreached | None:
         """As `_open`, unless interrupted."""
         try:
             async with asyncio.timeout(None) as limit:
@@ -307,11 +317,11 @@ class ReadyQueue:
                 finally:
                     self._opening.discard(limit)
         except TimeoutError:
-            return INTERRUPTED
+            return Unreached(INTERRUPTED)
 
-    async def _open(self, line: Line) -> Outcome | None:
+    async def _open(self, line: Line) -> Unreached | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
-        outcome: Outcome = _NO_FAMILY
+        unreached = Unreached(_NO_FAMILY)
         for hop in self._hops():
             opened = await self._street.connector.connect(
                 hop,
@@ -324,11 +334,11 @@ class ReadyQueue:
                 line.opened = self._street.clock.monotonic()
                 self._sessions += 1
                 return None
-            outcome = opened.outcome
+            unreached = Unreached(opened.outcome, str(hop), opened.dialogue)
             self._rest(hop)
             if self._is_closing:
                 break
-        return outcome
+        return unreached
 
     def _hops(self) -> Sequence[HopAddress]:
         """The site's addresses that the source can reach; broken hosts come last."""
@@ -350,9 +360,9 @@ class ReadyQueue:
         now = self._street.clock.monotonic()
         self._resting[hop] = now + self._options.host_rest.total_seconds()
 
-    def _unreachable(self, job: Job, outcome: Outcome) -> None:
+    def _unreachable(self, job: Job, unreached: Unreached) -> None:
         """With sessions open the site only wants fewer; else nobody gets there now."""
-        street = self._street
+        street, outcome = self._street, unreached.outcome
         if outcome is INTERRUPTED:
             street.desk.give_back(job)
             return
@@ -361,10 +371,15 @@ class ReadyQueue:
             self._ceiling_until = now + self._options.host_rest.total_seconds()
             self.add(job)
             return
-        departed = Departed(outcome=outcome, plan=None)
+        departed = Departed(
+            outcome=outcome,
+            plan=None,
+            site=self.site.name,
+            dialogue=unreached.dialogue,
+        )
         street.desk.site_failed(self.site, self.source, outcome)
         for waiting in (job, *self._jobs.clear()):
-            street.desk.settle(waiting, departed, "")
+            street.desk.settle(waiting, departed, unreached.host)
 
 
 _NO_FAMILY = broken(

@@ -33,6 +33,11 @@ class Queues:
         """How many run, those included that are ending."""
         return len(self._running)
 
+    @property
+    def lines(self) -> int:
+        """Connections of all of them, those being opened included."""
+        return sum(queue.lines for queue in self._running)
+
     def to(self, source: Source, site: Site, *, epoch: int) -> ReadyQueue:
         """Return the queue from `source` to `site` under the lease of `epoch`."""
         kind = kind_of(source, site)

@@ -56,8 +56,9 @@ class Capacity(Protocol):
 class Desk(Protocol):
     """Where a queue asks and hands in what it came to (the engine)."""
 
-    def owns(self, job: Job) -> bool:
-        """Whether the job's claim is still this worker's; else it is forgotten."""
+    def owns(self, job: Job, site: Site) -> bool:
+        """Whether the job is still this worker's to try there; else it was taken care
+        of: its claim lost, held by an order, or to go elsewhere by one."""
         ...
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:

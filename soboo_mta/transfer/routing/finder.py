@@ -37,7 +37,7 @@ from soboo_mta.transfer.routing.hosts import (
     plain_address,
     unanswered_look_up,
 )
-from soboo_mta.transfer.routing.rules import Mx, NextHop, Route, RouteTo, route
+from soboo_mta.transfer.routing.rules import NextHop, Route, RouteTo, route
 
 MAX_ADDRESSES = 5  # a site with 200 MX hosts must not cost 200 connections (case 116)
 MAX_HOSTS = 8  # hosts whose addresses are asked for
@@ -80,6 +80,8 @@ class Site:
 
 
 Destination = Site | Deferred | Failed
+Goal = Domain | RouteTo
+"""What a destination is found for."""
 
 
 class SiteFinder:
@@ -91,27 +93,29 @@ class SiteFinder:
         self._resolver = resolver
         self._clock = clock
         self._options = options
-        self._known: OrderedDict[Domain, tuple[float, Destination]] = OrderedDict()
+        self._known: OrderedDict[Goal, tuple[float, Destination]] = OrderedDict()
 
-    def cached(self, domain: Domain) -> Destination | None:
+    def cached(self, goal: Goal) -> Destination | None:
         """Return the destination known and still valid, or None."""
-        entry = self._known.get(domain)
+        entry = self._known.get(goal)
         if entry is None or entry[0] <= self._clock.monotonic():
             return None
         return entry[1]
 
-    async def find(self, domain: Domain) -> Destination:
-        """Look up, remember and return the destination of `domain`; never raises for
-        what DNS can say. Callers ask once at a time for one domain."""
-        match route(domain, self._options.routes):
-            case RouteTo() as chosen:
-                destination, ttl = await self._routed(chosen)
-            case Mx():
-                destination, ttl = await self._by_mx(domain)
-        self._remember(domain, destination, ttl)
+    async def find(self, goal: Goal) -> Destination:
+        """Look up, remember and return the destination of a domain, or of next hops that
+        an operator ordered; never raises for what DNS can say. Callers ask once at a
+        time for one goal."""
+        way = goal if isinstance(goal, RouteTo) else route(goal, self._options.routes)
+        if isinstance(way, RouteTo):
+            destination, ttl = await self._routed(way)
+        else:
+            assert not isinstance(goal, RouteTo)  # it would be the way itself
+            destination, ttl = await self._by_mx(goal)
+        self._remember(goal, destination, ttl)
         return destination
 
-    def _remember(self, domain: Domain, destination: Destination, ttl: float) -> None:
+    def _remember(self, goal: Goal, destination: Destination, ttl: float) -> None:
         bounds = self._options
         longest = bounds.longest_ttl
         if isinstance(destination, Failed):
@@ -121,8 +125,8 @@ class SiteFinder:
         kept = min(
             max(ttl, bounds.shortest_ttl.total_seconds()), longest.total_seconds()
         )
-        self._known[domain] = (self._clock.monotonic() + kept, destination)
-        self._known.move_to_end(domain)
+        self._known[goal] = (self._clock.monotonic() + kept, destination)
+        self._known.move_to_end(goal)
         while len(self._known) > bounds.cached_domains:
             self._known.popitem(last=False)
 
@@ -133,8 +137,7 @@ class SiteFinder:
         groups = tuple((hop,) for _, hop in found.hops)
         if not groups:
             return found.nothing(), found.ttl
-        name = "|".join(str(hop) for hop in to.hops)
-        return Site(name=name, ranks=name, groups=groups, tls=to.tls), found.ttl
+        return Site(name=to.name, ranks=to.name, groups=groups, tls=to.tls), found.ttl
 
     # ---- by MX
 
@@ -185,10 +188,10 @@ class SiteFinder:
         for (preference, hop), task in zip(wanted, tasks, strict=True):
             found.merge(task.result())
             for address in task.result().plain:
-                if not given and self._is_forbidden(address, hop.port):
-                    found.forbidden = True
-                    continue
                 target = HopAddress(host=str(hop.host), address=address, port=hop.port)
+                if not given and self._is_forbidden(address, hop.port):
+                    found.forbidden = found.forbidden or str(target)
+                    continue
                 found.hops.append((preference, target))
         del found.hops[MAX_ADDRESSES:]
         return found

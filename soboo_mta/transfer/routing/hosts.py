@@ -70,14 +70,14 @@ class Addresses:
     plain: list[IpAddress]
     hops: list[tuple[int, HopAddress]]
     unanswered: str
-    forbidden: bool
+    forbidden: str  # the first host that mail must not go to
     ttl: float
 
     def __init__(self, plain: Iterable[IpAddress] = ()) -> None:
         self.plain = list(plain)
         self.hops = []
         self.unanswered = ""
-        self.forbidden = False
+        self.forbidden = ""
         self.ttl = float("inf")
 
     def merge(self, other: "Addresses") -> None:
@@ -89,7 +89,7 @@ class Addresses:
         if self.unanswered:
             return unanswered_look_up(self.unanswered)
         if self.forbidden:
-            return _LOOP
+            return _leads_back(self.forbidden)
         return _no_hosts("none of its mail hosts has an address")
 
 
@@ -138,5 +138,13 @@ def unanswered_look_up(what: str) -> Deferred:
 
 _REFUSES = "the recipient's domain takes no mail (null MX)"
 _NULL_MX = _failed(556, "5.1.10", _REFUSES, Reason.DNS_PERMANENT)  # RFC 7504 §2
-_LEADS_BACK = "the recipient's mail hosts lead back to us or to a private address"
-_LOOP = _failed(554, "5.4.6", _LEADS_BACK, Reason.LOOP)
+_WE_ARE_BEST = "the recipient's best mail host is ourselves, and takes no mail for it"
+_LOOP = _failed(554, "5.4.6", _WE_ARE_BEST, Reason.LOOP)
+
+
+def _leads_back(host: str) -> Failed:
+    text = (
+        f"the recipient's mail host leads back to us or to a private address: {host}"
+        " (a lab allows that by [delivery] private_destinations)"
+    )
+    return _failed(554, "5.4.6", text, Reason.LOOP)

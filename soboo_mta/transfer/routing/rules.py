@@ -46,6 +46,11 @@ class RouteTo:
     hops: tuple[NextHop, ...]
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
 
+    @property
+    def name(self) -> str:
+        """The name of the site that the hops are."""
+        return "|".join(map(str, self.hops))
+
 
 @dataclass(frozen=True, slots=True)
 class Mx:

@@ -46,7 +46,7 @@ def test_a_missing_master_key_is_a_fault_and_a_made_one_is_good(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "check-config") == 2
-    assert "cannot read the master key" in capsys.readouterr().err
+    assert "make one with `soboo-mta secret generate`" in capsys.readouterr().err
     assert run(monkeypatch, "secret", "generate") == 0
     assert run(monkeypatch, "check-config") == 0
     out = capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_a_master_key_is_never_replaced(
 ) -> None:
     assert run(monkeypatch, "secret", "generate") == 0
     before = (folder / "keys/master.key").read_text()
-    assert run(monkeypatch, "secret", "generate") == 1
+    assert run(monkeypatch, "secret", "generate") == 2
     assert (folder / "keys/master.key").read_text() == before
 
 
@@ -101,6 +101,25 @@ def test_what_is_set_is_shown_in_the_files_own_form(
     assert "[retry]" not in out
     run(monkeypatch, "check-config", "--all")
     assert '[retry]\nsteps = ["5m", "15m"' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_http_and_monitoring_are_shown_and_what_is_open_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http = '[[http_listeners]]\naddress = "127.0.0.1"\nport = 8025\ntls = false\n'
+    open_to_all = '[monitoring]\naddress = "0.0.0.0"\nport = 9625\n'
+    Path("soboo.toml").write_text(CONFIG + http + open_to_all)
+    run(monkeypatch, "secret", "generate")
+    assert run(monkeypatch, "check-config") == 0
+    told = capsys.readouterr()
+    assert http in told.out
+    assert open_to_all in told.out
+    assert "warning: [monitoring] 0.0.0.0 is off loopback" in told.err
+    run(monkeypatch, "check-config", "--all")
+    assert "[http]\nmax_body_size = 52428800\nmax_batch = 100\n" in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.usefixtures("folder")

@@ -1,6 +1,8 @@
 """What an operator reads of one message: queue list, show, why, release, and trace."""
 
 import json
+import os
+import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from soboo_mta.__main__ import main
-from soboo_mta.cli.context import open_store
+from soboo_mta.cli.context import actor, open_store
 from soboo_mta.events.trace import trace
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.spool.view import why
@@ -101,6 +103,9 @@ def _insert(connection: Connection) -> None:
         "attempts": 1,
         "last_reply": "451 4.7.1 greylisted",
     }
+    for name in ("acme", "other"):
+        tenant = {"id": name, "name": name, "created_at": NOON}
+        connection.execute(insert(schema.tenant).values(tenant))
     held = {"id": int(MESSAGE) + 1, "domain_id": 8}
     gated = {"message_id": int(MESSAGE) + 1, "domain_id": 8, "state": "held"}
     connection.execute(insert(schema.message), [message, {**message, **held}])
@@ -177,15 +182,14 @@ def test_why_names_the_record_to_mend_behind_a_gate(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "state"),
     [
-        (("release",), "queued"),
-        (("hold", "--because", "asked to wait"), "held"),
+        (("hold",), "held"),
         (("cancel",), "cancelled"),
     ],
 )
 def test_a_move_is_made_and_noted(
     run: Run, config: Path, words: tuple[str, ...], state: str
 ) -> None:
-    shown = run("queue", words[0], str(MESSAGE), *words[1:])
+    shown = run("queue", *words, str(MESSAGE), "--because", "asked to wait")
     assert shown.endswith("recipients: 1\n")
     engine = open_store(config).engine
     (entry,) = read_now(engine, lambda connection: why(connection, MESSAGE))
@@ -193,20 +197,21 @@ def test_a_move_is_made_and_noted(
     told = read_now(engine, lambda connection: trace(connection, MESSAGE))
     assert told is not None
     assert [(one.actor, one.detail) for one in told.events] == [
-        ("cli", {"recipients": 1})
+        (actor(), {"recipients": 1, "because": "asked to wait"})
     ]
+    assert pwd.getpwuid(os.getuid()).pw_name in actor()
 
 
 @pytest.mark.usefixtures("waiting")
 def test_trace_tells_the_story_in_order_of_time(run: Run) -> None:
-    run("queue", "release", str(MESSAGE))
-    accepted, attempt, released, now = run("trace", str(MESSAGE)).splitlines()
+    run("queue", "hold", str(MESSAGE), "--because", "asked to wait")
+    accepted, attempt, held, now = run("trace", str(MESSAGE)).splitlines()
     assert "accepted" in accepted
     assert "from news@acme.example" in accepted
     assert "at mx.far.example[127.0.0.1]:25 from default, TLSv1.3, 12 ms" in attempt
     assert attempt.endswith("451 4.7.1 greylisted")
-    assert "message-released by cli" in released
-    assert now == "now: ann@far.example is queued"
+    assert "message-held by cli:" in held
+    assert now == "now: ann@far.example is held"
 
 
 @pytest.mark.usefixtures("waiting")

@@ -273,7 +273,8 @@ def worker(store: CliStore, *, acknowledged: int, lease: int = 60_000) -> None:
 def test_an_emergency_swaps_and_revokes(run: Run, store: CliStore) -> None:
     with_customer(run)
     shown = run("key", "rotate", "customer.com", "--emergency", "--yes")
-    assert "selector sb2: signs from now on" in shown
+    assert "no next key was seen in DNS" in shown  # also where nobody is asked
+    assert "selector sb2: signs once it is seen in DNS" in shown
     assert "selector sb1: revoked" in shown
     assert slots(store) == {"sb1": "revoked", "sb2": "active", "sb3": "next"}
     assert events(store)[-3:] == ["key-activated", "key-revoked", "key-created"]
@@ -328,7 +329,9 @@ def test_the_operators_keys_are_made_once_and_rotate(run: Run) -> None:
     assert "selector sb1, active" in run("key", "operator")
     with pytest.raises(TenancyError, match="has keys already"):
         run("key", "operator")
-    assert "selector sb1: revoked" in run("key", "rotate", "--operator", "--emergency")
+    words = ("key", "rotate", "--operator", "--emergency")
+    assert "for good?" in run(*words, answer="n\n", code=1)
+    assert "selector sb1: revoked" in run(*words, "--yes")
     with pytest.raises(FormatError, match="say whose"):
         run("key", "rotate")
 

@@ -1,9 +1,12 @@
 """Logs are JSON lines on standard error, from the level that is set."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from soboo_mta.daemon.logs import Lines
 
 PROGRAM = """
 import logging, sys, structlog
@@ -57,6 +60,38 @@ def test_records_below_the_level_are_not_written() -> None:
         "odd thing",
         "internal_error",
     ]
+
+
+def test_case_142_a_full_log_disk_stops_nothing() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM + "print('went on')", "debug"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "went on\n"
+
+
+def test_case_142_lines_that_were_lost_are_counted_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    full, file = (
+        os.open("/dev/full", os.O_WRONLY),
+        os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT),
+    )
+    lines = Lines(full)
+    lines.write("one\n")
+    lines.write("two\n")
+    os.dup2(file, full)  # the same descriptor, another disk
+    lines.write("three\n")
+    lines.write("four\n")
+    for descriptor in (full, file):
+        os.close(descriptor)
+    told, *rest = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(told)["lines"] == 2
+    assert rest == ["three", "four"]
 
 
 LOGIN = """

@@ -18,6 +18,7 @@ from soboo_mta.net.resolver import (
     AuthoritativeResolver,
     DnsResolver,
     ResolverOptions,
+    _shortened,
 )
 from soboo_mta.ports import (
     Found,
@@ -352,24 +353,53 @@ async def test_a_zones_own_servers_are_asked_at_the_configured_port(
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "cause"),
     [
-        lambda server: setattr(server, "authoritative", False),
-        lambda server: server.answers.pop(("ns.example", "A")),
-        lambda server: server.answers.update({("example", "NS"): dns.rcode.SERVFAIL}),
+        (
+            lambda server: setattr(server, "authoritative", False),
+            "no authoritative answer for a.example",
+        ),
+        (
+            lambda server: server.answers.pop(("ns.example", "A")),
+            "no address was found of its name servers: ns.example",
+        ),
+        (
+            lambda server: server.answers.update(
+                {("example", "NS"): dns.rcode.SERVFAIL}
+            ),
+            "our own resolver gives no answer: NS example",
+        ),
+        (
+            lambda server: server.answers.pop(("example", "NS")),
+            "no zone that a.example could be in is delegated",
+        ),
     ],
 )
-async def test_what_is_not_authoritative_is_no_answer(
-    server: _Server, resolver: DnsResolver, spoil: Callable[[_Server], object]
+async def test_what_is_not_authoritative_is_no_answer_and_says_who_was_silent(
+    server: _Server,
+    resolver: DnsResolver,
+    spoil: Callable[[_Server], object],
+    cause: str,
 ) -> None:
     _delegate(server)
     server.answers[("a.example", "TXT")] = ['a.example. 60 IN TXT "now"']
     spoil(server)
     authoritative = AuthoritativeResolver(recursive=resolver, options=_options(server))
 
-    assert isinstance(
-        await authoritative.lookup("a.example", RecordType.TXT), Unanswered
-    )
+    answer = await authoritative.lookup("a.example", RecordType.TXT)
+
+    assert isinstance(answer, Unanswered)
+    assert cause in answer.cause
+
+
+def test_what_the_library_says_is_cut_at_a_word_and_marked() -> None:
+    text = _shortened("the server 127.0.0.1 answered nothing; " * 20)
+
+    assert len(text) <= 290
+    *words, mark = text.split(" ")
+    assert mark == "…"
+    assert set(words) <= {"the", "server", "127.0.0.1", "answered", "nothing;"}
+    assert _shortened("short") == "short"
 
 
 def test_the_system_clock_is_aware_and_its_units_agree() -> None:

@@ -9,6 +9,8 @@ from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.plan import depart, is_outdated
 from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import (
+    Alignment,
+    DmarcView,
     DomainSettings,
     DomainState,
     Facts,
@@ -21,8 +23,11 @@ from soboo_mta.identity.state import (
     Rung,
     Verdict,
 )
-from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
+from soboo_mta.onboarding.judge import MAX_SHOWN, Finding, printable
+from soboo_mta.onboarding.judge_policy import half_known
+from soboo_mta.ports import Unanswered
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import OPERATOR, OUT_1, SETTINGS, key, published
@@ -508,6 +513,34 @@ async def test_silence_about_dmarc_leaves_identical_signatures_alone() -> None:
 
     assert isinstance(plan, Plan)
     assert plan.verdict is Verdict.NOT_APPLICABLE
+
+
+def test_a_dmarc_record_that_was_seen_is_shown_while_names_above_are_silent() -> None:
+    author = Domain("mail.customer.com")
+    own = {DnsName(f"_dmarc.{author}"): ("v=DMARC1; p=none",)}
+    view = DmarcView(
+        has_record=True,
+        policy="none",
+        dkim=Alignment.RELAXED,
+        spf=Alignment.RELAXED,
+        organizational=(),
+    )
+    seen = Finding(
+        status=RecordStatus.GOOD, found="v=DMARC1; p=none", walk=view, suffix_list=view
+    )
+
+    finding = half_known(seen, own, author, [Unanswered(cause="time-out")])
+
+    assert finding.status is RecordStatus.UNKNOWN  # with whom it aligns is
+    assert finding.found == "v=DMARC1; p=none"
+    assert finding.cause.startswith("the record is there; names above it were silent")
+
+
+def test_a_long_foreign_record_is_marked_where_it_is_cut() -> None:
+    shown = printable("v=DKIM1; p=" + "A" * 500)
+
+    assert len(shown) <= MAX_SHOWN
+    assert shown.endswith("A… (511 characters)")
 
 
 # ---- when to look again

@@ -38,6 +38,7 @@ MINIMAL: dict[str, Any] = {
             "ehlo_name": "mta1.esp.example",
         }
     ],
+    "http_listeners": [{"address": "127.0.0.1", "port": 8025}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
 
@@ -213,6 +214,12 @@ def _rest() -> Iterator[Felt]:
             "store.cached_entries", 6, lambda s: options.directory_options(s).entries, 6
         ),
         Felt(
+            "store.min_free",
+            "3MiB",
+            lambda s: options.spool_options(s).min_free,
+            3 << 20,
+        ),
+        Felt(
             "operator.domain", "x.example", lambda s: s.identity().domain, "x.example"
         ),
         Felt(
@@ -294,6 +301,24 @@ def _rest() -> Iterator[Felt]:
             lambda s: options.spool_options(s).keep,
             timedelta(days=90),
         ),
+        Felt(
+            "trace.dialogue_size",
+            "1KiB",
+            lambda s: options.client_options(s).dialogue_octets,
+            1024,
+        ),
+        Felt(
+            "trace.tenants",
+            ["acme"],
+            lambda s: options.departure_options(s).traced_tenants,
+            {"acme"},
+        ),
+        Felt(
+            "trace.destinations",
+            ["X.example"],
+            lambda s: options.departure_options(s).traced_destinations,
+            {"x.example"},
+        ),
         Felt("log.level", "debug", lambda s: s.log.level, LogLevel.DEBUG),
     )
 
@@ -317,6 +342,38 @@ def _told(settings: Settings) -> object:
     clock = FakeClock()
     ids = MessageIds(worker=1, unix_ms=clock.unix_ms)
     return reports(settings, FakeDirectory(), ids, clock)
+
+
+def _web() -> Iterator[Felt]:
+    http, inject = options.http_options, options.inject_options
+    for option, value, seen, expected in (
+        ("http.max_batch", 7, lambda s: inject(s).max_batch, 7),
+        ("http.head_timeout", "3s", lambda s: http(s).head, seconds(3)),
+        ("http.idle_timeout", "3s", lambda s: http(s).idle, seconds(3)),
+        ("monitoring.port", 9625, lambda s: s.monitoring.port, 9625),
+        ("monitoring.tenants", 3, lambda s: s.monitoring.tenants, 3),
+        ("monitoring.next_hops", 3, lambda s: s.monitoring.next_hops, 3),
+        ("http_listeners.port", 444, lambda s: s.http_listeners[0].port, 444),
+        ("http_listeners.tls", False, lambda s: s.http_listeners[0].tls, False),
+    ):
+        yield Felt(option, value, seen, expected)
+    yield Felt(
+        "http.max_body_size",
+        "30MiB",
+        lambda s: (inject(s).max_body_octets, http(s).request_octets),
+        (30 << 20, 60 << 20),
+    )
+    for section in ("monitoring", "http_listeners"):
+        yield Felt(
+            f"{section}.address",
+            "127.0.0.2",
+            lambda s, name=section: str(_one(getattr(s, name)).address),
+            "127.0.0.2",
+        )
+
+
+def _one(section: Any) -> Any:
+    return section[0] if isinstance(section, tuple) else section
 
 
 def _lists() -> Iterator[Felt]:
@@ -390,7 +447,7 @@ ELSEWHERE = {
     "tls.certificate_file",
     "tls.private_key_file",
 }
-FELT = [*_submission(), *_delivery(), *_rest(), *_lists()]
+FELT = [*_submission(), *_delivery(), *_rest(), *_web(), *_lists()]
 
 
 def changed(option: str, value: object) -> Settings:

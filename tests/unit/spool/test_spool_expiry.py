@@ -10,8 +10,9 @@ from soboo_mta.mail.outcome import Delivered, Held, Reason
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.moves import hold
+from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
-from soboo_mta.spool.view import hold
 from soboo_mta.store.schema import message, recipient
 from soboo_mta.store.writer import Writer
 from tests.fakes.clock import FakeClock
@@ -109,7 +110,9 @@ async def test_what_no_gate_keeps_or_a_hand_holds_is_left(
     await spool.accept(spooled(1), claim=False)
     clock.advance(LIFE)
     assert await spool.sweep() == 0  # it is tried once more
-    await writer.transact(lambda at: hold(at, MessageId(1), "by hand"))
+    await writer.transact(
+        lambda at: hold(at, Selection(message_id=MessageId(1)), "by hand")
+    )
     await spool.close_gate("domain", "7", Reason.DOMAIN_BROKEN, WHY)
     assert await spool.sweep() == 0
     assert await writer.read(states) == [("held", "operator-hold")]

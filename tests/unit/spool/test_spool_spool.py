@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, select
 
 from soboo_mta.mail.address import NULL_REVERSE_PATH, parse_mailbox
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
@@ -14,9 +14,11 @@ from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.spool.content import PIECE_OCTETS
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.moves.claim import Leaving
+from soboo_mta.spool.operator.moves import cancel, hold, release
+from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
-from soboo_mta.spool.view import cancel, hold, list_waiting, release, show, why
-from soboo_mta.store.schema import event, message, piece, recipient
+from soboo_mta.spool.view import list_waiting, show, why
+from soboo_mta.store.schema import message, piece, recipient
 from soboo_mta.store.unit import Fenced
 from soboo_mta.store.writer import Writer
 from tests.fakes.clock import FakeClock
@@ -316,31 +318,6 @@ async def test_case_130_pieces_of_a_broken_submission_are_swept_once_old(
     assert await spool.sweep() == 1
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"content": b"From: b@example.com\r\n\r\nhello\r\n"},
-        {"content": b"From"},
-        {"content": None},
-        {"author": "not an address"},
-        {"recipients": 2},
-    ],
-)
-async def test_case_130_corrupt_message_is_set_aside_and_others_go_on(
-    spool: Spool, writer: Writer, engine: Engine, damage: dict[str, object]
-) -> None:
-    await spool.accept(spooled(1), claim=False)
-    await spool.accept(spooled(2), claim=False)
-    hurt = update(message).where(message.c.id == 1).values(damage)
-    await writer.transact(lambda connection: connection.execute(hurt).rowcount)
-    claimed = await spool.claim_due(10)
-    assert [one.message.message_id for one in claimed] == [2]
-    (entry,) = await writer.read(lambda c: why(c, MessageId(1)))
-    assert (entry.state, entry.reason, entry.due_at) == ("held", Reason.INTERNAL, None)
-    with engine.connect() as connection:
-        assert connection.scalar(select(event.c.kind)) == "message-corrupt"
-
-
 async def test_claim_stops_at_the_octets_it_may_read(
     spool: Spool, writer: Writer, clock: FakeClock, lease: WorkerLease
 ) -> None:
@@ -369,12 +346,13 @@ async def test_case_140_operator_holds_releases_and_cancels(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
     one = MessageId(1)
+    this = Selection(message_id=one)
     await spool.accept(spooled(1), claim=False)
-    assert await writer.transact(lambda c: hold(c, one, "looking into it")) == 1
+    assert await writer.transact(lambda c: hold(c, this, "asked to")) == {one: 1}
     assert await spool.claim_due(1) == ()
     now = clock.unix_ms()
-    assert await writer.transact(lambda c: release(c, one, now)) == 1
-    assert await writer.transact(lambda c: cancel(c, one, now)) == 1
+    assert await writer.transact(lambda c: release(c, this, now)) == {one: 1}
+    assert await writer.transact(lambda c: cancel(c, this, now)) == {one: 1}
     assert await spool.claim_due(1) == ()
     found = await writer.read(lambda c: show(c, one))
     assert found is not None
@@ -387,7 +365,8 @@ async def test_case_140_cancel_leaves_what_is_being_tried(
     spool: Spool, writer: Writer
 ) -> None:
     await spool.accept(spooled(1), claim=True)
-    assert await writer.transact(lambda c: cancel(c, MessageId(1), 0)) == 0
+    this = Selection(message_id=MessageId(1))
+    assert await writer.transact(lambda c: cancel(c, this, 0)) == {}
 
 
 async def test_settled_messages_are_kept_for_the_set_time_and_then_gone(

@@ -7,8 +7,9 @@ from sqlalchemy import Engine, select, text
 
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.spooled import Claimed
-from soboo_mta.spool import view
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.moves import cancel
+from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.schema import message, recipient
 from soboo_mta.store.writer import Writer
@@ -41,17 +42,19 @@ async def test_case_140_a_cancel_beside_the_last_delivery_lets_the_content_go(
     """On PostgreSQL neither would see the other's row as settled without the lock."""
     sent = a_message(1, to=("a@x.example", "b@x.example"))
     await spool.accept(sent, claim=True)
+    this = Selection(message_id=sent.message_id)
     zero, one = (Claimed(message=sent, position=at, attempts=0) for at in (0, 1))
     await writer.commit(spool.given_back(one, reason=Reason.CAPACITY, due_at=0))
     unit = spool.settlement(zero, OK, at=clock.unix_ms(), due_at=None)
     if engine.dialect.name == "postgresql":
         with engine.connect() as operator, operator.begin():
-            assert view.cancel(operator, sent.message_id, clock.unix_ms()) == 1
+            moved = cancel(operator, this, clock.unix_ms())
+            assert moved.total() == 1
             settling = asyncio.create_task(writer.commit(unit))
             await _waits_for_a_lock(engine)
         await settling
     else:  # one writer at a time
-        await writer.transact(lambda at: view.cancel(at, sent.message_id, 1))
+        await writer.transact(lambda at: cancel(at, this, 1))
         await writer.commit(unit)
     state = select(recipient.c.state).order_by(recipient.c.position)
     states = await writer.read(lambda at: list(at.scalars(state)))

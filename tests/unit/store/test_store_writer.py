@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy.event import listen
 
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.ids import TenantId
@@ -300,3 +301,32 @@ async def test_a_value_that_no_store_takes_fails_its_own_unit_alone(writer, engi
     )
     assert done[0] is None
     assert type(done[1]) is StoreError  # not "try again": it will never do
+
+
+@pytest.mark.parametrize(
+    "trouble", ["BEGIN IMMEDIATE", "PRAGMA query_only=1"], ids=["locked", "read-only"]
+)
+async def test_case_131_a_store_that_is_locked_or_read_only_is_waited_for(
+    sqlite_url: str, trouble: str
+) -> None:
+    """By somebody who does not know of our lock: clients are told 451 and lose nothing."""
+    engine = open_engine(sqlite_url)
+    listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout=20"))
+    writer = Writer(engine)
+    await writer.start()
+    await writer.commit([add(1)])
+    if trouble.startswith("PRAGMA"):
+        await writer.transact(lambda at: at.exec_driver_sql(trouble) and None)
+        with pytest.raises(StoreUnavailable):
+            await writer.commit([add(2)])  # its connection is thrown away with it
+    else:
+        other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+        other.execute(trouble)
+        with pytest.raises(StoreUnavailable):
+            await writer.commit([add(2)])
+        other.rollback()
+        other.close()
+    await writer.commit([add(3)])
+    assert sorted(read_now(engine, details)) == [1, 3]
+    await writer.close()
+    engine.dispose()

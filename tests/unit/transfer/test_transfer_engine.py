@@ -5,12 +5,15 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.capacity import Share
 from soboo_mta.store.unit import Fenced, StoreUnavailable
 from soboo_mta.transfer.classify import Stage, of_reply
+from soboo_mta.transfer.departure import DepartureOptions
 from tests.fakes.connector import (
     OK,
     SOURCE,
@@ -29,6 +32,46 @@ async def test_what_is_offered_is_delivered_and_settled_with_its_attempt(start):
     assert attempt["host"] == "a.there.example[9.9.9.1]:25"
     assert attempt["plan_id"] is not None
     await world.until(lambda: world.engine._holdings.recipients == 0)
+
+
+async def test_what_was_said_is_kept_where_it_did_not_deliver(start):
+    world = await start()
+    world.engine.offer(a_message(1), (0,))
+    await world.settled(1)
+    world.connector.answer = BUSY
+    world.engine.offer(a_message(2), (0,))
+    await world.settled(2)
+    delivered, deferred = world.ledger.attempts
+    assert delivered["dialogue"] is None
+    assert deferred["dialogue"].startswith("S: 220 ")
+
+
+@pytest.mark.parametrize(
+    "traced",
+    [
+        {"traced_tenants": frozenset({"acme"})},
+        {"traced_destinations": frozenset({"there.example"})},
+    ],
+)
+async def test_of_traced_mail_what_was_said_is_kept_of_deliveries_too(start, traced):
+    world = await start(departure=DepartureOptions(**traced))
+    world.engine.offer(a_message(1), (0,))
+    world.engine.offer(a_message(2, to=("a@slow.example",), tenant="other"), (0,))
+    await world.settled(1)
+    kept = world.ledger.attempts[0]
+    assert kept["dialogue"].startswith("S: 220 ")
+
+
+async def test_a_site_nobody_reaches_names_its_host_and_what_that_said(start):
+    world = await start()
+    world.connector.failures = {"9.9.9.1": DOWN, "9.9.9.2": DOWN}
+    world.engine.offer(a_message(), (0,))
+    await world.settled(1)
+    (attempt,) = world.ledger.attempts
+    assert attempt["host"].endswith(".there.example[9.9.9.2]:25")
+    assert attempt["dialogue"] == "S: 554 no"
+    ((_, outcome, _),) = world.spool.settled
+    assert outcome == DOWN
 
 
 async def test_case_125_156_each_recipient_is_a_transaction_of_its_own_and_settled_alone(

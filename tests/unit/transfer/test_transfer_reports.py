@@ -31,6 +31,7 @@ from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.reporting.due import ReportPolicy
 from soboo_mta.transfer.reporting.reports import ReportOptions, Reports
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.schedule import RetrySchedule
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
@@ -142,6 +143,7 @@ async def post(
         capacity=Capacity(writer=writer, lease=lease),
         departures=departures,
         finder=SiteFinder(resolver=dns, clock=clock, options=ResolveOptions()),
+        orders=Orders(),
         connector=connector,
         sources=(SOURCE,),
         clock=clock,

@@ -180,6 +180,8 @@ async def test_case_114_an_mx_at_a_private_address_is_not_connected(address):
     outcome = await found(dns)
     assert isinstance(outcome, Failed)
     assert outcome.reason is Reason.LOOP
+    assert f"mx.there.example[{address}]:25" in outcome.reply.text
+    assert "private_destinations" in outcome.reply.text
 
 
 @pytest.mark.parametrize("address", ["::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1"])

@@ -18,6 +18,7 @@ from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import ResolveOptions, SiteFinder
+from soboo_mta.transfer.routing.orders import Orders
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import (
     OK,
@@ -65,6 +66,7 @@ async def test_case_125_141_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the
         capacity=Capacity(writer=writer, lease=lease),
         departures=departures,
         finder=SiteFinder(resolver=dns, clock=clock, options=ResolveOptions()),
+        orders=Orders(),
         connector=connector,
         sources=(SOURCE,),
         clock=clock,

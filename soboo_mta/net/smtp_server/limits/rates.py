@@ -11,6 +11,7 @@ from soboo_mta.net.smtp_server.limits.times import SharedTimes
 from soboo_mta.submission.options import ListenerOptions
 
 _MINUTE = 60.0
+_UNLIMITED = (None, None)  # what a client, and a credential, may
 _ROUNDING = 1e-6  # seconds; sums of a minute's shares are not exactly a minute
 
 
@@ -21,39 +22,49 @@ class Rates:
     def __init__(
         self, options: ListenerOptions, times: SharedTimes, clock: Callable[[], float]
     ) -> None:
-        self._options = options
         self._times = times.rates
         self._clock = clock
+        self._connections = (options.connections_per_minute_per_address, None)
+        self._messages = (
+            options.messages_per_minute_per_address,
+            options.messages_per_minute_per_credential,
+        )
+        self._recipients = (
+            options.recipients_per_minute_per_address,
+            options.recipients_per_minute_per_credential,
+        )
 
     def may_connect(self, client: str) -> bool:
         """Count one more connection of `client` (a key) and return True, or False."""
-        limit = self._options.connections_per_minute_per_address
-        return self._take("connections", (client, limit))
+        return self._take("connections", client, None, self._connections)
 
     def may_send(self, client: str, credential: CredentialId | None) -> bool:
         """Count one more message, or return False."""
-        options = self._options
-        return self._take(
-            "messages",
-            (client, options.messages_per_minute_per_address),
-            (_name(credential), options.messages_per_minute_per_credential),
-        )
+        if self._messages == _UNLIMITED:
+            return True
+        return self._take("messages", client, credential, self._messages)
 
     def may_address(self, client: str, credential: CredentialId | None) -> bool:
         """Count one more recipient, or return False."""
-        options = self._options
-        return self._take(
-            "recipients",
-            (client, options.recipients_per_minute_per_address),
-            (_name(credential), options.recipients_per_minute_per_credential),
-        )
+        if self._recipients == _UNLIMITED:
+            return True
+        return self._take("recipients", client, credential, self._recipients)
 
-    def _take(self, what: str, *limits: tuple[str, int | None]) -> bool:
+    def _take(
+        self,
+        what: str,
+        client: str,
+        credential: CredentialId | None,
+        limits: tuple[int | None, int | None],
+    ) -> bool:
+        of_client, of_credential = limits
+        wanted = [(f"{what} from {client}", of_client)]
+        if credential is not None:  # a trusted network has none to count
+            wanted.append((f"{what} with {credential}", of_credential))
         now = self._clock()
         full_again: dict[str, float] = {}
-        for whose, limit in limits:
-            if limit is not None and whose:
-                key = f"{what} {whose}"
+        for key, limit in wanted:
+            if limit is not None:
                 at = max(self._times.get(key), now) + _MINUTE / limit
                 if at > now + _MINUTE + _ROUNDING:
                     return False
@@ -61,8 +72,3 @@ class Rates:
         for key, at in full_again.items():
             self._times.put_off(key, at)
         return True
-
-
-def _name(credential: CredentialId | None) -> str:
-    """ "" for a trusted network, which has no credential to count."""
-    return "" if credential is None else f"credential {credential}"

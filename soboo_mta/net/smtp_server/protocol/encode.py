@@ -1,10 +1,13 @@
 """Replies as octets (RFC 5321 §4.2). Pure."""
 
+from functools import lru_cache
+
 from soboo_mta.mail.reply import Reply
 
 _REPLY_LINE = 400  # characters of text; RFC 5321 §4.5.3.1.5 allows 512 octets in all
 
 
+@lru_cache(maxsize=128)  # most are said for every message: it halves their cost
 def encode_reply(reply: Reply) -> bytes:
     """The octets of a reply: ASCII, long texts on several lines (RFC 5321 §4.2.1)."""
     text = reply.text

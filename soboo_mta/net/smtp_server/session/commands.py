@@ -88,7 +88,7 @@ class SubmissionSession(ContentSession):
         if transaction is None:
             self.blame(replies.NO_MAIL)
             return
-        if transaction.chunks is not None:
+        if transaction.upload is not None:
             self.blame(replies.RCPT_AFTER_BDAT)
             return
         try:

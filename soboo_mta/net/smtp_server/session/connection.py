@@ -7,6 +7,7 @@ and closes without 421. The commands are in `commands`. RFC 5321 §4.5.3.2, RFC 
 """
 
 import asyncio
+import math
 import ssl
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -36,14 +37,10 @@ _COMMAND_LIMITS = {
     b"MAIL": 512 + 26 + 17 + 10 + 500 + 117 + 34,
     b"RCPT": 512 + 10 + 535,  # RFC 6531 §3.4, 3461 §4
 }
-_OTHER_PROTOCOLS = frozenset(
-    (b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"PROXY")
-)
+_OTHER_PROTOCOLS = frozenset(b"GET POST PUT HEAD CONNECT OPTIONS PROXY".split())
 _NEVER_FIRST = b"\x16\r"  # of a ClientHello, of a binary PROXY header
 _SYNTAX_CODES = frozenset((500, 501, 502, 503, 504, 555))
-_IDLE_COMMANDS = frozenset(
-    (b"NOOP", b"RSET", b"VRFY", b"EXPN", b"HELP", b"EHLO", b"HELO")
-)
+_IDLE_COMMANDS = frozenset(b"NOOP RSET VRFY EXPN HELP EHLO HELO".split())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,10 +76,8 @@ class Session(SMTP):
         self._client_key = client_key(caller.client)
         self._refusal: Reply | None = None
         self._is_counted = False
-        self.tls = listener.own_tls or service.tls
-        self._is_tls = (
-            listener.implicit_tls
-        )  # then the listener made the handshake already
+        self.tls = (listener.own_tls or service.tls) if listener.starttls else None
+        self._is_tls = listener.implicit_tls  # the listener made the handshake already
         self._is_first_octet = True
         self._is_ending = False
         self._is_in_content = False
@@ -92,7 +87,8 @@ class Session(SMTP):
         self._deadline = 0.0
         self._fires_at = 0.0
         self._late_reply = replies.TIMED_OUT
-        self._login_deadline = 0.0
+        self._login_deadline = 0.0  # infinite once the client may send
+        self._content_deadline = math.inf  # of a message that comes in chunks
         self._errors = 0
         self._idle_commands = 0
 
@@ -102,11 +98,6 @@ class Session(SMTP):
     @abstractmethod
     def is_in_transaction(self) -> bool:
         """Whether MAIL was accepted and nothing ended it."""
-
-    @property
-    @abstractmethod
-    def may_send(self) -> bool:
-        """Whether the client said who it is, or need not."""
 
     @abstractmethod
     def forget_transaction(self) -> None:
@@ -163,14 +154,14 @@ class Session(SMTP):
         if deadline < self._fires_at:
             self._set_timer(deadline)
 
+    def wait_for_login(self) -> None:
+        """From now the client has the login time-out until it may send."""
+        patience = self._options.login_timeout.total_seconds()
+        self._login_deadline = self.loop.time() + patience
+
     def _set_rset_state(self) -> None:
         """aiosmtpd calls it for a new connection; its envelope is not used here."""
         self.forget_transaction()
-
-    def command_deadline(self) -> float:
-        """By when (the loop's clock) the next command must be there, whole."""
-        deadline = self.loop.time() + self._options.command_timeout.total_seconds()
-        return deadline if self.may_send else min(deadline, self._login_deadline)
 
     # ---- the connection
 
@@ -288,13 +279,18 @@ class Session(SMTP):
 
     async def _serve(self) -> None:
         options = self._options
-        self._login_deadline = self.loop.time() + options.login_timeout.total_seconds()
+        patience = options.command_timeout.total_seconds()
         self.answer(Reply(220, None, f"{self.hostname} ESMTP"))
         while not self._is_ending:
             if self._service.is_stopping and not self.is_in_transaction:
                 self.hang_up(replies.STOPPING)
                 return
-            self.wait_until(self.command_deadline(), replies.TIMED_OUT)
+            deadline = min(
+                self.loop.time() + patience,
+                self._login_deadline,
+                self._content_deadline,
+            )
+            self.wait_until(deadline, replies.TIMED_OUT)
             self._is_reading_command = True
             try:
                 line = await self.read_line()
@@ -322,8 +318,7 @@ class Session(SMTP):
         try:
             text = argument.decode().strip(" ")
         except UnicodeDecodeError:
-            self.blame(replies.NOT_TEXT)
-            return
+            text = "\0"
         if "\0" in text:
             self.blame(replies.NOT_TEXT)
             return
@@ -359,7 +354,8 @@ class Session(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """aiosmtpd calls it for a new connection: set the first timer."""
-        self._deadline = self.loop.time() + self._options.login_timeout.total_seconds()
+        self.wait_for_login()
+        self._deadline = self._login_deadline
         self._set_timer(self._deadline)
 
     def _cancel_timer(self) -> None:

@@ -5,6 +5,7 @@ that the connection stays in step; where that end is not known it is closed. RFC
 §4.1.1.4, RFC 3030 §2.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from soboo_mta.mail.address import Mailbox
@@ -25,17 +26,24 @@ from soboo_mta.submission.acceptance import Envelope, Login
 _MAX_DRAINED = 16  # times the size limit: then a client that goes on is cut off
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A message that comes in chunks, and the pace at which it does."""
+
+    chunks: Chunks
+    pace: Pace
+
+
 @dataclass(slots=True, kw_only=True)
 class Transaction:
-    """What MAIL began: who sends what to whom, and the chunks that came so far."""
+    """What MAIL began: who sends what to whom, and what came of it by BDAT."""
 
     login: Login
     mail: MailArgument
     release_at: int | None = None  # unix ms; None: at once
     recipients: dict[Mailbox, Asked] = field(default_factory=dict)
     refused_recipients: int = 0
-    chunks: Chunks | None = None
-    pace: Pace | None = None
+    upload: Upload | None = None
 
     @property
     def dsn(self) -> DsnRequest | None:
@@ -56,6 +64,9 @@ class ContentSession(LoginSession):
         self._held = 0
         super().__init__(service, listener, caller)
         self._acceptance = service.acceptance
+        self._most_drained = (
+            _MAX_DRAINED * service.acceptance.options.max_message_octets
+        )
 
     @property
     def is_in_transaction(self) -> bool:
@@ -63,14 +74,8 @@ class ContentSession(LoginSession):
 
     def forget_transaction(self) -> None:
         self._transaction = None
+        self._content_deadline = math.inf
         self._hold(0)
-
-    def command_deadline(self) -> float:
-        """Between two chunks the pace of their message goes on counting."""
-        deadline, transaction = super().command_deadline(), self._transaction
-        if transaction is None or transaction.pace is None:
-            return deadline
-        return min(deadline, transaction.pace.deadline(self.loop.time()))
 
     def _hold(self, octets: int) -> bool:
         """Let this connection's message keep `octets` in memory; False when all
@@ -88,7 +93,7 @@ class ContentSession(LoginSession):
             self.blame(replies.NO_ARGUMENT)
         elif transaction is None:
             self.blame(replies.NO_MAIL)
-        elif transaction.chunks is not None:
+        elif transaction.upload is not None:
             self.blame(replies.DATA_AFTER_BDAT)
         elif not transaction.recipients:
             self.blame(replies.NO_RECIPIENT)
@@ -112,11 +117,12 @@ class ContentSession(LoginSession):
     async def _read_body(self, body: Body) -> bool:
         """Read to the final dot; False when there was no memory to keep it all."""
         pace = Pace(self._options, self.loop.time())
-        is_whole = self._hold(body.held)
+        is_whole = True
         rest = None
         while rest is None:
             rest = body.feed(await self._read_some(READ_OCTETS, pace))
-            self._check_drained(body.received)
+            if body.received > self._most_drained:
+                self._end_draining()
             if not self._hold(body.held):
                 is_whole = False
                 body.give_up()
@@ -131,43 +137,49 @@ class ContentSession(LoginSession):
         if not self._listener.chunking:  # what follows must not be read as commands
             self.hang_up(replies.NO_CHUNKING)
             return
+        if self._login is None:  # nor is it read for nothing
+            self.hang_up(replies.LOGIN_FIRST)
+            return
         try:
             size, is_last = parse_chunk(arg)
         except Reject as refusal:
             self.hang_up(refusal.reply)
             return
         transaction = self._transaction
-        chunks = await self._read_chunk(transaction, size)
+        upload = self._upload_of(transaction)
+        await self._read_chunk(upload, size)
         if transaction is None:
             self.blame(replies.NO_MAIL)
-        elif transaction.chunks is None:
+        elif transaction.upload is None:
             self.blame(replies.NO_RECIPIENT)
         elif is_last:
-            await self._take_message(transaction, chunks)
-        elif chunks.refusal is not None:
-            self.answer(chunks.refusal.reply)
+            await self._take_message(transaction, upload.chunks)
+        elif upload.chunks.refusal is not None:
+            self.answer(upload.chunks.refusal.reply)
         else:
             self.answer(reply(250, "2.0.0", f"{size} octets received"))
 
-    def _chunks_of(self, transaction: Transaction | None) -> Chunks:
+    def _upload_of(self, transaction: Transaction | None) -> Upload:
         """The message that a chunk belongs to; one that keeps nothing where there is
         none, as its octets come all the same (RFC 3030 §2)."""
-        limit = self._acceptance.options.max_message_octets
-        if transaction is None or not transaction.recipients:
-            chunks = Chunks(limit)
-            chunks.give_up(Reject(replies.NO_MAIL))
-            return chunks
-        if transaction.chunks is None:
-            transaction.chunks = Chunks(limit)
-            transaction.pace = Pace(self._options, self.loop.time())
-        return transaction.chunks
+        if transaction is not None and transaction.upload is not None:
+            return transaction.upload
+        upload = Upload(
+            Chunks(self._acceptance.options.max_message_octets),
+            Pace(self._options, self.loop.time()),
+        )
+        if transaction is not None and transaction.recipients:
+            transaction.upload = upload
+        else:
+            upload.chunks.give_up(Reject(replies.NO_MAIL))
+        return upload
 
-    async def _read_chunk(self, transaction: Transaction | None, size: int) -> Chunks:
-        chunks = self._chunks_of(transaction)
-        pace = transaction.pace if transaction else None
-        pace = pace or Pace(self._options, self.loop.time())
+    async def _read_chunk(self, upload: Upload, size: int) -> None:
+        """Read it whole, kept or not; until the next one the pace goes on counting."""
+        chunks, pace = upload.chunks, upload.pace
         chunks.expect(size)
-        self._check_drained(chunks.received + size)
+        if chunks.received + size > self._most_drained:
+            self._end_draining()
         self._is_in_content = True
         while size:
             octets = await self._read_some(min(size, READ_OCTETS), pace)
@@ -177,7 +189,8 @@ class ContentSession(LoginSession):
                 chunks.give_up(Reject(replies.BUSY))
                 self._hold(0)
         self._is_in_content = False
-        return chunks
+        if self._held:
+            self._content_deadline = pace.deadline(self.loop.time())
 
     # ---- both
 
@@ -191,19 +204,17 @@ class ContentSession(LoginSession):
         pace.count(len(octets), self.loop.time())
         return octets
 
-    def _check_drained(self, received: int) -> None:
+    def _end_draining(self) -> None:
         """A refused message is read to its end, but not for ever."""
-        if received > _MAX_DRAINED * self._acceptance.options.max_message_octets:
-            self._close_with(
-                replies.too_large(self._acceptance.options.max_message_octets)
-            )
-            raise ConnectionResetError
+        self._close_with(replies.too_large(self._acceptance.options.max_message_octets))
+        raise ConnectionResetError
 
     async def _take_message(
         self, transaction: Transaction, received: Body | Chunks
     ) -> None:
         """Judge and keep what was received; the transaction ends with the answer."""
         self._transaction = None
+        self._content_deadline = math.inf
         self._is_committing = True
         try:
             content = await self._acceptance.apart(received.held, received.content)

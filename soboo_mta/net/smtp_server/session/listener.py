@@ -14,6 +14,8 @@ class Listener:
     socket: socket.socket
     implicit_tls: bool = False
     """TLS begins with the connection (port 465)."""
+    starttls: bool = True
+    """STARTTLS is offered, where there is a certificate."""
     own_tls: ssl.SSLContext | None = None
     """Asks for client certificates. None: the server's is used, which does not."""
     chunking: bool = True

@@ -6,6 +6,7 @@ verified logs in as well, where the listener asks for one. RFC 3207, 4422, 4616,
 """
 
 import asyncio
+import math
 from base64 import b64encode
 
 from soboo_mta.mail.errors import Reject
@@ -34,10 +35,6 @@ class LoginSession(Session):
         super().__init__(service, listener, caller)
 
     @property
-    def may_send(self) -> bool:
-        return self._login is not None
-
-    @property
     def mechanisms(self) -> str:
         """What AUTH takes on this connection now: a secret may cross TLS, or loopback
         where set; a certificate must have been shown. "" for nothing."""
@@ -60,13 +57,16 @@ class LoginSession(Session):
         """Send as `login` from now on; False, and nobody, when its credential has as many
         connections as it may."""
         admission, before = self._service.admission, self._login
-        if before is not None and before.credential is not None:
-            admission.log_out(before.credential)
+        if before is not None:
+            self.wait_for_login()
+            if before.credential is not None:
+                admission.log_out(before.credential)
         self._login = None
         credential = None if login is None else login.credential
         if credential is not None and not admission.log_in(credential):
             return False
-        self._login = login
+        if login is not None:
+            self._login, self._login_deadline = login, math.inf
         return True
 
     async def smtp_STARTTLS(self, arg: str) -> None:

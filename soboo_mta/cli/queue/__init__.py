@@ -1,0 +1,1 @@
+"""`soboo-mta queue`: what waits and why, and an operator's moves on it."""

@@ -1,0 +1,132 @@
+"""An operator's orders in memory: they hold for what waits there, and for what comes."""
+
+import asyncio
+
+import pytest
+
+from soboo_mta.mail.ids import DomainId, MessageId, TenantId
+from soboo_mta.mail.outcome import Held, Reason
+from soboo_mta.mail.spooled import Claimed
+from soboo_mta.spool.operator.orders import (
+    HoldScope,
+    Reroute,
+    StandingHold,
+    StandingOrders,
+)
+from soboo_mta.transfer.routing.orders import Orders
+from tests.fakes.connector import OK, SOURCE, a_message
+
+
+def held_by(scope: HoldScope, subject: str) -> StandingOrders:
+    order = StandingHold(scope=scope, subject=subject, explanation="asked")
+    return StandingOrders(holds=(order,))
+
+
+def rerouted(**what: object) -> StandingOrders:
+    order = Reroute(next_hops=("9.9.9.77:2525",), explanation="", since=0, **what)
+    return StandingOrders(reroutes=(order,))
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject"),
+    [
+        (HoldScope.TENANT, "acme"),
+        (HoldScope.DOMAIN, "7"),
+        (HoldScope.DESTINATION, "there.example"),
+        (HoldScope.SITE, "b.there.example"),
+        (HoldScope.SOURCE, SOURCE.name),
+    ],
+)
+async def test_what_an_order_holds_is_never_tried(start, scope, subject):
+    world = await start()
+    world.orders.replace(held_by(scope, subject))
+    world.engine.offer(a_message(), (0,))
+    (outcome,) = await world.settled(1)
+    assert outcome == Held(
+        reason=Reason.OPERATOR_HOLD, explanation="asked", gate=f"{scope} {subject}"
+    )
+    assert world.connector.dialled == []
+    assert world.spool.gates == []  # the operator's gate is closed already
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject"),
+    [
+        (HoldScope.TENANT, "other"),
+        (HoldScope.DOMAIN, "8"),
+        (HoldScope.DESTINATION, "slow.example"),
+        (HoldScope.SITE, "there.example"),
+        (HoldScope.SOURCE, "pool-b"),
+    ],
+)
+async def test_other_mail_goes_on(start, scope, subject):
+    world = await start()
+    world.orders.replace(held_by(scope, subject))
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [OK]
+
+
+async def test_a_held_destination_that_has_vanished_from_dns_does_not_fail(start):
+    world = await start()
+    world.orders.replace(held_by(HoldScope.DESTINATION, "nowhere.example"))
+    world.engine.offer(a_message(to=("a@nowhere.example",)), (0,))
+    (outcome,) = await world.settled(1)
+    assert isinstance(outcome, Held)
+
+
+async def test_what_waits_in_memory_for_a_connection_obeys_too(start):
+    world = await start(ready={"connections": 1, "first_connections": 1})
+    world.connector.gate.clear()
+    for number in range(3):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.dialled) == 1)
+    await asyncio.sleep(0)
+    world.orders.replace(held_by(HoldScope.TENANT, "acme"))
+    world.connector.gate.set()
+    outcomes = await world.settled(3)
+    assert sum(isinstance(one, Held) for one in outcomes) >= 2
+
+
+async def test_rerouted_mail_goes_to_the_next_hops_given(start):
+    world = await start()
+    world.orders.replace(rerouted(destination="there.example"))
+    world.engine.offer(a_message(), (0,))
+    assert await world.settled(1) == [OK]
+    (hop,) = world.connector.dialled
+    assert (str(hop.address), hop.port) == ("9.9.9.77", 2525)
+    world.orders.replace(StandingOrders())
+    world.engine.offer(a_message(2), (0,))
+    assert await world.settled(2) == [OK, OK]
+    assert str(world.connector.dialled[-1].address) == "9.9.9.1"
+
+
+@pytest.mark.parametrize(
+    ("what", "is_meant"),
+    [
+        ({}, True),
+        ({"tenant": TenantId("acme")}, True),
+        ({"tenant": TenantId("other")}, False),
+        ({"domain_id": DomainId(7)}, True),
+        ({"domain_id": DomainId(8)}, False),
+        ({"destination": "there.example"}, True),
+        ({"destination": "where.example"}, False),
+        ({"message_id": MessageId(3)}, True),
+        ({"message_id": MessageId(4)}, False),
+        ({"tenant": TenantId("acme"), "destination": "where.example"}, False),
+        ({"accepted_before": 1 << 60}, True),
+        ({"accepted_before": 0}, False),
+    ],
+)
+def test_a_reroute_concerns_what_meets_all_that_it_names(what, is_meant):
+    orders = Orders()
+    orders.replace(rerouted(**what))
+    claimed = Claimed(message=a_message(3), position=0, attempts=0)
+    assert (orders.route(claimed) is not None) == is_meant
+
+
+def test_a_damaged_reroute_is_left_out_and_said(caplog):
+    orders = Orders()
+    broken = Reroute(number=4, next_hops=("not a hop",), explanation="", since=0)
+    orders.replace(StandingOrders(reroutes=(broken,)))
+    assert orders.route(Claimed(message=a_message(), position=0, attempts=0)) is None
+    assert "reroute 4 is ignored" in caplog.text
