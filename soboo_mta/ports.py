@@ -13,6 +13,7 @@ from typing import Protocol
 
 from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.outcome import Outcome
 
 IpAddress = IPv4Address | IPv6Address
@@ -146,6 +147,9 @@ class Transaction:
     octets: Sequence[bytes]  # pieces, sent in order
     eight_bit: bool
     smtputf8: bool
+    dsn: DsnRequest | None = (
+        None  # said where the next hop offers DSN (RFC 3461 §5.2.1)
+    )
     may_finish: Callable[[], bool] = _always
 
 
@@ -155,6 +159,11 @@ class Session(Protocol):
     @property
     def tls(self) -> str:
         """The TLS version and cipher, or "" in clear."""
+        ...
+
+    @property
+    def offers_dsn(self) -> bool:
+        """Whether what a transaction's `dsn` asks is passed on to the next hop."""
         ...
 
     @property

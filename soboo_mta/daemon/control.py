@@ -13,9 +13,11 @@ from datetime import timedelta
 import structlog
 
 from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import AuthoritativeResolver, DnsResolver
 from soboo_mta.onboarding.check import DomainCheck
@@ -24,6 +26,7 @@ from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     authoritative_options,
     check_options,
+    directory_options,
     monitor_options,
     resolver_options,
     spool_options,
@@ -34,6 +37,7 @@ from soboo_mta.spool.spool import sweep_for
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.directory import Directory
 
 _SWEEP_EVERY = timedelta(minutes=10)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
@@ -123,13 +127,23 @@ class Control:
 
     async def _sweep(self, writer: Writer) -> None:
         options = spool_options(self.settings)
+        directory = Directory(
+            writer=writer,
+            master=self.settings.master_key(),
+            clock=self.clock,
+            options=directory_options(self.settings),
+        )
+        ids = MessageIds(worker=SWEEPER_NUMBER, unix_ms=self.clock.unix_ms)
+        told = reports(self.settings, directory, ids, self.clock)
         has_looked = False
         while True:
             try:
                 if not has_looked:
                     await self._set_aside_strays(writer)
                     has_looked = True
-                rows = await sweep_for(writer, options, now=self.clock.unix_ms())
+                await directory.refresh()
+                now = self.clock.unix_ms()
+                rows = await sweep_for(writer, options, now=now, reports=told)
                 _log.info("swept", rows=rows)
             except StoreError as error:
                 EventLog().store_trouble(str(error))

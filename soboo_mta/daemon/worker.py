@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from soboo_mta.daemon.control import Control
+from soboo_mta.daemon.reporting import own_domain, reports
 from soboo_mta.daemon.web import HttpSocket, MailDoors
 from soboo_mta.events.log import EventLog
 from soboo_mta.formats.dkim import Signer
@@ -239,7 +240,10 @@ class Worker:
             capacity=Capacity(writer=self._writer, lease=self._lease),
             departures=Departures(
                 planner=Planner(
-                    identities=self._directory, operator=self._the_operator, clock=clock
+                    identities=self._directory,
+                    operator=self._the_operator,
+                    clock=clock,
+                    own_domain=own_domain(settings, resolver, clock),
                 ),
                 verp=VerpSigner(*verp_keys(settings)),
                 signer=Signer(),
@@ -259,6 +263,7 @@ class Worker:
             clock=clock,
             random=chance,
             options=options,
+            reports=reports(settings, self._directory, self._ids, clock),
         )
 
     def _build_acceptance(self) -> Acceptance:

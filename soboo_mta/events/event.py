@@ -20,6 +20,9 @@ class EventKind(StrEnum):
     MESSAGE_RELEASED = "message-released"
     MESSAGE_RETRIED = "message-retried"  # deferred mail was made due by hand
     MESSAGE_CANCELLED = "message-cancelled"
+    REPORT_MADE = "report-made"  # to the sender, about recipients of the message
+    REPORT_WITHHELD = "report-withheld"  # no address it may go to, or no operator's key
+    REPORT_FAILED = "report-failed"  # a report could not be delivered; nothing follows
     GATE_CLOSED = "gate-closed"  # a domain's or tenant's mail waits
     GATE_OPENED = "gate-opened"
     REROUTE_ADDED = "reroute-added"  # mail goes to next hops that an operator chose

@@ -9,6 +9,8 @@ TenantId = NewType("TenantId", str)
 """The operator's name for a tenant: lower-case letters, digits, hyphens."""
 CredentialId = NewType("CredentialId", int)
 DomainId = NewType("DomainId", int)
+"""A sending domain; negative, it stands for reports about that domain's mail, which the
+operator's own domain sends: `report_lane`."""
 KeyId = NewType("KeyId", int)
 PlanId = NewType("PlanId", int)
 
@@ -18,7 +20,17 @@ _TEXT_LENGTH = 13  # 65 bits hold 63
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 2094
 WORKER_BITS = 10
 _COUNTER_BITS = 12
-MAX_WORKER_NUMBER = (1 << WORKER_BITS) - 1
+SWEEPER_NUMBER = (1 << WORKER_BITS) - 1  # whoever makes reports without a lease
+MAX_WORKER_NUMBER = SWEEPER_NUMBER - 1
+
+
+def report_lane(domain_id: DomainId) -> DomainId:
+    """Return the lane of the queue in which reports about a domain's mail wait.
+
+    Each domain's reports have one of their own, so that its tenant's weight and gate hold
+    for them and no other tenant's wait behind them.
+    """
+    return DomainId(-abs(domain_id))
 
 
 class MessageId(int):

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     """Why a recipient waits or failed; CLI, API and logs show exactly these words."""
 
     ACCEPTED = "accepted"  # due, not yet tried
+    SCHEDULED = "scheduled"  # its sender asked for a later release (RFC 4865)
     REPLY = "reply"  # the next hop's answer; the reply says it
     DNS_TEMPORARY = "dns-temporary"  # the destination's DNS gave no answer
     DNS_PERMANENT = "dns-permanent"  # the destination does not exist or takes no mail

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+from soboo_mta.mail.notify import ASKED_NOTHING, Asked, DsnRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +41,32 @@ class SpooledMessage:
     accepted_at: int
     expires_at: int
     content: bytes
+    dsn: DsnRequest | None = None  # what its sender asked to be told
     once: OnceKey | None = None  # while it is accepted; not read back
 
     @property
     def size(self) -> int:
         return len(self.content)
 
+    @property
+    def is_report(self) -> bool:
+        """Whether it is a delivery status notification of ours."""
+        return self.domain_id < 0
+
+    def asked(self, position: int) -> Asked:
+        """What was asked about one recipient."""
+        return ASKED_NOTHING if self.dsn is None else self.dsn.asked[position]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """One recipient that this worker may try now. `attempts` were made before."""
+    """One recipient that this worker may try now. `attempts` were made before;
+    `is_warned`: its sender was told of the delay."""
 
     message: SpooledMessage
     position: int
     attempts: int
+    is_warned: bool = False
 
     @property
     def recipient(self) -> Mailbox:

@@ -6,7 +6,7 @@ last known good for at most 72 hours. Decides nothing about sending: `depart` do
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,13 +14,17 @@ from soboo_mta.identity.dmarc import Suffixes
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import (
     DomainSettings,
+    DomainState,
     Facts,
+    Mode,
+    OnBroken,
     Operator,
     RecordCheck,
     RecordStatus,
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.onboarding.facts import Memory, facts_of
 from soboo_mta.onboarding.judge import Finding
 from soboo_mta.onboarding.look import Look
@@ -132,6 +136,69 @@ class DomainCheck:
             self._options.longest,
         )
         return int(bounded / timedelta(milliseconds=1))
+
+
+class OwnDomainCheck:
+    """The operator's own domain, as if it were a customer's whose keys are published by
+    hand: what its reports are signed with. Looked at where it is asked for, no more often
+    than its records' TTLs say; anew when its keys change."""
+
+    def __init__(
+        self,
+        *,
+        check: Callable[[Operator], DomainCheck],
+        clock: Clock,
+        is_assumed: bool = False,
+    ) -> None:
+        """`check` makes the one who looks; `is_assumed`: a test harness vouches for it."""
+        self._make_check = check
+        self._clock = clock
+        self._is_assumed = is_assumed
+        self._looking = asyncio.Lock()
+        self._seen: _Seen | None = None
+
+    async def state(self, operator: Operator) -> DomainState:
+        """Return its state; the first call and those after the TTL wait for DNS."""
+        async with self._looking:  # one look for all who wait
+            seen = self._seen
+            is_fresh = seen is not None and self._clock.unix_ms() < seen.next_check_at
+            if seen is None or seen.operator != operator or not is_fresh:
+                seen = self._seen = await self._look(operator)
+            return seen.state
+
+    async def _look(self, operator: Operator) -> "_Seen":
+        settings = _own_settings(operator, is_assumed=self._is_assumed)
+        before = self._seen
+        facts, checks = (before.state.facts, before.checks) if before else (None, ())
+        result = await self._make_check(operator).check(settings, facts, checks)
+        state = DomainState(settings=settings, was_verified=True, facts=result.facts)
+        return _Seen(operator, state, result.checks, result.next_check_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last look at the operator's domain."""
+
+    operator: Operator
+    state: DomainState
+    checks: tuple[RecordCheck, ...]
+    next_check_at: int
+
+
+def _own_settings(operator: Operator, *, is_assumed: bool) -> DomainSettings:
+    return DomainSettings(
+        domain_id=DomainId(0),
+        tenant=TenantId(""),
+        name=operator.domain,
+        mode=Mode.MANUAL,
+        token="",
+        bounce_label=operator.bounce_domain.removesuffix(f".{operator.domain}"),
+        selectors=tuple(key.selector for key in operator.keys),
+        on_broken=OnBroken.HOLD,
+        sign_with_operator=False,
+        assume_verified=is_assumed,
+        keys=operator.keys,
+    )
 
 
 _Place = tuple[DnsName, RecordType, str]

@@ -28,6 +28,7 @@ from soboo_mta.settings.sections import (
     Onboarding,
     OperatorSection,
     PoolSection,
+    Reports,
     Retention,
     Retry,
     RouteSection,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
     suppression: Suppression = Suppression()
+    reports: Reports = Reports()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     retention: Retention = Retention()

@@ -27,6 +27,8 @@ from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.limits.groups import Group
 from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.ready.street import ReadyOptions
+from soboo_mta.transfer.reporting.due import ReportPolicy
+from soboo_mta.transfer.reporting.reports import ReportOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.pools import Pool, Pools
 from soboo_mta.transfer.routing.rules import Mx, Route, RouteTo
@@ -50,6 +52,7 @@ def acceptance_options(settings: Settings) -> AcceptanceOptions:
         max_message_octets=submission.max_message_size,
         max_recipients=submission.max_recipients,
         max_hops=submission.max_hops,
+        longest_hold=submission.longest_hold,
         mend_line_ends=submission.mend_line_ends,
         lifetime=settings.retry.lifetime,
         thread_over_octets=submission.thread_over_size,
@@ -276,6 +279,19 @@ def retry_schedule(settings: Settings) -> RetrySchedule:
         blocked=retry.blocked,
         lifetime=retry.lifetime,
         jitter=retry.jitter,
+    )
+
+
+def report_options(settings: Settings) -> ReportOptions:
+    reports = settings.reports
+    return ReportOptions(
+        reporting_mta=settings.host_name,
+        domain=settings.operator.domain,
+        policy=ReportPolicy(
+            warn_of_delay=reports.warn_of_delay, delay_after=reports.delay_after
+        ),
+        max_returned=reports.max_returned,
+        lifetime=settings.retry.lifetime,
     )
 
 

@@ -44,6 +44,7 @@ from soboo_mta.transfer.routing.rules import NextHop
 
 MAX_WORKERS = 128  # of one host; more are a mistake
 MIN_RECIPIENTS = 100  # RFC 5321 §4.5.3.1.8
+MAX_RETURNED = 128 * 1024  # octets: a report is kept in one row
 MX = "mx"  # as a next hop: by the domain's MX records
 MAX_HOPS = 16  # hops of one route; each costs a look-up and a connection
 
@@ -116,6 +117,7 @@ class Submission(Section):
     max_message_size: Octets = parse_octets("25MiB")
     max_recipients: Annotated[int, Field(ge=MIN_RECIPIENTS)] = 1_000
     max_hops: Count = 50
+    longest_hold: Duration = parse_duration("30d")
     mend_line_ends: bool = False
     thread_over_size: Octets = parse_octets("1MiB")
     max_connections: Count = 1_000
@@ -317,6 +319,15 @@ class Suppression(Section):
     """[suppression]: how tenants' suppression lists are read."""
 
     ignore_case: bool = True
+
+
+class Reports(Section):
+    """[reports]: what senders are told of their mail (delivery status notifications)."""
+
+    send: bool = True
+    max_returned: Annotated[Octets, Field(le=MAX_RETURNED)] = parse_octets("50KiB")
+    warn_of_delay: bool = False
+    delay_after: Wait = parse_duration("4h")
 
 
 class Signing(Section):

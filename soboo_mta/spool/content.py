@@ -4,15 +4,23 @@ What does not read back octet for octet is a value, `Corrupt`, never a crash.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
+from soboo_mta.formats.dsn.parameters import read_notify, written_notify
 from soboo_mta.mail.address import Mailbox, parse_mailbox, parse_reverse_path
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+from soboo_mta.mail.notify import (
+    ASKED_NOTHING,
+    Asked,
+    DsnRequest,
+    OriginalRecipient,
+    Returned,
+)
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lifecycle import RecipientState
@@ -25,6 +33,9 @@ _GIL_OCTETS = 5_120
 _HASH_OCTETS = 32  # of SHA-256
 INSERT_MESSAGE = insert(message)
 INSERT_RECIPIENT = insert(recipient)
+# Clauses of their own: who asked for nothing pays for no further columns.
+_INSERT_ASKING_MESSAGE = insert(message)
+_INSERT_ASKING_RECIPIENT = insert(recipient)
 INSERT_PIECE = insert(piece)
 
 
@@ -42,11 +53,13 @@ def accepting(
     pieces: int,
     holder: tuple[int, int] | None,
     state: RecipientState,
+    due_at: int | None = None,
 ) -> list[Statement]:
-    """Return the unit that accepts `spooled`; `holder` (worker, epoch) claims it."""
+    """Return the unit that accepts `spooled`; `holder` (worker, epoch) claims it.
+    `due_at`: not at once, but at that time (unix ms)."""
     number, epoch = holder or (None, None)
     message_id, tenant = int(spooled.message_id), str(spooled.tenant)
-    row = {
+    row: dict[str, object] = {
         "id": message_id,
         "tenant_id": tenant,
         "domain_id": spooled.domain_id,
@@ -66,7 +79,7 @@ def accepting(
         "checksum": checksum(spooled.content),
         "content": None if pieces else spooled.content,
     }
-    recipients = tuple(
+    recipients: tuple[dict[str, object], ...] = tuple(
         {
             "message_id": message_id,
             "position": position,
@@ -75,8 +88,8 @@ def accepting(
             "tenant_id": tenant,
             "domain_id": spooled.domain_id,
             "state": state.value,
-            "reason": Reason.ACCEPTED.value,
-            "due_at": spooled.accepted_at,
+            "reason": (Reason.SCHEDULED if due_at else Reason.ACCEPTED).value,
+            "due_at": due_at or spooled.accepted_at,
             "attempts": 0,
             "worker": number,
             "epoch": epoch,
@@ -85,9 +98,31 @@ def accepting(
         for position, mailbox in enumerate(spooled.recipients)
     )
     unit = [Statement(INSERT_MESSAGE, (row,)), Statement(INSERT_RECIPIENT, recipients)]
+    if spooled.dsn is not None:
+        unit = _asking(spooled.dsn, row, recipients)
     if spooled.once is not None:
         unit.append(taking(spooled.once, spooled.message_id, spooled.accepted_at))
     return unit
+
+
+def _asking(
+    request: DsnRequest, row: dict[str, object], recipients: Iterable[dict[str, object]]
+) -> list[Statement]:
+    """The same unit with what the sender asked to be told."""
+    row["returned"] = request.returned.value if request.returned else None
+    row["envelope_id"] = request.envelope_id or None
+    rows = tuple(
+        {
+            **one,
+            "notify": written_notify(asked.notify) or None,
+            "orcpt": None if asked.orcpt is None else str(asked.orcpt),
+        }
+        for one, asked in zip(recipients, request.asked, strict=True)
+    )
+    return [
+        Statement(_INSERT_ASKING_MESSAGE, (row,)),
+        Statement(_INSERT_ASKING_RECIPIENT, rows),
+    ]
 
 
 def checksum(content: bytes) -> int:
@@ -179,6 +214,27 @@ def _value(
         accepted_at=row["accepted_at"],
         expires_at=row["expires_at"],
         content=content,
+        dsn=_request(row, recipients),
+    )
+
+
+def _request(row: Mapping[Any, Any], recipients: Sequence[Any]) -> DsnRequest | None:
+    returned, envelope_id = row["returned"], row["envelope_id"]
+    request = DsnRequest(
+        returned=None if returned is None else Returned(returned),
+        envelope_id=envelope_id or "",
+        asked=tuple(_asked_of(one.notify, one.orcpt) for one in recipients),
+    )
+    return None if request.is_empty else request
+
+
+def _asked_of(notify: str | None, orcpt: str | None) -> Asked:
+    if notify is None and orcpt is None:
+        return ASKED_NOTHING
+    kind, _, address = (orcpt or "").partition(";")
+    return Asked(
+        notify=read_notify(notify) if notify else frozenset(),
+        orcpt=OriginalRecipient(kind, address) if orcpt else None,
     )
 
 
@@ -219,6 +275,8 @@ _RECIPIENTS = (
         recipient.c.domain,
         recipient.c.tenant_id,
         recipient.c.domain_id,
+        recipient.c.notify,
+        recipient.c.orcpt,
     )
     .where(recipient.c.message_id == bindparam("this"))
     .order_by(recipient.c.position)

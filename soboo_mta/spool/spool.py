@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -45,13 +46,22 @@ from soboo_mta.spool.moves.settle import (
     opening,
     settling,
 )
-from soboo_mta.spool.moves.sweep import expire, overdue, set_aside, sweep_once
+from soboo_mta.spool.moves.sweep import (
+    Expiry,
+    Overdue,
+    expire,
+    overdue,
+    set_aside,
+    sweep_once,
+)
 from soboo_mta.spool.once import Kept, forget_keys, kept_under
 from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.embedded.space import FreeSpace
 from soboo_mta.store.unit import Fenced, Statement, StoreFull, StoreUnavailable
 from soboo_mta.store.writer import Writer
+
+_REPORT_OCTETS = 524_288  # of reports in one transaction of the sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +109,17 @@ class Spool:
         """Whether there is space to keep mail; false before the disk is full."""
         return not self._space.is_low
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
         """Return once `message` is committed and synced: 250 may be answered.
 
         With `claim` its recipients are this worker's to try at once, where the lease is
-        held: the answer says so. Else they are due for any worker. Cancelling the caller
-        does not undo a commit under way: shield it together with what follows. Fenced:
-        its key (`once`) stands for a message already, and nothing was kept. Where it
-        fails and may be there all the same, the lease is given up with the claim. Raises
-        StoreFull without `has_room`.
+        held: the answer says so. Else they are due for any worker, where `due_at` (unix
+        ms) is given not before. Cancelling the caller does not undo a commit under way:
+        shield it together with what follows. Fenced: its key (`once`) stands for a
+        message already, and nothing was kept. Where it fails and may be there all the
+        same, the lease is given up with the claim. Raises StoreFull without `has_room`.
         """
         if not self.has_room:
             raise StoreFull("less space is free than [store] min_free")
@@ -123,7 +135,11 @@ class Spool:
         holder = self._holder
         state = RecipientState.ACTIVE if claim else RecipientState.QUEUED
         unit = accepting(
-            message, pieces=pieces, holder=holder if claim else None, state=state
+            message,
+            pieces=pieces,
+            holder=holder if claim else None,
+            state=state,
+            due_at=due_at,
         )
         try:
             await self._writer.commit(unit)
@@ -287,7 +303,10 @@ class Spool:
             if isinstance(message, SpooledMessage):
                 claimed.append(
                     Claimed(
-                        message=message, position=row.position, attempts=row.attempts
+                        message=message,
+                        position=row.position,
+                        attempts=row.attempts,
+                        is_warned=row.is_warned,
                     )
                 )
         for corrupt in found.values():
@@ -301,9 +320,25 @@ class Spool:
         self._alarm(corrupt)
 
 
-async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
+class ExpiryReports(Protocol):
+    """Makes the report on recipients that expired (transfer.reporting.Reports)."""
+
+    async def of_expired(
+        self, message: SpooledMessage, late: Sequence[Overdue]
+    ) -> list[Statement]:
+        """Return what belongs into the transaction that ends them."""
+        ...
+
+
+async def sweep_for(
+    writer: Writer,
+    options: SpoolOptions,
+    *,
+    now: int,
+    reports: ExpiryReports | None = None,
+) -> int:
     """Expire what waits behind a gate for too long and delete what was kept long enough,
-    in small transactions; return the rows."""
+    in small transactions; return the rows. What expires is reported with its end."""
     settled_before, staged_before = (
         now - _ms(options.keep),
         now - _ms(options.staged_for),
@@ -311,7 +346,7 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
     total = 0
     while late := await writer.read(lambda connection: overdue(connection, now)):
         # A row that is claimed meanwhile is left: it expires after its attempt.
-        ended = await writer.transact(partial(expire, late=late, now=now))
+        ended = await _expire(writer, late, reports, now)
         if not ended:
             break
         total += ended
@@ -328,6 +363,34 @@ async def sweep_for(writer: Writer, options: SpoolOptions, *, now: int) -> int:
     ):
         total += freed
     return total
+
+
+async def _expire(
+    writer: Writer, late: Sequence[Overdue], reports: ExpiryReports | None, now: int
+) -> int:
+    by_message: dict[int, list[Overdue]] = {}
+    for one in late:
+        by_message.setdefault(one.message_id, []).append(one)
+    ended, octets, ready = 0, 0, list[Expiry]()
+    for of_one in by_message.values():
+        ready.append(Expiry(of_one, await _report_on(writer, of_one, reports)))
+        octets += ready[-1].octets
+        if octets >= _REPORT_OCTETS:
+            ended += await writer.transact(partial(expire, expiries=ready, now=now))
+            octets, ready = 0, []
+    return ended + await writer.transact(partial(expire, expiries=ready, now=now))
+
+
+async def _report_on(
+    writer: Writer, late: Sequence[Overdue], reports: ExpiryReports | None
+) -> Sequence[Statement]:
+    if reports is None or not late[0].is_answered:
+        return ()
+    number = late[0].message_id
+    message = (await writer.read(lambda connection: load(connection, [number])))[number]
+    if isinstance(message, Corrupt):
+        return ()  # nobody can say any more what it was
+    return await reports.of_expired(message, late)
 
 
 def _ms(duration: timedelta) -> int:

@@ -12,7 +12,7 @@ from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now, write_now
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision this release works with; a test holds it to the newest file."""
 _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 

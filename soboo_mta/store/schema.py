@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -45,6 +46,8 @@ tenant = Table(
     Column("hourly_quota", Integer),  # recipients an hour; NULL: no limit
     Column("daily_quota", Integer),
     Column("created_at", BigInteger, nullable=False),
+    Column("reports", Boolean, nullable=False, server_default=true()),
+    Column("report_address", Text),  # where reports go that have no better address
 )
 
 credential = Table(
@@ -224,7 +227,9 @@ message = Table(
     Column("settled_at", BigInteger),
     Column("body_hash", LargeBinary, nullable=False),
     Column("checksum", BigInteger, nullable=False),  # CRC-32 of the whole content
-    Column("content", LargeBinary),  # last: the columns before it are read without it
+    Column("content", LargeBinary),  # the columns before it are read without it
+    Column("returned", Text),  # RET and ENVID (RFC 3461), where they were given
+    Column("envelope_id", Text),
 )
 Index(
     "ix_message_settled_at",
@@ -270,6 +275,9 @@ recipient = Table(
     Column("worker", Integer),
     Column("epoch", BigInteger),
     Column("last_reply", Text, nullable=False),
+    Column("notify", Text),  # NOTIFY and ORCPT, where they were given
+    Column("orcpt", Text),
+    Column("warned_at", BigInteger),  # its sender was told of the delay
     Column("site", Text, nullable=False, server_default=""),  # that deferred it last
     Column("gate", Text),  # the operator's gate it waits behind: "scope subject"
     sqlite_with_rowid=False,

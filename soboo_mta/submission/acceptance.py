@@ -16,6 +16,7 @@ socket. RFC 5321 §4.1.1.4 and §6.1 (what 250 promises), RFC 6409.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.ids import CredentialId, MessageId, MessageIds, TenantId
+from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.ports import Clock, IpAddress
@@ -52,12 +54,15 @@ class Login:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """What MAIL and RCPT said. `recipients` are distinct, in the order of RCPT;
-    `protocol` is the word for Received (RFC 3848)."""
+    `protocol` is the word for Received (RFC 3848). `dsn` None: no report was asked for;
+    `release_at` (unix ms) None: at once."""
 
     reverse_path: ReversePath
     recipients: tuple[Mailbox, ...]
     smtputf8: bool
     protocol: str
+    dsn: DsnRequest | None = None
+    release_at: int | None = None
 
 
 class Acceptance:
@@ -131,6 +136,30 @@ class Acceptance:
         if not self._spool.has_room:  # before the client sends it in vain
             raise Reject(replies.FULL)
 
+    def future_release(self) -> str | None:
+        """Return what EHLO says of FUTURERELEASE (RFC 4865 §3); None: not offered."""
+        longest = self.options.longest_hold
+        if not longest:
+            return None
+        latest = (self._clock.now() + longest).replace(microsecond=0)
+        seconds = int(longest.total_seconds())
+        return f"{seconds} {latest.isoformat().replace('+00:00', 'Z')}"
+
+    def release_time(self, hold: timedelta | datetime | None) -> int | None:
+        """Return when a message is released (unix ms); raise Reject for a time that is
+        over or later than was announced."""
+        if hold is None:
+            return None
+        longest = self.options.longest_hold
+        if not longest:
+            raise Reject(replies.NO_HOLD)
+        wait = hold if isinstance(hold, timedelta) else hold - self._clock.now()
+        if wait < timedelta(0):
+            raise Reject(replies.HOLD_IN_THE_PAST)
+        if wait > longest:
+            raise Reject(replies.held_too_long(int(longest.total_seconds())))
+        return self._clock.unix_ms() + wait // timedelta(milliseconds=1)
+
     # ---- the message
 
     async def data(
@@ -176,7 +205,7 @@ class Acceptance:
         )
         message = await self.apart(len(content), prepare)
         try:
-            await self._keep(message)
+            await self._keep(message, envelope.release_at)
         except (Reject, Fenced) as error:
             self._quota.give_back(tenant, len(envelope.recipients))
             if once is not None and isinstance(error, Fenced):
@@ -265,14 +294,15 @@ class Acceptance:
             and policy.needs_smtputf8(header, author, envelope.recipients),
             body_hash=body_hash(header.body),
             accepted_at=now,
-            expires_at=now + self._lifetime_ms,
+            expires_at=(envelope.release_at or now) + self._lifetime_ms,
             content=rewritten.content,
+            dsn=envelope.dsn,
             once=once,
         )
 
-    async def _keep(self, message: SpooledMessage) -> None:
+    async def _keep(self, message: SpooledMessage, release_at: int | None) -> None:
         """Commit and hand over, in a task that outlives the client."""
-        task = asyncio.get_running_loop().create_task(self._commit(message))
+        task = asyncio.get_running_loop().create_task(self._commit(message, release_at))
         self._commits.add(task)
         task.add_done_callback(self._ended)
         try:
@@ -284,10 +314,9 @@ class Acceptance:
         except StoreError as error:
             raise Reject(replies.INTERNAL) from error
 
-    async def _commit(self, message: SpooledMessage) -> None:
-        is_claimed = await self._spool.accept(
-            message, claim=self._room_for(message.size, message.tenant)
-        )
+    async def _commit(self, message: SpooledMessage, release_at: int | None) -> None:
+        claim = release_at is None and self._room_for(message.size, message.tenant)
+        is_claimed = await self._spool.accept(message, claim=claim, due_at=release_at)
         self.log.accepted(message)
         if is_claimed:
             self._on_accepted(message, tuple(range(len(message.recipients))))

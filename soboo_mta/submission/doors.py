@@ -87,9 +87,12 @@ class Spool(Protocol):
         """Whether there is space to keep mail; false before the disk is full."""
         ...
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
         """Commit, synced, and return whether it is claimed for this worker; raises
-        StoreError when nothing was kept, Fenced where its key was taken."""
+        StoreError when nothing was kept, Fenced where its key was taken. `due_at` (unix
+        ms) with `claim` False: not to be tried before."""
         ...
 
     async def kept_under(self, once: OnceKey) -> Kept | None:

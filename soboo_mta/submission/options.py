@@ -31,6 +31,9 @@ class AcceptanceOptions:
     """True: a bare CR or LF becomes CRLF. False: such a message is refused."""
     lifetime: timedelta = timedelta(days=5)
     """How long delivery is tried, counted from acceptance (RFC 5321 §4.5.4.1)."""
+    longest_hold: timedelta = timedelta(days=30)
+    """How far ahead a release may be asked for (RFC 4865); zero: FUTURERELEASE is not
+    offered."""
     thread_over_octets: int = MEBIBYTE
     """Messages over this size are prepared in a thread, so that others do not wait."""
 

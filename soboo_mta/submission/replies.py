@@ -89,9 +89,19 @@ MAIL_SYNTAX = reply(501, "5.5.4", "Write MAIL FROM:<user@domain> and its paramet
 RCPT_SYNTAX = reply(501, "5.5.4", "Write RCPT TO:<user@domain>")
 PARAMETER_SYNTAX = reply(501, "5.5.4", "A parameter is malformed or stands twice")
 MAIL_PARAMETER = reply(
-    555, "5.5.4", "Only SIZE, BODY=7BIT, BODY=8BITMIME, SMTPUTF8 and AUTH are known"
+    555,
+    "5.5.4",
+    "Only SIZE, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, AUTH, RET, ENVID, HOLDFOR and "
+    "HOLDUNTIL are known",
 )
-RCPT_PARAMETER = reply(555, "5.5.4", "RCPT takes no parameters here")
+RCPT_PARAMETER = reply(555, "5.5.4", "Only NOTIFY and ORCPT are known")
+TWO_HOLDS = reply(501, "5.5.4", "Say HOLDFOR or HOLDUNTIL, not both")
+BAD_HOLDFOR = reply(501, "5.5.4", "HOLDFOR is a number of seconds, 1 to 9 digits")
+BAD_HOLDUNTIL = reply(
+    501, "5.5.4", "HOLDUNTIL is a time as in RFC 3339, say 2030-01-31T09:00:00Z"
+)
+NO_HOLD = reply(555, "5.5.4", "Future release is not offered here")
+HOLD_IN_THE_PAST = reply(501, "5.5.4", "HOLDUNTIL is in the past: leave it out")
 NEEDS_SMTPUTF8 = reply(
     553,
     "5.6.7",
@@ -116,6 +126,16 @@ def bad_sender(why: str) -> Reply:
 def bad_recipient(why: str) -> Reply:
     """The forward-path is no address; `why` is FormatError's text."""
     return reply(501, "5.1.3", _sentence(why))
+
+
+def bad_parameter(why: str) -> Reply:
+    """A parameter of the DSN extension is malformed; `why` is FormatError's text."""
+    return reply(501, "5.5.4", _sentence(why))
+
+
+def held_too_long(seconds: int) -> Reply:
+    """A release later than FUTURERELEASE announced (RFC 4865 §4)."""
+    return reply(501, "5.5.4", f"A message is held for {seconds} seconds at most")
 
 
 def too_large(limit: int) -> Reply:

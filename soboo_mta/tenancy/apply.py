@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.formats.keys import KeyPair
 from soboo_mta.identity.state import DomainSettings, Mode, OnBroken
+from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
@@ -121,20 +122,18 @@ class TenantEntry(_Entry):
     hourly_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
     daily_quota: Annotated[int, Field(ge=0, le=MAX_QUOTA)] | None = None
     pool: str | None = None
+    reports: bool = True
+    report_address: Annotated[Mailbox, _parsed(parse_mailbox)] | None = None
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 
     @property
     def tenant(self) -> Tenant:
-        return Tenant(
-            tenant_id=self.id,
-            name=self.name or self.id,
-            suspended=self.suspended,
-            weight=self.weight,
-            hourly_quota=self.hourly_quota,
-            daily_quota=self.daily_quota,
-            pool=self.pool,
-        )
+        same = {key: getattr(self, key) for key in _AS_IN_TENANT.split()}
+        return Tenant(tenant_id=self.id, name=self.name or self.id, **same)
+
+
+_AS_IN_TENANT = "suspended weight hourly_quota daily_quota pool reports report_address"
 
 
 class TenantsFile(_Entry):

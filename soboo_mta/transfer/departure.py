@@ -19,9 +19,10 @@ from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.formats.keys import SigningKey
 from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.identity.state import Plan, Source
-from soboo_mta.mail.address import ReversePath
+from soboo_mta.mail.address import NULL_REVERSE_PATH, ReversePath
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
+from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.outcome import Delivered, Failed, Outcome
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Session, Transaction
@@ -71,6 +72,7 @@ class Departed:
     duration_ms: int = 0
     site: str = ""  # where it was tried, or would have been
     dialogue: str = ""  # what was said, where it is to be kept
+    asked_on: bool = False  # the next hop was told what reports the sender asked for
 
 
 class Departures:
@@ -133,6 +135,7 @@ class Departures:
             plan=known.departure,
             tls=session.tls,
             duration_ms=int((self._clock.monotonic() - flight.since) * 1_000),
+            asked_on=session.offers_dsn,
             dialogue=session.dialogue() if self._is_told(claimed, outcome) else "",
         )
 
@@ -188,11 +191,14 @@ class Departures:
             octets=(signatures, message.content),
             eight_bit=message.eight_bit,
             smtputf8=message.smtputf8,
+            dsn=_asked_of(claimed),
             may_finish=may_finish,
         )
 
     def _reverse_path(self, claimed: Claimed, plan: Plan) -> ReversePath:
         message = claimed.message
+        if message.is_report:
+            return NULL_REVERSE_PATH  # RFC 3464 §2; RFC 5321 §4.5.5
         if plan.bounce_domain is None:
             return ReversePath(message.author)
         life = self._options.return_life // timedelta(milliseconds=1)
@@ -264,6 +270,14 @@ class _Signed:
     def fits(self, generation: int, plan: Plan, now: float) -> bool:
         is_same = self.generation == generation and self.plan is plan
         return is_same and now < self.until
+
+
+def _asked_of(claimed: Claimed) -> DsnRequest | None:
+    """What was asked of this one recipient's message."""
+    request = claimed.message.dsn
+    if request is None or len(request.asked) == 1:
+        return request
+    return replace(request, asked=(request.asked[claimed.position],))
 
 
 def _interrupted() -> Departed:

@@ -30,6 +30,7 @@ from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
 from soboo_mta.transfer.ready.queues import Queues
 from soboo_mta.transfer.ready.street import Capacity, Street
+from soboo_mta.transfer.reporting.reports import Reports
 from soboo_mta.transfer.routing.finder import (
     Destination,
     Goal,
@@ -71,6 +72,7 @@ class TransferEngine:
         clock: Clock,
         random: Random,
         options: TransferOptions | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self._spool = spool
         self._lease = lease
@@ -79,8 +81,8 @@ class TransferEngine:
         self._orders = orders
         self._clock = clock
         self._random = random
-        self._options = options or TransferOptions()
-        self._pools = self._options.pools or Pools.of(sources)
+        self._options = given = options or TransferOptions()
+        self._pools = given.pools or Pools.of(sources)
         self._settlements = Settlements(
             spool=spool,
             ledger=ledger,
@@ -88,9 +90,8 @@ class TransferEngine:
             log=log,
             clock=clock,
             random=random,
-            options=Settling(
-                retry=self._options.retry, interrupted=self._options.interrupted
-            ),
+            options=Settling(retry=given.retry, interrupted=given.interrupted),
+            reports=reports,
         )
         self._troubles = Troubles(clock, rests=self._options.rests, tell=self._tell)
         street = Street(
@@ -317,10 +318,8 @@ class TransferEngine:
         return True
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:
-        source = job.source.name if job.source else ""
-        self._end(
-            job, self._settlements.settle(job, departed, host=host, source=source)
-        )
+        settle, source = self._settlements.settle, job.source.name if job.source else ""
+        self._end(job, settle(job, departed, host=host, source=source))
 
     def give_back(self, job: Job) -> None:
         self._crowds.note(job.claimed.recipient.domain)

@@ -1,7 +1,8 @@
 """Who sends a message and under which plan, as of one generation of the directory.
 
-Fetches a tenant, its domain's state and its keys, and lets `identity.depart` decide. What
-it decided is cached while the facts are the very same. Never sends.
+Fetches a tenant, its domain's state and its keys, and lets `identity.depart` decide: for a
+report, by the state of the operator's own domain. What it decided is cached while the
+facts are the very same. Never sends.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from soboo_mta.identity.state import (
     Verdict,
 )
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
-from soboo_mta.mail.outcome import Failed, Held, Reason, Scope
+from soboo_mta.mail.outcome import Deferred, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.ports import Clock
@@ -63,12 +64,23 @@ class Identities(Protocol):
     async def signing_key(self, key_id: KeyId) -> SigningKey: ...
 
 
+class OwnDomain(Protocol):
+    """What DNS shows of the operator's own domain (onboarding.check.OwnDomainCheck)."""
+
+    async def state(self, operator: Operator) -> DomainState:
+        """Return its state as a sending domain, looked at lately."""
+        ...
+
+
+_Way = Plan | Held | Failed | Deferred
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a message's identity as of `generation`."""
 
     generation: int
-    departure: Plan | Held | Failed
+    departure: _Way
     keys: tuple[SigningKey, ...]
 
 
@@ -81,7 +93,10 @@ class Planner:
         identities: Identities,
         operator: Callable[[], tuple[Operator, Facts | None]],
         clock: Clock,
+        own_domain: OwnDomain | None = None,
     ) -> None:
+        """`own_domain` None: the operator sends no mail of its own."""
+        self._own_domain = own_domain
         self._identities = identities
         self._operator = operator
         self._clock = clock
@@ -125,8 +140,11 @@ class Planner:
         for _ in range(_STEADY_LOOKS):
             generation = self._identities.generation
             tenant = await self._identities.tenant(message.tenant)
-            state = await self._identities.domain_by_id(message.domain_id)
-            departure = self._departure(message, tenant, state, source)
+            if message.is_report:
+                departure = await self._own_departure(tenant, source)
+            else:
+                state = await self._identities.domain_by_id(message.domain_id)
+                departure = self._departure(message, tenant, state, source)
             keys = await self._keys(departure)
             if self._identities.generation == generation:
                 return Known(generation, departure, keys)
@@ -138,7 +156,7 @@ class Planner:
         tenant: Tenant | None,
         state: DomainState | None,
         source: Source,
-    ) -> "Plan | Held | Failed":
+    ) -> _Way:
         if tenant is None or tenant.suspended:
             return _SUSPENDED
         self._note(message.tenant, tenant)
@@ -146,10 +164,39 @@ class Planner:
             return _GONE
         if is_outdated(state, self._clock.unix_ms()):
             return _OUTDATED
+        return self._planned(message.domain_id, state, source, self._operator())
+
+    async def _own_departure(self, tenant: Tenant | None, source: Source) -> _Way:
+        """How a report leaves: signed by the operator, or later. SPF cannot carry it: a
+        null reverse-path has no domain of its own (RFC 7208 §2.4)."""
+        if tenant is None or tenant.suspended:
+            return _SUSPENDED
+        operator, _ = self._operator()
+        if self._own_domain is None or not operator.keys:
+            return _unsigned("the operator has no keys: soboo-mta key operator")
+        state = await self._own_domain.state(operator)
+        if is_outdated(state, self._clock.unix_ms()):
+            return _unsigned(f"the DNS of {operator.domain} gives no answer")
+        way = self._planned(_OWN, state, source, (operator, None))
+        match way:
+            case Plan(signatures=()):
+                return _unsigned(f"no usable DKIM key for {operator.domain}")
+            case Held(explanation=explanation):
+                return _unsigned(explanation)
+            case _:
+                return way
+
+    def _planned(
+        self,
+        domain_id: DomainId,
+        state: DomainState,
+        source: Source,
+        ours: tuple[Operator, Facts | None],
+    ) -> _Way:
         generation = self._identities.generation
-        operator, operator_facts = self._operator()
+        operator, operator_facts = ours
         basis = (state, operator, operator_facts)
-        place = (message.domain_id, source.name)
+        place = (domain_id, source.name)
         cached = self._plans.get(place)
         if cached is None or not all(map(_is, cached.basis, basis)):
             way = checked(depart(state, source, operator, operator_facts), state)
@@ -169,7 +216,7 @@ class Planner:
             pool=None if tenant is None else tenant.pool,
         )
 
-    async def _keys(self, departure: "Plan | Held | Failed") -> tuple[SigningKey, ...]:
+    async def _keys(self, departure: _Way) -> tuple[SigningKey, ...]:
         if not isinstance(departure, Plan):
             return ()
         signing_key = self._identities.signing_key
@@ -218,6 +265,16 @@ def _belongs(message: SpooledMessage, state: DomainState) -> bool:
     return settings.tenant == message.tenant and settings.name == message.author.domain
 
 
+def _unsigned(why: str) -> Deferred:
+    """A report waits for its signature: aligned or not sent holds for ours too."""
+    return Deferred(
+        reply=reply(451, "4.7.5", why),
+        reason=Reason.DOMAIN_BROKEN,
+        scope=Scope.MESSAGE,
+    )
+
+
+_OWN = DomainId(0)  # the operator's own domain, among the plans
 _UNALIGNED = "its mail would leave unaligned, and the domain does not ask for that"
 _SUSPENDED = Held(
     reason=Reason.TENANT_SUSPENDED, explanation="the tenant is suspended or gone"

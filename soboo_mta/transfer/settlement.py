@@ -1,6 +1,8 @@
-"""What an attempt came to, settled: outcome, next time, attempt row and gate in one unit.
+"""What an attempt came to, settled: outcome, next time, attempt row, gate and the report to
+its sender in one unit.
 
-Fenced by the claim: a settlement made after the lease was lost does nothing. Where the
+Recipients of a message that fail or are late together, within `Settling.together`, are
+settled together and share a report. Fenced by the claim: a settlement made after the lease was lost does nothing. Where the
 store is away it tries again while the claim is ours; a delivery that cannot be recorded
 is tried again by whoever claims it next (at least once).
 """
@@ -9,7 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import Protocol
@@ -17,10 +19,11 @@ from typing import Protocol
 from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
 from soboo_mta.events.event import recorded
 from soboo_mta.events.log import EventLog
+from soboo_mta.formats.dsn.status import Action
 from soboo_mta.identity.facts_json import plan_to_json
 from soboo_mta.identity.state import Plan
-from soboo_mta.mail.ids import PlanId
-from soboo_mta.mail.outcome import Deferred, Failed, Held, Outcome, Reason
+from soboo_mta.mail.ids import MessageId, PlanId
+from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
@@ -28,12 +31,19 @@ from soboo_mta.store.unit import Fenced, Statement, StoreError
 from soboo_mta.transfer.answers.troubles import Alert
 from soboo_mta.transfer.departure import Departed, Lease
 from soboo_mta.transfer.ready.fair import Job
+from soboo_mta.transfer.reporting.due import action_due
+from soboo_mta.transfer.reporting.reports import Ending, Reports
 from soboo_mta.transfer.schedule import RetrySchedule, next_due, soon
 
 _log = logging.getLogger(__name__)
 _STORE_PAUSE = timedelta(milliseconds=250)  # before a settlement is tried again
 MAX_PLANS = 20_000  # interned plans remembered
 MAX_GATES = 10_000  # gates remembered as closed
+_MOST_TOGETHER = 100  # recipients in one report: bounds its unit
+
+
+def _a_future() -> "asyncio.Future[bool]":
+    return asyncio.get_running_loop().create_future()
 
 
 class Spool(Protocol):
@@ -82,6 +92,7 @@ class Settling:
 
     retry: RetrySchedule
     interrupted: timedelta  # before what we broke off ourselves goes again
+    together: timedelta = timedelta(milliseconds=250)  # for one report on several
 
 
 class Settlements:
@@ -97,7 +108,9 @@ class Settlements:
         clock: Clock,
         random: Random,
         options: Settling,
+        reports: Reports | None = None,
     ) -> None:
+        """`reports` None: senders are told nothing."""
         self._spool = spool
         self._ledger = ledger
         self._lease = lease
@@ -108,6 +121,8 @@ class Settlements:
         self._plans: OrderedDict[int, tuple[Plan, PlanId]] = OrderedDict()
         self._gates: dict[tuple[str, str], str] = {}
         self._is_abandoned = False
+        self._reports = reports
+        self._groups: dict[tuple[MessageId, int], _Group] = {}
 
     def abandon(self) -> None:
         """Try no commit again: what the store does not take now comes due with the
@@ -138,7 +153,9 @@ class Settlements:
         unit.append(attempted(message.message_id, claimed.position, outcome, facts))
         if isinstance(outcome, Held):
             unit += self._gate(message, outcome)
-        if await self._commit(job, unit):
+        ending = self._ending(job, departed, outcome, facts)
+        kept = self._commit(job, unit) if not ending else self._told(job, unit, ending)
+        if await kept:
             self._remember(departed.plan, plan_id)
             self._log.settled(
                 message, claimed.position, outcome, host=host, next_attempt=due_at
@@ -173,6 +190,86 @@ class Settlements:
             await self._ledger.commit([event])
         except StoreError as error:
             _log.warning("an alert could not be recorded: %s", error)
+
+    # ---- with the report that is due
+
+    def _ending(
+        self, job: Job, departed: Departed, outcome: Outcome, facts: AttemptFacts
+    ) -> Ending | None:
+        """What is to be reported of this outcome, if anything is."""
+        message, now = job.claimed.message, facts.at
+        if isinstance(outcome, Delivered) and message.dsn is None:
+            return None  # nearly all there is
+        if self._reports is None or isinstance(outcome, Held):
+            return None
+        action = action_due(
+            job.claimed,
+            outcome,
+            asked_on=departed.asked_on,
+            waited=_since(message, self._options.retry, now),
+            policy=self._reports.policy,
+        )
+        if action is None:
+            return None
+        reason = getattr(departed.outcome, "reason", Reason.REPLY)
+        return Ending(
+            position=job.claimed.position,
+            action=action,
+            reason=reason,
+            reply=outcome.reply,
+            host=facts.host if reason is Reason.REPLY else "",
+            at=now,
+            is_expired=isinstance(outcome, Failed)
+            and outcome.reason is Reason.LIFETIME,
+        )
+
+    async def _told(self, job: Job, unit: Sequence[Statement], ending: Ending) -> bool:
+        """Commit the unit with the report on its ending."""
+        is_alone = len(job.claimed.message.recipients) == 1
+        # What was delivered is not left uncommitted: a crash would deliver it again.
+        if is_alone or ending.action is Action.RELAYED:
+            return await self._commit_reported(job, _Group([ending], [*unit]))
+        key = (job.claimed.message.message_id, job.epoch)
+        group = self._groups.get(key)
+        if group is not None and len(group.endings) < _MOST_TOGETHER:
+            group.endings.append(ending)
+            group.unit += unit
+            return await asyncio.shield(group.kept)
+        group = self._groups[key] = _Group([ending], [*unit])
+        try:
+            await asyncio.sleep(self._options.together.total_seconds())
+            if self._groups.get(key) is group:
+                del self._groups[key]
+            is_kept = await self._commit_reported(job, group)
+        except BaseException:
+            group.kept.set_result(False)
+            raise
+        group.kept.set_result(is_kept)
+        return is_kept
+
+    async def _commit_reported(self, job: Job, group: "_Group") -> bool:
+        report = await self._report(job, group.endings)
+        if report is None:
+            return False
+        return await self._commit(job, [*group.unit, *report])
+
+    async def _report(
+        self, job: Job, endings: Sequence[Ending]
+    ) -> list[Statement] | None:
+        """The report's statements; None where the claim was lost before they could be."""
+        assert self._reports is not None
+        message = job.claimed.message
+        while job.epoch == self._lease.epoch:
+            try:
+                return await self._reports.made(message, endings)
+            except StoreError as error:
+                if not await self._may_try_again(error):
+                    return None
+            except Exception:  # noqa: BLE001 - logged, and the message is still settled:
+                # else it would be tried, and perhaps delivered, again and again.
+                _log.exception("no report could be made on %s", message.message_id)
+                return []
+        return None
 
     # ----
 
@@ -246,13 +343,34 @@ class Settlements:
                 _log.warning("%s was no longer ours", job.claimed.message.message_id)
                 return False
             except StoreError as error:
-                _log.warning("cannot settle yet: %s", error)
-                await asyncio.sleep(_STORE_PAUSE.total_seconds())
-                if self._is_abandoned:
-                    self._lease.give_up()
+                if not await self._may_try_again(error):
                     return False
-                if not self._lease.may_start_attempt:
-                    self._lease.give_up()  # else the claim would outlive our memory
             else:
                 return True
         return False
+
+    async def _may_try_again(self, error: StoreError) -> bool:
+        """Wait a moment after the store's trouble; False: not any more."""
+        _log.warning("cannot settle yet: %s", error)
+        await asyncio.sleep(_STORE_PAUSE.total_seconds())
+        if self._is_abandoned:
+            self._lease.give_up()
+            return False
+        if not self._lease.may_start_attempt:
+            self._lease.give_up()  # else the claim would outlive our memory
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Recipients of one message that are settled together, and what is told of them."""
+
+    endings: list[Ending]
+    unit: list[Statement]
+    kept: "asyncio.Future[bool]" = field(default_factory=_a_future)
+
+
+def _since(message: SpooledMessage, retry: RetrySchedule, now: int) -> timedelta:
+    """How long the message has been allowed to leave: its expiry counts from then."""
+    released = message.expires_at - retry.lifetime // timedelta(milliseconds=1)
+    return timedelta(milliseconds=now - max(released, message.accepted_at))

@@ -1,11 +1,13 @@
 """Transactions against scripted peers: cases 145 to 149 and 155 to 157."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
+from soboo_mta.mail.notify import Asked, DsnRequest, Notify, OriginalRecipient, Returned
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason, Scope
 from soboo_mta.net.smtp_client import ClientOptions, SmtpConnector
 from soboo_mta.net.smtp_client.session import dot_stuffed
@@ -482,3 +484,33 @@ async def test_case_149_an_answer_before_the_final_dot_can_refuse_and_never_deli
     assert isinstance(outcome, kind), outcome
     assert len(got) < len(content)
     assert b"QUIT" not in got
+
+
+ASKING = DsnRequest(
+    returned=Returned.HEADERS,
+    envelope_id="Order=17",
+    asked=(
+        Asked(
+            notify=frozenset({Notify.SUCCESS, Notify.FAILURE}),
+            orcpt=OriginalRecipient("rfc822", "Bob@x.example"),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("offer", ["S: 250-DSN", None])
+async def test_case_027_what_was_asked_goes_along_where_dsn_is_offered(
+    offer: str | None,
+):
+    greeting = [*PIPELINING[:-1], *([offer] if offer else []), PIPELINING[-1]]
+    async with Peer([[*greeting, *ACCEPT, *QUIT]]) as peer:
+        session = await connected(peer)
+        assert session.offers_dsn is (offer is not None)
+        (outcome,) = await session.deliver(replace(a_transaction(), dsn=ASKING))
+        assert isinstance(outcome, Delivered)
+        await session.close()
+        assert peer.wrong == []
+    mail, rcpt = peer.said[1:3]
+    assert mail.endswith(" RET=HDRS ENVID=Order+3D17") is (offer is not None)
+    asked = " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob@x.example"
+    assert rcpt.endswith(asked if offer else "example>")

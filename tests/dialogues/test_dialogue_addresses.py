@@ -32,7 +32,7 @@ async def test_case_015_parameters_that_look_like_addresses_are_parsed() -> None
     async with talking() as (client, _):
         said = await client.say("MAIL FROM:<a@acme.example> AUTH=<x@y.example>")
         assert said.startswith("250")
-        said = await client.say("RCPT TO:<u@d.example> ORCPT=rfc822;u@d.example")
+        said = await client.say("RCPT TO:<u@d.example> ORCPT=rfc822;u@d.example X=1")
         assert said.startswith("555 5.5.4")
         assert (await client.say("RCPT TO:<u v@d.example>")).startswith("501 5.1.3")
         assert (await client.say("RCPT TO:<u@d.example>> X=1")).startswith("501")
@@ -179,7 +179,9 @@ async def test_case_023_over_long_parts_are_refused_and_the_session_goes_on() ->
         assert (await client.say(long)).startswith("501 5.1.7")
         assert (await client.say("NOOP " + "x" * 600)).startswith("500 5.5.6")
         assert (await client.say("MAIL FROM:<a@acme.example>")).startswith("250")
-        assert (await client.say("RCPT TO:<" + "x" * 600 + ">")).startswith("500 5.5.6")
+        assert (await client.say("RCPT TO:<" + "x" * 1100 + ">")).startswith(
+            "500 5.5.6"
+        )
         assert (await client.say(f"RCPT TO:<{'a' * 64}@d.example>")).startswith("250")
 
 
@@ -194,8 +196,6 @@ async def test_case_023_over_long_parts_are_refused_and_the_session_goes_on() ->
         ("SIZE=²", "501 5.5.4"),
         ("BODY=BINARYMIME", "555 5.5.4"),
         ("SMTPUTF8=yes", "501 5.5.4"),
-        ("RET=HDRS", "555 5.5.4"),
-        ("ENVID=QQ314159", "555 5.5.4"),
         ("X-OTHER=1", "555 5.5.4"),
         ("=1", "501 5.5.4"),
         ("BODY=8bitmime size=10", "250"),
@@ -208,15 +208,6 @@ async def test_case_026_parameters_are_known_well_formed_and_single(
     async with talking() as (client, _):
         said = await client.say(f"MAIL FROM:<a@acme.example> {parameters}")
         assert said.startswith(code)
-
-
-async def test_case_027_dsn_is_neither_announced_nor_taken() -> None:
-    async with talking() as (client, _):
-        assert "DSN" not in await client.say("EHLO c.example")
-        await client.say("MAIL FROM:<a@acme.example>")
-        assert (await client.say("RCPT TO:<r@d.example> NOTIFY=NEVER")).startswith(
-            "555"
-        )
 
 
 async def test_case_037_the_same_recipient_twice_is_delivered_once() -> None:

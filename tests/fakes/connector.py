@@ -110,6 +110,10 @@ class FakeSession:
     is_usable: bool = True
     takes_eight_bit: bool = True
 
+    @property
+    def offers_dsn(self) -> bool:
+        return self.connector.offers_dsn
+
     async def deliver(self, transaction: Transaction) -> tuple[Outcome, ...]:
         self.connector.transactions.append(transaction)
         self.connector.began.set()
@@ -141,6 +145,7 @@ class FakeConnector:
     transactions: list[Transaction] = field(default_factory=list)
     sessions: list[FakeSession] = field(default_factory=list)
     closed: int = 0
+    offers_dsn: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)  # a transaction did
 

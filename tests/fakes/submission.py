@@ -172,7 +172,10 @@ class FakeSpool:
                 return Kept(message.message_id, message.once.digest)
         return None
 
-    async def accept(self, message: SpooledMessage, *, claim: bool) -> bool:
+    async def accept(
+        self, message: SpooledMessage, *, claim: bool, due_at: int | None = None
+    ) -> bool:
+        self.due_at = due_at
         self.is_committing.set()
         if self.gate:
             await self.gate.wait()

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.interop.house import certificates
+from tests.interop.house import ACME, certificates
 from tests.interop.running import run, running
 
 UNPACKED = Path(__file__).parents[2] / ".venv" / "peers"
@@ -66,7 +66,7 @@ myhostname = mx.{domain}
 mydestination =
 mynetworks =
 alias_maps =
-virtual_mailbox_domains = {domain}
+virtual_mailbox_domains = {domain} {returns}
 virtual_mailbox_base = {home}/mail
 virtual_mailbox_maps = regexp:{home}/users
 virtual_uid_maps = static:{uid}
@@ -84,6 +84,7 @@ qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
 tlsmgr unix - - n 1000? 1 tlsmgr
 error unix - - n - - error
@@ -102,7 +103,8 @@ async def _postfix(mta: Mta, port: int) -> AsyncIterator[Path]:
         shutil.chown(home / "data", "postfix")
         facts = {"home": home, "domain": mta.domain, "address": mta.address}
         owner = {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
-        (home / "main.cf").write_text(_MAIN.format(**facts, **owner))
+        returns = f"bounce.{ACME}"  # its reports come into the same box
+        (home / "main.cf").write_text(_MAIN.format(**facts, **owner, returns=returns))
         (home / "users").write_text("if !/^nobody@/\n/./ inbox/\nendif\n")
         (home / "master.cf").write_text(_MASTER.format(**facts, port=port))
         start = ("/usr/sbin/postfix", "-c", home, "start-fg")

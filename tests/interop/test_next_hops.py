@@ -1,11 +1,13 @@
 """Postfix's smtp-source sends; its smtp-sink, and real MTAs, receive."""
 
 import asyncio
+import email
 import json
 import re
+import smtplib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,33 @@ async def test_case_173_a_real_mtas_refusal_is_final_and_kept_in_its_words(
         assert MTAS[name].refuses in await place.command("trace", message)
 
 
+async def test_case_027_a_real_postfix_is_told_what_reports_the_sender_wants(
+    place: World,
+) -> None:
+    """It says DSN; its own report has all of it back, and comes to the signed path."""
+    async with _serving(place, MTAS["postfix"]) as inbox:
+        to = f"bob@{MTAS['postfix'].domain}"
+        await asyncio.to_thread(_ask_for_reports, place.port, to)
+
+        async def has_both() -> bool:
+            return await asyncio.to_thread(
+                lambda: inbox.is_dir() and len(list(inbox.iterdir())) == 2
+            )
+
+        await place.until("Postfix has the message and its report", has_both, 30)
+        messages = [email.message_from_bytes(f.read_bytes()) for f in inbox.iterdir()]
+    (report,) = [m for m in messages if m.get_content_type() == "multipart/report"]
+    (taken,) = [m for m in messages if m is not report]
+    assert report["To"] == taken["Return-Path"].strip("<>")
+    about, bob = report.get_payload(1).get_payload()
+    assert about["Original-Envelope-Id"] == "Order+17"
+    assert bob["Original-Recipient"].replace(" ", "") == "rfc822;Bob+x@Old.example"
+    assert bob["Action"] == "delivered"
+    assert report.get_payload(2).get_content_type() == "text/rfc822-headers"
+    events = await place.command("trace", _id_in(taken))
+    assert "report-made" not in events  # success is not reported twice
+
+
 @asynccontextmanager
 async def _serving(place: World, mta: Mta) -> AsyncIterator[Path]:
     place.zones.write_destination(mta.domain, mta.address)
@@ -208,3 +237,22 @@ def _as_kept(content: bytes, file: Path) -> Suspect:
         helo="mta1.esp.example",
         mail_from=found[1].decode(),
     )
+
+
+def _ask_for_reports(port: int, to: str) -> None:
+    with smtplib.SMTP("127.0.0.1", port, "app.test", timeout=30) as client:
+        client.sendmail(
+            f"news@{ACME}",
+            [to],
+            f"From: news@{ACME}\r\nSubject: Hello\r\n\r\nThe body.\r\n",
+            mail_options=["RET=HDRS", "ENVID=Order+2B17"],
+            rcpt_options=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Bob+2Bx@Old.example"],
+        )
+
+
+def _id_in(message: Message) -> str:
+    """Our id, by our Received field."""
+    fields = " ".join(message.get_all("Received", []))
+    found = re.search(r" id ([0-9a-z]{13});", fields)
+    assert found, fields
+    return found[1]

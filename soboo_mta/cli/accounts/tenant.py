@@ -17,6 +17,7 @@ from soboo_mta.cli.context import (
     say_json,
 )
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Reason
@@ -51,6 +52,19 @@ Pool = Annotated[
     str | None,
     typer.Option(help='Of the sources its mail leaves from; "default": no choice.'),
 ]
+Reports = Annotated[
+    bool | None,
+    typer.Option(
+        "--reports/--no-reports",
+        help="Whether its senders are told of mail that failed.",
+    ),
+]
+ReportAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="Where reports go whose sender is in none of its domains; '' for none."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -69,6 +83,8 @@ def add(
     hourly: Quota = None,
     daily: Quota = None,
     pool: Pool = None,
+    reports: Reports = None,
+    report_address: ReportAddress = None,
 ) -> None:
     """Add a tenant."""
     store = open_store(config)
@@ -83,6 +99,7 @@ def add(
     )
     new = _with(plain, name=name, weight=weight, hourly=hourly, daily=daily)
     new = replace(new, pool=chosen_pool(store, pool, new.pool))
+    new = _reporting(new, reports, report_address)
     now = store.clock.unix_ms()
 
     def write(connection: Connection) -> None:
@@ -100,9 +117,11 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
     """List all tenants."""
     tenants = read_now(open_store(config).engine, list_tenants)
     if as_json:
-        say_json([asdict(one) for one in tenants])
+        say_json([_as_json(one) for one in tenants])
         return
-    table = Table("tenant", "name", "state", "weight", "an hour", "a day", "pool")
+    table = Table(
+        "tenant", "name", "state", "weight", "an hour", "a day", "pool", "reports"
+    )
     for one in tenants:
         table.add_row(
             one.tenant_id,
@@ -112,6 +131,7 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
             _quota_text(one.hourly_quota),
             _quota_text(one.daily_quota),
             one.pool or DEFAULT_POOL,
+            _reports_text(one),
         )
     say(table if tenants else "there are no tenants: soboo-mta tenant add TENANT")
 
@@ -125,8 +145,10 @@ def change(
     hourly: Quota = None,
     daily: Quota = None,
     pool: Pool = None,
+    reports: Reports = None,
+    report_address: ReportAddress = None,
 ) -> None:
-    """Change a tenant's name, weight, quotas or pool; what is not given stays."""
+    """Change a tenant's name, weight, quotas, pool or reports; what is not given stays."""
     store = open_store(config)
     tenant_id = parse_tenant_id(tenant)
 
@@ -134,7 +156,7 @@ def change(
         before = the_tenant(connection, tenant_id)
         after = _with(before, name=name, weight=weight, hourly=hourly, daily=daily)
         after = replace(after, pool=chosen_pool(store, pool, before.pool))
-        change_tenant(connection, after)
+        change_tenant(connection, _reporting(after, reports, report_address))
 
     write_now(store.engine, write)
     say(f"changed tenant {tenant_id}")
@@ -225,6 +247,14 @@ def _with(
     )
 
 
+def _reporting(tenant: Tenant, reports: bool | None, address: str | None) -> Tenant:
+    if reports is not None:
+        tenant = replace(tenant, reports=reports)
+    if address is None:
+        return tenant
+    return replace(tenant, report_address=parse_mailbox(address) if address else None)
+
+
 def _quota(given: int | None, before: int | None) -> int | None:
     if given is None:
         return before
@@ -233,3 +263,17 @@ def _quota(given: int | None, before: int | None) -> int | None:
 
 def _quota_text(quota: int | None) -> str:
     return "no limit" if quota is None else f"{quota:,}"
+
+
+def _reports_text(tenant: Tenant) -> str:
+    if not tenant.reports:
+        return "off"
+    return str(tenant.report_address or "to its own domains")
+
+
+def _as_json(tenant: Tenant) -> dict[str, object]:
+    address = tenant.report_address
+    return {
+        **asdict(tenant),
+        "report_address": None if address is None else str(address),
+    }

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from soboo_mta.formats.dsn.parameters import mail_parameters, recipient_parameters
 from soboo_mta.mail.outcome import Deferred, Outcome, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.limits import Limits
@@ -48,6 +49,7 @@ class SmtpSession:
         self._says_size = client.supports_extension("size")
         self._eight_bit = client.supports_extension("8bitmime")
         self._smtputf8 = client.supports_extension("smtputf8")
+        self._dsn = client.supports_extension("dsn")
         self._command = timeouts.command.total_seconds()
         self._data_start = timeouts.data_start.total_seconds()
         self._data_block = timeouts.data_block.total_seconds()
@@ -56,6 +58,10 @@ class SmtpSession:
     @property
     def tls(self) -> str:
         return self._tls
+
+    @property
+    def offers_dsn(self) -> bool:
+        return self._dsn
 
     @property
     def is_usable(self) -> bool:
@@ -159,8 +165,15 @@ class SmtpSession:
             parameters += " BODY=8BITMIME"
         if transaction.smtputf8:
             parameters += " SMTPUTF8"
+        wanted = [""] * len(transaction.recipients)
+        if self._dsn and transaction.dsn is not None:
+            parameters += mail_parameters(transaction.dsn)
+            wanted = [recipient_parameters(one) for one in transaction.dsn.asked]
         mail = f"MAIL FROM:<{transaction.reverse_path}>{parameters}\r\n"
-        recipients = [f"RCPT TO:<{to}>\r\n".encode() for to in transaction.recipients]
+        recipients = [
+            f"RCPT TO:<{to}>{asked}\r\n".encode()
+            for to, asked in zip(transaction.recipients, wanted, strict=True)
+        ]
         return [mail.encode(), *recipients, b"DATA\r\n"]
 
     async def _in_lock_step(

@@ -83,6 +83,7 @@ class Selected:
     attempts: int
     tenant: str
     size: int
+    is_warned: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +278,7 @@ def _of_keys(keys: Any) -> Any:
             cast(recipient.c.attempts, Integer),  # a damaged row stops no other
             recipient.c.tenant_id,
             cast(func.coalesce(message.c.size, 0), Integer),
+            recipient.c.warned_at.is_not(None),
         )
         .select_from(key)
         .join(

@@ -9,6 +9,7 @@ from typing import TypedDict
 from sqlalchemy import Connection, and_, bindparam, delete, exists, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
+from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.content import PIECE_OCTETS
@@ -72,6 +73,12 @@ def giving_back(
     row = _row(claimed, holder, state, due_at)
     row["reason"] = str(reason)
     return [Statement(_SETTLE_RECIPIENT, (row,), expected=1)]
+
+
+def warned(message_id: MessageId, position: int, at: int) -> Statement:
+    """Return the statement that notes that the sender was told of a delay."""
+    row = {"this": int(message_id), "at": position, "warned_at": at}
+    return Statement(_WARNED, (row,))
 
 
 def held_until(outcome: Outcome, at: int) -> int:
@@ -162,6 +169,11 @@ _SETTLE_RECIPIENT = (
         worker=text("NULL"),
         epoch=text("NULL"),
     )
+)
+_WARNED = (
+    update(recipient)
+    .where(_THIS, recipient.c.position == bindparam("at"))
+    .values(warned_at=bindparam("warned_at"))
 )
 _SETTLE_SOLE = (
     update(message)

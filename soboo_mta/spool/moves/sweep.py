@@ -5,7 +5,7 @@ Each call is one small transaction, so that no accepting commit waits long behin
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -71,12 +71,15 @@ def sweep_once(
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """One recipient whose lifetime ended behind a gate; `why` is what closed that."""
+    """One recipient whose lifetime ended behind a gate; `reason` and `why` are what
+    closed that. `is_answered`: its message has a reverse-path, or is a report."""
 
     message_id: int
     position: int
     state: RecipientState
+    reason: Reason
     why: str
+    is_answered: bool
 
 
 def overdue(connection: Connection, now: int) -> tuple[Overdue, ...]:
@@ -88,26 +91,70 @@ def overdue(connection: Connection, now: int) -> tuple[Overdue, ...]:
     """
     found = {
         (row.message_id, row.position): Overdue(
-            row.message_id, row.position, RecipientState(row.state), row.explanation
+            row.message_id,
+            row.position,
+            RecipientState(row.state),
+            Reason(row.reason),
+            row.explanation,
+            bool(row.reverse_path) or row.domain_id < 0,
         )
         for row in connection.execute(_OVERDUE, {"now": now})
     }
     return tuple(found.values())
 
 
-def expire(connection: Connection, late: Collection[Overdue], now: int) -> int:
-    """End those of `late` that still wait, each with its attempt row; return how many."""
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Recipients of one message that end together, and the report that says so."""
+
+    late: Sequence[Overdue]
+    report: Sequence[Statement] = ()
+
+    @property
+    def octets(self) -> int:
+        """Of content in the report."""
+        return sum(
+            len(value)
+            for statement in self.report
+            for row in statement.rows
+            for value in row.values()
+            if isinstance(value, bytes)
+        )
+
+
+def expire(connection: Connection, expiries: Iterable[Expiry], now: int) -> int:
+    """End those that still wait, each with its attempt row; return how many.
+
+    A message that is to be reported ends as it is reported or, where one of its
+    recipients was claimed meanwhile, not now.
+    """
     ended = 0
-    for one in late:
-        this = {"this": one.message_id, "at": one.position}
-        state = move(one.state, RecipientState.EXPIRED).value
-        values = {**this, "state": state, "why": one.why}
-        if connection.execute(_EXPIRE, values).rowcount:
-            ended += 1
-            row = {"message_id": one.message_id, "position": one.position}
-            connection.execute(_EXPIRED, {**row, "at": now, "reply": one.why})
-            settle_if_last(connection, one.message_id, now)
+    for expiry in expiries:
+        if expiry.report and not _all_wait(connection, expiry.late):
+            continue
+        for one in expiry.late:
+            ended += _expire(connection, one, now)
+        for statement in expiry.report:
+            rows = [dict(row) for row in statement.rows]
+            connection.execute(statement.clause, rows)
     return ended
+
+
+def _all_wait(connection: Connection, late: Sequence[Overdue]) -> bool:
+    waiting = set(connection.scalars(_STILL_WAITING, {"this": late[0].message_id}))
+    return all(one.position in waiting for one in late)
+
+
+def _expire(connection: Connection, one: Overdue, now: int) -> int:
+    this = {"this": one.message_id, "at": one.position}
+    state = move(one.state, RecipientState.EXPIRED).value
+    values = {**this, "state": state, "why": one.why}
+    if not connection.execute(_EXPIRE, values).rowcount:
+        return 0
+    row = {"message_id": one.message_id, "position": one.position}
+    connection.execute(_EXPIRED, {**row, "at": now, "reply": one.why})
+    settle_if_last(connection, one.message_id, now)
+    return 1
 
 
 def set_aside(corrupt: Corrupt, *, holder: tuple[int, int], at: int) -> list[Statement]:
@@ -182,7 +229,10 @@ _OVERDUE = (
         recipient.c.message_id,
         recipient.c.position,
         recipient.c.state,
+        gate.c.reason,
         gate.c.explanation,
+        message.c.reverse_path,
+        message.c.domain_id,
     )
     .join(message, message.c.id == recipient.c.message_id)
     .join(
@@ -202,6 +252,11 @@ _OVERDUE = (
         message.c.expires_at <= bindparam("now"),
     )
     .limit(_EXPIRED_AT_ONCE)
+)
+_STILL_WAITING = (
+    select(recipient.c.position)
+    .where(recipient.c.message_id == bindparam("this"), WAITING)
+    .with_for_update()
 )
 _EXPIRE = (
     update(recipient)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store import schema
@@ -22,7 +23,9 @@ class TenancyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One customer of the operator. Quotas are recipients; None: no limit."""
+    """One customer of the operator. Quotas are recipients; None: no limit. `reports`:
+    whether its senders are told what became of their mail; those whose reverse-path is in
+    none of its domains at `report_address`."""
 
     tenant_id: TenantId
     name: str
@@ -31,6 +34,8 @@ class Tenant:
     hourly_quota: int | None
     daily_quota: int | None
     pool: str | None = None  # of egress sources, as the settings name it
+    reports: bool = True
+    report_address: Mailbox | None = None
 
 
 # ---- the generation
@@ -83,7 +88,7 @@ def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
 
 
 def change_tenant(connection: Connection, tenant: Tenant) -> None:
-    """Store the tenant's name, weight, quotas and suspension as given."""
+    """Store the tenant's name, weight, quotas, reports and suspension as given."""
     bump_generation(connection)
     changed = connection.execute(
         update(schema.tenant)
@@ -118,6 +123,7 @@ def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
 
 def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
     one = row._mapping
+    address = one["report_address"]
     return Tenant(
         tenant_id=TenantId(one["id"]),
         name=one["name"],
@@ -126,6 +132,8 @@ def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
         hourly_quota=one["hourly_quota"],
         daily_quota=one["daily_quota"],
         pool=one["pool"],
+        reports=one["reports"],
+        report_address=parse_mailbox(address) if address else None,
     )
 
 
@@ -137,6 +145,8 @@ def _tenant_values(tenant: Tenant) -> dict[str, object]:
         "hourly_quota": tenant.hourly_quota,
         "daily_quota": tenant.daily_quota,
         "pool": tenant.pool,
+        "reports": tenant.reports,
+        "report_address": str(tenant.report_address) if tenant.report_address else None,
     }
 
 

@@ -104,6 +104,18 @@ def test_a_tenant_is_added_changed_and_listed(run: Run) -> None:
     assert (values["hourly_quota"], values["daily_quota"]) == (5, None)
 
 
+def test_case_159_where_a_tenants_reports_go_is_set_shown_and_refused(run: Run) -> None:
+    run("tenant", "add", "acme", "--report-address", "ops@acme.example")
+    assert "ops@acme.example" in run("tenant", "list")
+    run("tenant", "set", "acme", "--no-reports")
+    (values,) = json.loads(run("tenant", "list", "--json"))
+    assert (values["reports"], values["report_address"]) == (False, "ops@acme.example")
+    run("tenant", "set", "acme", "--reports", "--report-address", "")
+    assert "to its own domains" in run("tenant", "list")
+    with pytest.raises(FormatError, match="has no domain"):
+        run("tenant", "set", "acme", "--report-address", "ops")
+
+
 def test_a_suspended_tenants_gate_is_closed_and_opened_again(
     run: Run, store: CliStore
 ) -> None:

@@ -12,7 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from soboo_mta.cli.running.check_config import written
+from soboo_mta.daemon.reporting import reports
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import MessageIds
 from soboo_mta.ports import SmtpTimeouts, TlsPolicy
 from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
@@ -21,6 +23,8 @@ from soboo_mta.transfer.limits.groups import Rate
 from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.rules import Mx, NextHop, RouteTo
+from tests.fakes.clock import FakeClock
+from tests.fakes.submission import FakeDirectory
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTED = ROOT / "config" / "soboo.toml"
@@ -68,6 +72,7 @@ def _submission() -> Iterator[Felt]:
         ("max_message_size", "max_message_octets", "1MiB", 1 << 20),
         ("max_recipients", "max_recipients", 200, 200),
         ("max_hops", "max_hops", 7, 7),
+        ("longest_hold", "longest_hold", "0s", seconds(0)),
         ("mend_line_ends", "mend_line_ends", True, True),
         ("thread_over_size", "thread_over_octets", "4KiB", 4096),
     ):
@@ -297,6 +302,7 @@ def _rest() -> Iterator[Felt]:
             timedelta(days=2),
         ),
         Felt("retry.jitter", 0.5, lambda s: options.retry_schedule(s).jitter, 0.5),
+        *_reports(),
         Felt(
             "signing.signature_life",
             "3d",
@@ -347,6 +353,27 @@ def _rest() -> Iterator[Felt]:
         ),
         Felt("log.level", "debug", lambda s: s.log.level, LogLevel.DEBUG),
     )
+
+
+def _reports() -> Iterator[Felt]:
+    report = options.report_options
+    yield Felt("reports.send", False, lambda s: _told(s) is None, True)
+    yield Felt("reports.max_returned", "9KiB", lambda s: report(s).max_returned, 9216)
+    yield Felt(
+        "reports.warn_of_delay", True, lambda s: report(s).policy.warn_of_delay, True
+    )
+    yield Felt(
+        "reports.delay_after",
+        "1h",
+        lambda s: report(s).policy.delay_after,
+        seconds(3600),
+    )
+
+
+def _told(settings: Settings) -> object:
+    clock = FakeClock()
+    ids = MessageIds(worker=1, unix_ms=clock.unix_ms)
+    return reports(settings, FakeDirectory(), ids, clock)
 
 
 def _web() -> Iterator[Felt]:

@@ -226,3 +226,17 @@ def test_a_fault_in_the_file_is_said_with_its_place(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"tenants\.toml"):
         load_tenants(tmp_path / "tenants.toml")
+
+
+def test_case_159_where_reports_go_is_applied_and_changed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    text = FILE.replace('id = "rival"', 'id = "rival"\nreport_address = "o@r.example"')
+    run(engine, planned(engine, tmp_path, text))
+    assert planned(engine, tmp_path, text) == ()
+    (change,) = planned(engine, tmp_path, text.replace("o@r", "p@r"))
+    assert isinstance(change, ChangeTenant)
+    assert str(change.before.report_address) == "o@r.example"
+    assert str(change.after.report_address) == "p@r.example"
+    with pytest.raises(FormatError, match="report_address"):
+        planned(engine, tmp_path, text.replace("o@r.example", "nobody"))

@@ -30,7 +30,11 @@ class SubmissionSession(ContentSession):
             "8BITMIME",
             "SMTPUTF8",
             "ENHANCEDSTATUSCODES",
+            "DSN",
         ]
+        future = self._acceptance.future_release()
+        if future is not None:
+            lines.append(f"FUTURERELEASE {future}")
         if self._listener.chunking:
             lines.append("CHUNKING")
         if self.tls is not None and not self._is_tls:
@@ -59,8 +63,11 @@ class SubmissionSession(ContentSession):
             self.blame(replies.NESTED_MAIL)
         else:
             mail = parse_mail(arg or "")
+            release_at = self._acceptance.release_time(mail.hold)
             await self._admit(login, mail.size)
-            self._transaction = Transaction(login=login, mail=mail)
+            self._transaction = Transaction(
+                login=login, mail=mail, release_at=release_at
+            )
             self.answer(replies.SENDER_OK)
 
     async def _admit(self, login: Login, size: int) -> None:
@@ -85,13 +92,14 @@ class SubmissionSession(ContentSession):
             self.blame(replies.RCPT_AFTER_BDAT)
             return
         try:
-            mailbox = parse_rcpt(arg or "", smtputf8=transaction.mail.smtputf8)
+            smtputf8 = transaction.mail.smtputf8
+            mailbox, asked = parse_rcpt(arg or "", smtputf8=smtputf8)
             if mailbox not in transaction.recipients:
                 self._make_room_for_one(transaction)
         except Reject as refusal:
             self._refuse_recipient(transaction, refusal)
             return
-        transaction.recipients[mailbox] = None
+        transaction.recipients[mailbox] = asked
         self.answer(replies.RECIPIENT_OK)
 
     def _make_room_for_one(self, transaction: Transaction) -> None:

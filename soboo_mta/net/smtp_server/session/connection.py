@@ -33,7 +33,9 @@ _LINGER_SECONDS = 5.0  # for a client that does not read our last reply
 _COMMAND_LIMIT = 512 + 10  # RFC 5321 §4.5.3.1.4, RFC 6531 §3.4
 _COMMAND_LIMITS = {
     b"AUTH": 12_288,  # RFC 4954 §4
-    b"MAIL": 512 + 26 + 17 + 10 + 500,  # RFC 1870 §3, 6152 §2, 6531 §3.4, 4954 §5
+    # RFC 1870 §3, 6152 §2, 6531 §3.4, 4954 §5, 3461 §4, 4865 §4
+    b"MAIL": 512 + 26 + 17 + 10 + 500 + 117 + 34,
+    b"RCPT": 512 + 10 + 535,  # RFC 6531 §3.4, 3461 §4
 }
 _OTHER_PROTOCOLS = frozenset(b"GET POST PUT HEAD CONNECT OPTIONS PROXY".split())
 _NEVER_FIRST = b"\x16\r"  # of a ClientHello, of a binary PROXY header

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.errors import Reject
+from soboo_mta.mail.notify import Asked, DsnRequest
 from soboo_mta.mail.reply import Reply, reply
 from soboo_mta.net.door import Caller
 from soboo_mta.net.smtp_server.arguments import MailArgument
@@ -39,9 +40,20 @@ class Transaction:
 
     login: Login
     mail: MailArgument
-    recipients: dict[Mailbox, None] = field(default_factory=dict)
+    release_at: int | None = None  # unix ms; None: at once
+    recipients: dict[Mailbox, Asked] = field(default_factory=dict)
     refused_recipients: int = 0
     upload: Upload | None = None
+
+    @property
+    def dsn(self) -> DsnRequest | None:
+        """What reports the sender asked for; None: none."""
+        request = DsnRequest(
+            returned=self.mail.returned,
+            envelope_id=self.mail.envelope_id,
+            asked=tuple(self.recipients.values()),
+        )
+        return None if request.is_empty else request
 
 
 class ContentSession(LoginSession):
@@ -231,6 +243,8 @@ class ContentSession(LoginSession):
             reverse_path=transaction.mail.reverse_path,
             recipients=tuple(transaction.recipients),
             smtputf8=transaction.mail.smtputf8,
+            dsn=transaction.dsn,
+            release_at=transaction.release_at,
             protocol=self._protocol_name(transaction),
         )
 

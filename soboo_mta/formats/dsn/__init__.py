@@ -1,0 +1,1 @@
+"""Delivery status notifications: their ESMTP parameters, and reports from values to octets."""
