@@ -14,7 +14,7 @@ from soboo_mta.lab.rules.rule import Rule, Stage
 from soboo_mta.lab.verdict import Received
 from soboo_mta.lab.web.shapes import Judgement, Status, TurnedAway
 
-_LARGEST = 64 * 1024 * 1024  # octets of a message to judge
+LARGEST = 64 * 1024 * 1024  # octets of a message to judge
 
 
 class Rules(BaseModel):
@@ -122,8 +122,8 @@ def state_routes(lab: Lab) -> APIRouter:
         octets = bytearray()
         async for piece in request.stream():
             octets += piece
-            if len(octets) > _LARGEST:
-                raise HTTPException(413, f"over {_LARGEST} octets")
+            if len(octets) > LARGEST:
+                raise HTTPException(413, f"over {LARGEST} octets")
         received = Received(
             peer=peer, helo=helo, mail_from=mail_from, octets=bytes(octets)
         )

@@ -17,7 +17,7 @@ from soboo_mta.lab.binding import bound
 from soboo_mta.lab.entries import sentence
 from soboo_mta.lab.lab import Lab
 from soboo_mta.lab.rules.rule import Rule
-from soboo_mta.lab.web.control import rule_routes, state_routes
+from soboo_mta.lab.web.control import LARGEST, rule_routes, state_routes
 from soboo_mta.lab.web.live import Ending, live_routes
 from soboo_mta.lab.web.messages import message_routes
 from soboo_mta.lab.web.pages import page_routes
@@ -64,7 +64,7 @@ class LabWeb:
         is_open = not address.startswith(_LOOPBACK)
         self._server = HttpServer(
             build_app(lab, self._ending, is_open=is_open),
-            options=HttpOptions(grace=_GRACE),
+            options=HttpOptions(grace=_GRACE, request_octets=2 * LARGEST),
         )
         self._serving: asyncio.Task[None] | None = None
 

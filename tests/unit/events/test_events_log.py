@@ -32,11 +32,25 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
     "lease_lost": lambda log: log.lease_lost(1, 2),
     "store_trouble": lambda log: log.store_trouble("x"),
     "corrupt": lambda log: log.corrupt(MessageId(1), "x"),
+    **{
+        word: lambda log, word=word: log.alert(
+            word.replace("_", "-"), source="s", site="mx", tenant=None, reply="x"
+        )
+        for word in ("source_blocked", "content_blocked", "source_paused")
+    },
+    "proxy_refused": lambda log: log.proxy_refused(proxy="p", cause="x"),
     "login_failed": lambda log: log.login_failed(client="c", user_name="u"),
     "internal_error": lambda log: log.internal_error(stage="s", error=ValueError()),
 }
 OTHERS = {  # written where they happen; each name is searched for in the sources
     "swept": {"rows"},
+    "ready": {"processes"},
+    "reload": {"said"},
+    "reload_refused": {"code", "said"},
+    "process_ended": {"role", "process", "code", "again_in_seconds"},
+    "process_died": {"role", "exception"},
+    "process_left": {"role", "process", "code"},
+    "service_manager_not_told": {"facts", "cause"},
     "log_lines_lost": {"lines"},
 }
 
@@ -85,7 +99,8 @@ def test_every_line_of_the_log_is_documented_with_its_level_and_fields() -> None
 def test_no_method_of_the_log_is_left_out() -> None:
     methods = {name for name in vars(EventLog) if not name.startswith("_")}
     outcomes = {"delivered", "deferred", "failed", "held"}
-    assert methods == (set(CALLS) - outcomes) | {"settled"}
+    alerts = {"source_blocked", "content_blocked", "source_paused"}
+    assert methods == (set(CALLS) - outcomes - alerts) | {"settled", "alert"}
 
 
 def test_lines_written_elsewhere_are_documented_too() -> None:
