@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from soboo_mta.identity.state import Operator
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import MessageId
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings, SettingsError, load
@@ -147,5 +148,18 @@ def warn(text: str) -> None:
 
 
 def say_json(value: object) -> None:
-    """Print a result as JSON; what JSON lacks is written as its text form."""
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
+    """Print a result as JSON; what JSON lacks is written as its text form, and a message's
+    id as commands take it: as a number it would be too large for many readers."""
+    typer.echo(json.dumps(_readable(value), default=str, indent=2, ensure_ascii=False))
+
+
+def _readable(value: object) -> object:
+    match value:
+        case MessageId():
+            return str(value)
+        case dict():
+            return {key: _readable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_readable(one) for one in value]
+        case _:
+            return value

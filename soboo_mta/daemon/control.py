@@ -32,8 +32,8 @@ from soboo_mta.settings.options import (
     spool_options,
     writer_options,
 )
+from soboo_mta.spool.moves.rounds import sweep_for
 from soboo_mta.spool.operator.inspect import set_aside_strays, strays_exist
-from soboo_mta.spool.spool import sweep_for
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer

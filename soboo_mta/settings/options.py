@@ -22,6 +22,7 @@ from soboo_mta.submission.options import (
 )
 from soboo_mta.tenancy.directory import DirectoryOptions
 from soboo_mta.tenancy.suppression.view import SuppressionOptions
+from soboo_mta.transfer.answers.hints import LONGEST as LONGEST_HINT
 from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
 from soboo_mta.transfer.limits.groups import Group
@@ -41,7 +42,13 @@ def writer_options(settings: Settings) -> WriterOptions:
 
 
 def spool_options(settings: Settings) -> SpoolOptions:
-    return SpoolOptions(keep=settings.retention.keep, min_free=settings.store.min_free)
+    retry = settings.retry
+    longest = max(*retry.steps, retry.blocked, retry.greylisted, LONGEST_HINT)
+    return SpoolOptions(
+        keep=settings.retention.keep,
+        min_free=settings.store.min_free,
+        longest_wait=longest * (2 + retry.jitter),
+    )
 
 
 def acceptance_options(settings: Settings) -> AcceptanceOptions:

@@ -19,8 +19,9 @@ class WriteLock:
     """The right to write, over all processes, while in the context; not re-entrant.
 
     Every write transaction on SQLite, migrations and the CLI's included, runs under it.
-    A process that dies gives it up. Each user has an instance of its own. Raises
-    StoreUnavailable where the file cannot be opened (no descriptors left, say).
+    A process that dies gives it up. Each user has an instance of its own, which keeps the
+    file open until `close`: without a free descriptor deliveries can still be noted.
+    Raises StoreUnavailable where the file cannot be opened.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -30,14 +31,16 @@ class WriteLock:
         self._handle = -1
 
     def __enter__(self) -> None:
-        if self._path is not None:
+        if self._path is None:
+            return
+        if self._handle < 0:
             try:
                 self._handle = os.open(
                     self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
                 )
             except OSError as error:
                 raise explained(error) from error
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def __exit__(
         self,
@@ -45,8 +48,14 @@ class WriteLock:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._path is not None:
-            os.close(self._handle)  # closing gives the lock up
+        if self._handle >= 0:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the file up."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class RelayLock:

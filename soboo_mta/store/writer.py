@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -185,7 +186,7 @@ class Writer:
             assert self._loop is not None
             # One wake-up of the loop for the whole group.
             self._loop.call_soon_threadsafe(self._told, results)
-        self._transactor.close()
+        self._transactor.end()
 
     def _refill(self, waiting: deque[_Job]) -> bool:
         """Wait for the next hand-over; False at the end."""
@@ -261,7 +262,12 @@ class _Transactor:
             self._connection = connection.execution_options(**{WRITES: True})
         return self._connection
 
+    def end(self) -> None:
+        self.close()
+        self._lock.close()
+
     def close(self) -> None:
+        """Give the connection up; the next transaction opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.invalidate()
@@ -274,7 +280,7 @@ def write_now(engine: Engine, function: Callable[[Connection], T]) -> T:
     For the CLI, which has no loop. Raises StoreError for SQLAlchemy's errors.
     """
     try:
-        with WriteLock(engine), engine.connect() as connection:
+        with closing(WriteLock(engine)) as lock, lock, engine.connect() as connection:
             writing = connection.execution_options(**{WRITES: True})
             with writing.begin():
                 return function(writing)

@@ -5,7 +5,7 @@ Each call is one small transaction, so that no accepting commit waits long behin
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -186,6 +186,21 @@ def corrupt_event(corrupt: Corrupt, at: int) -> dict[str, object]:
     }
 
 
+def put_off(connection: Connection, latest: int) -> list[tuple[int, int]]:
+    """Return recipients (message, position) that wait for a time after `latest`, one
+    transaction's worth. What its sender has scheduled, or somebody holds, is not of them."""
+    rows = connection.execute(_PUT_OFF, {"latest": latest})
+    return [(row.message_id, row.position) for row in rows]
+
+
+def call_back(
+    connection: Connection, early: Collection[tuple[int, int]], now: int
+) -> int:
+    """Make due those of `early` that still wait; return how many."""
+    rows = [{"this": number, "at": place, "now": now} for number, place in early]
+    return connection.execute(_CALL_BACK, rows).rowcount
+
+
 def _sweep_pieces(connection: Connection, staged_before: int) -> int:
     rows = connection.execute(_LOST_PIECES, {"before": staged_before}).all()
     for row in rows:
@@ -278,6 +293,25 @@ _EXPIRED = insert(attempt).values(
     source="",
     tls="",
     duration_ms=0,
+)
+_PUT_OFF = (
+    select(recipient.c.message_id, recipient.c.position)
+    .where(
+        WAITING,
+        recipient.c.due_at > bindparam("latest"),
+        recipient.c.due_at < NEVER,
+        recipient.c.reason != Reason.SCHEDULED.value,
+    )
+    .limit(_ROWS_AT_ONCE)
+)
+_CALL_BACK = (
+    update(recipient)
+    .where(
+        recipient.c.message_id == bindparam("this"),
+        recipient.c.position == bindparam("at"),
+        WAITING,
+    )
+    .values(due_at=bindparam("now"))
 )
 _OLD_MESSAGES = (
     select(message.c.id, message.c.recipients)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from soboo_mta.mail.ids import MessageId
 from soboo_mta.testing.dns import Zones
 from soboo_mta.testing.running.lab import SobooLab
 from soboo_mta.testing.running.processes import Commands, Process, SobooError
@@ -164,7 +163,7 @@ class SobooRelay:
         found = json.loads(self.command("queue", "list", "--json"))
         return [
             Waiting(
-                message=str(MessageId(one["message_id"])),
+                message=one["message_id"],
                 recipient=one["recipient"],
                 state=one["state"],
                 reason=one["reason"],

@@ -1,5 +1,7 @@
 """A process that opens the store once more keeps the locks of what it has open already."""
 
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from soboo_mta.store.engine import open_engine
+from soboo_mta.store.schema import tenant
 from soboo_mta.store.unit import StoreUnavailable
+from soboo_mta.store.writer import Writer
 
 _ASK = """\
 import fcntl, sys
@@ -47,3 +51,37 @@ def test_a_store_that_is_no_file_is_refused(tmp_path: Path) -> None:
         open_engine(f"sqlite:///{tmp_path}")
     with pytest.raises(StoreUnavailable, match="No such file"):
         open_engine(f"sqlite:///{tmp_path / 'none' / 'soboo.db'}")
+
+
+async def test_a_writer_without_a_free_descriptor_still_commits(
+    sqlite_url: str,
+) -> None:
+    """It has all open that it needs: what was delivered is not delivered again."""
+    engine = open_engine(sqlite_url)
+    writer = Writer(engine)
+    await writer.start()
+    try:
+        await writer.transact(lambda at: at.execute(tenant.insert(), _tenant("first")))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free(), hard))
+        try:
+            await writer.transact(
+                lambda at: at.execute(tenant.insert(), _tenant("second"))
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    finally:
+        await writer.close()
+        engine.dispose()
+
+
+def _tenant(name: str) -> dict[str, object]:
+    return {"id": name, "name": name, "created_at": 0}
+
+
+def _lowest_free() -> int:
+    """A limit that no descriptor can be opened under."""
+    read, write = os.pipe()
+    os.close(read)
+    os.close(write)
+    return min(read, write)

@@ -16,8 +16,9 @@ from soboo_mta.mail.notify import Asked, DsnRequest, Notify
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.moves.rounds import sweep_for
 from soboo_mta.spool.moves.sweep import Overdue
-from soboo_mta.spool.spool import Spool, SpoolOptions, sweep_for
+from soboo_mta.spool.spool import Spool, SpoolOptions
 from soboo_mta.store import schema
 from soboo_mta.store.unit import Statement, StoreError
 from soboo_mta.store.writer import Writer
