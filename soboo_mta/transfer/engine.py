@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 from soboo_mta.events.log import EventLog
@@ -21,7 +22,6 @@ from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.answers.troubles import Alert, Troubles
-from soboo_mta.transfer.classify import INTERNAL
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.leaving.suppression import suppressed
 from soboo_mta.transfer.limits.options import TransferOptions
@@ -33,12 +33,12 @@ from soboo_mta.transfer.ready.street import Capacity, Street
 from soboo_mta.transfer.reporting.reports import Reports
 from soboo_mta.transfer.routing.finder import (
     Destination,
-    Goal,
     Site,
     SiteFinder,
 )
 from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.routing.pools import Pools
+from soboo_mta.transfer.routing.seeker import Seeker
 from soboo_mta.transfer.settlement import (
     Ledger,
     OwnLease,
@@ -77,7 +77,6 @@ class TransferEngine:
         self._spool = spool
         self._lease = lease
         self._departures = departures
-        self._finder = finder
         self._orders = orders
         self._clock = clock
         self._random = random
@@ -105,7 +104,7 @@ class TransferEngine:
             options=self._options.ready,
         )
         self._queues = Queues(street, self._start)
-        self._seeking: dict[Goal, list[Job]] = {}
+        self._seeker = Seeker(finder, look_ups=given.lookups, start=self._start)
         self._crowds = Crowds(clock, rest=self._options.crowded)
         self._holdings = Holdings(
             recipients=self._options.recipients,
@@ -113,7 +112,6 @@ class TransferEngine:
             tenant_share=self._options.tenant_share,
         )
         self._unsettled = 0
-        self._lookups = asyncio.Semaphore(self._options.lookups)
         self._settled = asyncio.Event()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
@@ -234,14 +232,7 @@ class TransferEngine:
         if self._is_held(job, ""):
             return
         goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
-        destination = self._finder.cached(goal)
-        if destination is not None:
-            self._dispatch(job, destination)
-        elif goal in self._seeking:
-            self._seeking[goal].append(job)
-        else:
-            self._seeking[goal] = [job]
-            self._start(self._seek(goal), f"look-up of {goal}")
+        self._seeker.find(goal, partial(self._dispatch, job))
 
     def _is_held(self, job: Job, site: str) -> bool:
         """Whether an operator's order holds the job; it then is settled as held."""
@@ -253,15 +244,6 @@ class TransferEngine:
             return False
         self.settle(job, Departed(outcome=held, plan=None, site=site), "")
         return True
-
-    async def _seek(self, goal: Goal) -> None:
-        destination: Destination = INTERNAL
-        try:
-            async with self._lookups:
-                destination = await self._finder.find(goal)
-        finally:
-            for job in self._seeking.pop(goal):
-                self._dispatch(job, destination)
 
     def _dispatch(self, job: Job, destination: Destination) -> None:
         if not isinstance(destination, Site):
@@ -396,7 +378,7 @@ class TransferEngine:
 
     async def _watch(self) -> None:
         """Keep the fences: of the identity generation, and of the lease."""
-        while not (self._closing.is_set() and not self._queues and not self._seeking):
+        while not (self._closing.is_set() and not self._queues and not self._seeker):
             await asyncio.sleep(_TICK.total_seconds())
             self._departures.cut_short(older_than=self._options.fence_patience)
             if not self._lease.may_start_attempt:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.outcome import Outcome, Reason
 from soboo_mta.ports import HopAddress, Session
+from soboo_mta.transfer.classify import Stage, broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,13 @@ class Unreached:
     outcome: Outcome
     host: str = ""
     dialogue: str = ""
+
+
+NO_FAMILY = Unreached(
+    broken(
+        Stage.CONNECT, Reason.CONNECTION, "no host has an address our source can reach"
+    )
+)
 
 
 @dataclass(slots=True, eq=False)

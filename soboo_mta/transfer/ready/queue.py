@@ -18,23 +18,16 @@ from soboo_mta.mail.outcome import (
     Deferred,
     Delivered,
     Failed,
-    Reason,
     Scope,
 )
 from soboo_mta.mail.reply import Reply
 from soboo_mta.ports import ConnectFailure
-from soboo_mta.transfer.classify import (
-    INTERNAL,
-    INTERRUPTED,
-    Stage,
-    broken,
-    is_of_source,
-)
+from soboo_mta.transfer.classify import INTERNAL, INTERRUPTED, is_of_source
 from soboo_mta.transfer.departure import Departed
 from soboo_mta.transfer.limits.pacer import Pacer
 from soboo_mta.transfer.limits.share import Share
 from soboo_mta.transfer.ready.fair import FairQueue, Job
-from soboo_mta.transfer.ready.line import Line, Unreached
+from soboo_mta.transfer.ready.line import NO_FAMILY, Line, Unreached
 from soboo_mta.transfer.ready.street import Street
 from soboo_mta.transfer.routing.finder import Site
 from soboo_mta.transfer.routing.resting import RestingHosts
@@ -348,7 +341,7 @@ class ReadyQueue:
 
     async def _open(self, line: Line) -> Unreached | None:
         """Open a session to the best host that gives one; else the last one's refusal."""
-        unreached = Unreached(_NO_FAMILY)
+        unreached = NO_FAMILY
         for hop in self._hosts.in_order(self.site, self.source):
             opened = await self._street.connector.connect(
                 hop,
@@ -398,8 +391,3 @@ class ReadyQueue:
         self._street.troubles.site_failed(self.site, self.source, unreached.outcome)
         for waiting in self._jobs.clear():
             self._street.desk.settle(waiting, departed, unreached.host)
-
-
-_NO_FAMILY = broken(
-    Stage.CONNECT, Reason.CONNECTION, "no host has an address our source can reach"
-)

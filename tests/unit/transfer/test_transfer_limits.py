@@ -59,7 +59,7 @@ async def test_a_provider_has_no_more_connections_than_its_group_over_all_sites(
         resolve=ResolveOptions(groups=(group,)),
         ready={"first_connections": 9, "idle": timedelta(seconds=5)},
     )
-    world.engine._finder = SiteFinder(
+    world.engine._seeker._finder = SiteFinder(
         resolver=world.dns, clock=world.clock, options=world.options.resolve
     )
     world.connector.gate.clear()
@@ -78,7 +78,7 @@ async def test_a_provider_has_no_more_connections_than_its_group_over_all_sites(
 
 async def test_transactions_keep_their_distance(start):
     world = await start(resolve=ResolveOptions(rate=FAST))
-    world.engine._finder = SiteFinder(
+    world.engine._seeker._finder = SiteFinder(
         resolver=world.dns, clock=world.clock, options=world.options.resolve
     )
     loop, times = asyncio.get_running_loop(), []
@@ -101,7 +101,7 @@ async def test_a_slow_rate_holds_no_connection_open_meanwhile(start):
     world = await start(
         resolve=ResolveOptions(rate=slow), ready={"idle": timedelta(milliseconds=20)}
     )
-    world.engine._finder = SiteFinder(
+    world.engine._seeker._finder = SiteFinder(
         resolver=world.dns, clock=world.clock, options=world.options.resolve
     )
     for number in range(3):
@@ -125,7 +125,7 @@ async def test_turns_that_a_rest_left_over_make_no_burst():
 async def test_a_stop_does_not_wait_for_a_turn(start):
     hourly = Rate(count=1, per=timedelta(hours=1))
     world = await start(resolve=ResolveOptions(rate=hourly))
-    world.engine._finder = SiteFinder(
+    world.engine._seeker._finder = SiteFinder(
         resolver=world.dns, clock=world.clock, options=world.options.resolve
     )
     for number in range(3):

@@ -53,7 +53,7 @@ async def test_case_155_a_route_that_requires_tls_shares_no_connection_with_one_
         Route(pattern="secret.example", to=RouteTo(hops=hops, tls=TlsPolicy.REQUIRED)),
         Route(pattern="*", to=RouteTo(hops=hops, tls=TlsPolicy.OPPORTUNISTIC)),
     )
-    world.engine._finder = SiteFinder(
+    world.engine._seeker._finder = SiteFinder(
         resolver=world.dns, clock=world.clock, options=ResolveOptions(routes=routes)
     )
     policies = {}
