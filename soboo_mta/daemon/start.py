@@ -14,8 +14,8 @@ import uvloop
 
 from soboo_mta.daemon.control import Control, run_control, told_to_stop
 from soboo_mta.daemon.logs import set_up_logs
-from soboo_mta.daemon.sockets import CannotBind, Doors, bound
 from soboo_mta.daemon.supervision.alone import Alone
+from soboo_mta.daemon.supervision.sockets import CannotBind, Doors, bound
 from soboo_mta.daemon.supervision.succession import Handover, Succession, received
 from soboo_mta.daemon.supervision.supervisor import Role, Supervisor
 from soboo_mta.daemon.web import Watch
