@@ -13,18 +13,27 @@ from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.spool.content import accepting
 from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.store.engine import open_engine
 from soboo_mta.store.schema import sending_domain
 from soboo_mta.store.writer import write_now
 
 _BODY = b"One of very many.\r\n"
 _AT_ONCE = 1_000
+_DAY_MS = 86_400_000
 _WORKER = 1_000  # its number in the ids: no running worker has it
 
 
-def put_backlog(
-    engine: Engine, *, domain: str, recipient: str, messages: int, lifetime_ms: int
-) -> None:
-    """Queue `messages` from a@`domain` to `recipient`, due now, claimed by nobody."""
+def put_backlog(url: str, *, domain: str, recipient: str, messages: int) -> None:
+    """Queue `messages` from a@`domain` to `recipient` in the store at `url`, due now,
+    claimed by nobody."""
+    engine = open_engine(url)
+    try:
+        _put(engine, domain, recipient, messages)
+    finally:
+        engine.dispose()
+
+
+def _put(engine: Engine, domain: str, recipient: str, messages: int) -> None:
     now = SystemClock().unix_ms
     ids = MessageIds(worker=_WORKER, unix_ms=now)
     header = f"From: a@{domain}\r\nTo: {recipient}\r\nSubject: backlog\r\n\r\n"
@@ -51,7 +60,7 @@ def put_backlog(
                 smtputf8=False,
                 body_hash=body_hash(_BODY),
                 accepted_at=at,
-                expires_at=at + lifetime_ms,
+                expires_at=at + _DAY_MS,
                 content=content,
             )
             unit = accepting(

@@ -1,12 +1,10 @@
 """One tenant's hundred thousand messages, and another's ten to the same site."""
 
 import asyncio
-from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 
 from soboo_mta.cli.trial.world import free_ports, world
-from soboo_mta.store.engine import open_engine
 from tests.stories.backlog import PacedHost, put_backlog
 
 _TENANTS = """\
@@ -48,7 +46,8 @@ async def test_case_060_a_backlog_of_one_tenant_does_not_delay_anothers_ten(
     ):
         await place.command("secret", "generate")
         await place.apply(_TENANTS)
-        await asyncio.to_thread(_fill, store_url)
+        backlog = {"domain": "big.example", "recipient": "bob@there.test"}
+        await asyncio.to_thread(put_backlog, store_url, **backlog, messages=_BACKLOG)
         await place.start_relay()
         await host.until(lambda: len(host.authors) > 200)
         before = len(host.authors)
@@ -60,20 +59,6 @@ async def test_case_060_a_backlog_of_one_tenant_does_not_delay_anothers_ten(
         assert overtaken < _CONNECTIONS / _SECONDS
         assert host.most_connections == _CONNECTIONS
         assert await place.stop_relay() == 0
-
-
-def _fill(url: str) -> None:
-    engine = open_engine(url)
-    try:
-        put_backlog(
-            engine,
-            domain="big.example",
-            recipient="bob@there.test",
-            messages=_BACKLOG,
-            lifetime_ms=timedelta(days=1) // timedelta(milliseconds=1),
-        )
-    finally:
-        engine.dispose()
 
 
 def _message(number: int) -> EmailMessage:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from datetime import timedelta
 from pathlib import Path
 
 from soboo_mta.cli.trial.world import free_ports, world
@@ -51,7 +50,8 @@ async def test_connections_stay_within_the_limit_over_workers_and_use_it(
     ):
         await place.command("secret", "generate")
         await place.apply(_TENANTS)
-        await asyncio.to_thread(_fill, store_url)
+        backlog = {"domain": "big.example", "recipient": "bob@there.test"}
+        await asyncio.to_thread(put_backlog, store_url, **backlog, messages=_MESSAGES)
         await place.start_relay()
         await host.until(lambda: len(host.authors) >= 300)
         assert host.most_connections == _LIMIT
@@ -70,17 +70,3 @@ def _processes(url: str) -> list[int]:
     finally:
         engine.dispose()
     return [row.process for row in rows if row.lease_until > 0]
-
-
-def _fill(url: str) -> None:
-    engine = open_engine(url)
-    try:
-        put_backlog(
-            engine,
-            domain="big.example",
-            recipient="bob@there.test",
-            messages=_MESSAGES,
-            lifetime_ms=timedelta(days=1) // timedelta(milliseconds=1),
-        )
-    finally:
-        engine.dispose()
