@@ -287,7 +287,7 @@ class Settlements:
             attempts=claimed.attempts + 1,
             now=now,
             expires_at=claimed.message.expires_at,
-            reply=outcome.reply,
+            outcome=outcome,
             chance=chance,
         )
         if due_at is not None:

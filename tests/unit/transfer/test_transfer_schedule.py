@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.transfer.ready.fair import FairQueue, Job
@@ -13,12 +14,18 @@ from soboo_mta.transfer.schedule import RetrySchedule, next_due
 from tests.fakes.connector import a_message
 
 MINUTE = 60_000
-BUSY = reply(451, "4.3.2", "busy")
+
+
+def said(answer, reason=Reason.REPLY):
+    return Deferred(reply=answer, reason=reason, scope=Scope.MESSAGE)
+
+
+BUSY = said(reply(451, "4.3.2", "busy"))
 SCHEDULE = RetrySchedule(jitter=0)
 
 
 def due(attempts: int, now: int = 0, expires_at: int = 10**12, **rest: object):
-    facts = {"reply": BUSY, "chance": 0.0, **rest}
+    facts = {"outcome": BUSY, "chance": 0.0, **rest}
     return next_due(
         SCHEDULE, attempts=attempts, now=now, expires_at=expires_at, **facts
     )
@@ -41,9 +48,9 @@ def test_case_163_greylisting_is_answered_within_minutes():
     grey = reply(450, "4.2.0", "Greylisted, please try again later")
     slow = RetrySchedule(steps=(timedelta(hours=1),), jitter=0)
     facts = {"now": 0, "expires_at": 10**12, "chance": 0.0}
-    assert next_due(slow, attempts=1, reply=grey, **facts) == 5 * MINUTE
-    assert next_due(slow, attempts=2, reply=grey, **facts) == 60 * MINUTE
-    assert next_due(slow, attempts=1, reply=BUSY, **facts) == 60 * MINUTE
+    assert next_due(slow, attempts=1, outcome=said(grey), **facts) == 5 * MINUTE
+    assert next_due(slow, attempts=2, outcome=said(grey), **facts) == 60 * MINUTE
+    assert next_due(slow, attempts=1, outcome=BUSY, **facts) == 60 * MINUTE
 
 
 @pytest.mark.parametrize(
@@ -60,23 +67,30 @@ def test_case_163_greylisting_is_answered_within_minutes():
     ],
 )
 def test_case_163_a_wait_that_the_reply_asks_for_is_kept_within_bounds(text, seconds):
-    asked = reply(451, "4.7.1", text)
-    assert due(1, reply=asked) == due(7, reply=asked) == seconds * 1_000
+    asked = said(reply(451, "4.7.1", text))
+    assert due(1, outcome=asked) == due(7, outcome=asked) == seconds * 1_000
 
 
 @pytest.mark.parametrize(
     "text", ["try again later", "try again, error 451", "200 messages, wait", "busy"]
 )
 def test_a_number_that_is_no_wait_is_none(text):
-    assert due(2, reply=reply(451, "4.3.2", text)) == 15 * MINUTE
+    assert due(2, outcome=said(reply(451, "4.3.2", text))) == 15 * MINUTE
 
 
 def test_case_162_after_a_block_it_waits_longer():
     listed = reply(
         554, "5.7.1", "Client host [192.0.2.1] blocked using zen.spamhaus.org"
     )
-    assert due(1, reply=listed) == 30 * MINUTE
-    assert due(4, reply=listed) == 60 * MINUTE
+    blocked = said(listed, Reason.BLOCKED)
+    assert due(1, outcome=blocked) == 30 * MINUTE
+    assert due(4, outcome=blocked) == 60 * MINUTE
+
+
+def test_what_we_say_of_a_refused_connection_is_no_block_and_asks_for_nothing():
+    text = "mx.there.example[192.0.2.1]:25: Connection refused, try again in 3 hours"
+    ours = said(reply(451, "4.4.1", text), Reason.CONNECTION)
+    assert due(1, outcome=ours) == 5 * MINUTE
 
 
 def test_case_144_one_last_attempt_is_made_when_the_lifetime_ends():
@@ -102,7 +116,7 @@ def test_case_144_a_wait_is_never_shortened_and_bounded_by_the_jitter(
         attempts=attempts,
         now=now,
         expires_at=10**12,
-        reply=BUSY,
+        outcome=BUSY,
         chance=chance,
     )
     assert shortest <= at <= now + (shortest - now) * 1.2 + 1
