@@ -45,7 +45,7 @@ fuzz: export SOBOO_FUZZ ?= 20
 fuzz: setup
 	$(BIN)/pytest -n 2 -m hypothesis tests/unit
 
-# Kills at named points and faults from outside, both stores, 500 rounds (60 in `make
+# Kills at named points and faults from outside, both stores, 500 rounds (40 in `make
 # interop`). As root: a small disk is mounted.
 chaos: setup
 	SOBOO_CHAOS_ROUNDS=500 $(BIN)/pytest tests/chaos

@@ -7,7 +7,12 @@ import resource
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +26,7 @@ PAST_THE_LEASE = LeaseOptions().length.total_seconds() + 1.5
 _CLIENTS = 200  # in want of a descriptor
 _SPARE = 3  # descriptors that a process is left
 _PATIENCE = 20.0
+_COME_AGAIN = ("452 4.3.1", "451 4.3.0")  # for want of space
 
 
 class Store(Protocol):
@@ -136,32 +142,35 @@ async def _no_descriptors(campaign: Campaign) -> None:
     async with AsyncExitStack() as clients:
         try:
             for process, (_, hard) in before.items():
-                used = max(
-                    int(one.name) for one in Path(f"/proc/{process}/fd").iterdir()
-                )
-                limits = (used + 1 + _SPARE, hard)
-                resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    used = max(
+                        int(one.name) for one in Path(f"/proc/{process}/fd").iterdir()
+                    )
+                    limits = (used + 1 + _SPARE, hard)
+                    resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
             for _ in range(_CLIENTS):
                 _, writer = await asyncio.open_connection("127.0.0.1", place.port)
                 clients.callback(writer.close)
             await place.until("it runs out of descriptors", is_noticed, _PATIENCE)
         finally:
             for process, limits in before.items():
-                resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
+                with suppress(ProcessLookupError):  # one that a reload replaced is gone
+                    resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
 
 
 def _disk_full(disk: Path) -> Fault:
     async def disk_full(campaign: Campaign) -> None:
-        """Until a client was told so. A log that has grown takes some messages yet."""
+        """Until a client was told to come again: 452, or 451 where SQLite could not even
+        grow its shared memory. A log that has grown takes some messages yet."""
         ballast, submitted = disk / "ballast", len(campaign.post.sent)
 
         async def is_told() -> bool:
             fill(ballast)
             fresh = campaign.post.sent[submitted:]
-            return any(mail.reply.startswith("452 4.3.1") for mail in fresh)
+            return any(mail.reply.startswith(_COME_AGAIN) for mail in fresh)
 
         try:
-            await campaign.place.until("452 is answered", is_told, _PATIENCE)
+            await campaign.place.until("mail is put off", is_told, _PATIENCE)
         finally:
             ballast.unlink()
 

@@ -101,7 +101,7 @@ POINTS = {
         owner=_TRANSACTOR, method="commit", counts=_units_have(_SETTLE), most=5
     ),
     # ---- what is due
-    "in the claim of due mail": Point(owner=spool, method="take_due", most=2),
+    "in the claim of due mail": Point(owner=spool, method="take", most=2),
     "after the claim of due mail": Point(
         owner=spool.Spool,
         method="_loaded",

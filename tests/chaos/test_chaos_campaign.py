@@ -18,7 +18,7 @@ from tests.chaos.points import POINTS, SURE_DUPLICATES
 from tests.chaos.ready_world import ready_world
 from tests.chaos.small_disk import small_disk
 
-ROUNDS = int(os.environ.get("SOBOO_CHAOS_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("SOBOO_CHAOS_ROUNDS", "40"))
 SEED = int(os.environ.get("SOBOO_CHAOS_SEED", str(Random().getrandbits(32))))
 _FEWER = (  # where processes are many, or far from the store, and rounds are dear
     "before the accepting commit",
