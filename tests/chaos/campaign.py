@@ -6,8 +6,8 @@ import hashlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -82,10 +82,8 @@ class Campaign:
                 )
             try:
                 await self._flows(f"before {name}")
-                self._ended_by = name
-                self.begin_life()
-                await fault(self)
-                self.lives[-1].over = _now()
+                async with self.disturbed(name):
+                    await fault(self)
                 await self._flows(f"after {name}")
             finally:
                 is_over.set()
@@ -160,6 +158,16 @@ class Campaign:
     def begin_life(self) -> None:
         """Note that a worker lost, or will lose, what it had claimed."""
         self.lives.append(Life(_now(), self._ended_by))
+
+    @asynccontextmanager
+    async def disturbed(self, cause: str) -> AsyncIterator[None]:
+        """While it lasts, what is under way may not be noted: the `cause` of copies."""
+        self._ended_by = cause
+        self.begin_life()
+        try:
+            yield
+        finally:
+            self.lives[-1].over = _now()
 
     async def _submit_until(self, marker: Path, what: str) -> None:
         life = len(self.lives) - 1
