@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from soboo_mta.cli.app import app
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.checks import warnings
-from soboo_mta.tenancy.apply import load_tenants
+from soboo_mta.tenancy.tenants_file import load_tenants
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

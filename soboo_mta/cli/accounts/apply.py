@@ -41,11 +41,11 @@ from soboo_mta.tenancy.apply import (
     ChangeTenant,
     RevokeCredential,
     apply_changes,
-    load_tenants,
     plan_changes,
 )
 from soboo_mta.tenancy.domains import the_domain
 from soboo_mta.tenancy.keys import first_pairs
+from soboo_mta.tenancy.tenants_file import load_tenants
 
 _AT_ONCE = 50  # changes in one transaction: others wait for it
 

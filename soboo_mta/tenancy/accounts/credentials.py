@@ -98,10 +98,13 @@ def add_credential(
     bump_generation(connection)
     if tenant is not None:
         the_tenant(connection, tenant)
-    if find_credential(connection, user_name):
+    taken = find_credential(connection, user_name)
+    if taken is not None:
+        way = f"or `soboo-mta credential renew {user_name}` for a new secret"
+        is_revoked = taken.revoked_at is not None
         raise TenancyError(
-            f"the user name {user_name} is taken (a revoked one stays taken): choose "
-            f"another, or `soboo-mta credential renew {user_name}` for a new secret"
+            f"the user name {user_name} is taken{', though revoked' * is_revoked}: "
+            f"choose another{'' if is_revoked else ', ' + way}"
         )
     secret = generate_secret()
     values = {

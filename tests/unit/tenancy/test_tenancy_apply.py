@@ -25,11 +25,11 @@ from soboo_mta.tenancy.apply import (
     ChangeTenant,
     RevokeCredential,
     apply_changes,
-    load_tenants,
     plan_changes,
 )
 from soboo_mta.tenancy.domains import list_domains
 from soboo_mta.tenancy.keys import first_pairs
+from soboo_mta.tenancy.tenants_file import load_tenants
 from tests.fakes.tenancy import MASTER, small_pair
 
 FILE = """
@@ -186,7 +186,7 @@ def test_a_revoked_credential_does_not_come_back_by_itself(
 ) -> None:
     run(engine, planned(engine, tmp_path, FILE))
     write_now(engine, lambda at: revoke_credential(at, "acme-app", now=9))
-    with pytest.raises(FormatError, match="credential renew acme-app"):
+    with pytest.raises(FormatError, match="acme-app is revoked and stays so"):
         planned(engine, tmp_path, FILE)
 
 
