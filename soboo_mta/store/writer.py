@@ -23,7 +23,7 @@ from soboo_mta.store.engine import WRITES
 from soboo_mta.store.execute import Runner, explained, is_guilty, merged
 from soboo_mta.store.lock import WriteLock
 from soboo_mta.store.schema import identity_generation
-from soboo_mta.store.unit import Statement, StoreUnavailable
+from soboo_mta.store.unit import Statement, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 _OF_THE_STORE = (SQLAlchemyError, OverflowError, UnicodeEncodeError)
@@ -79,6 +79,7 @@ class Writer:
         self._jobs: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(self._options.queued_units)
         self._on_commit = on_commit
+        self._lock = WriteLock(engine)
         self._transactor = _Transactor(engine)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -179,14 +180,12 @@ class Writer:
             if isinstance(job, _Call):
                 results = [self._called(job)]
             else:
-                began = time.monotonic()
-                results = self._committed(self._gathered(job, waiting))
-                if self._on_commit is not None:
-                    self._on_commit(time.monotonic() - began)
+                results = self._committed(job, waiting)
             assert self._loop is not None
             # One wake-up of the loop for the whole group.
             self._loop.call_soon_threadsafe(self._told, results)
-        self._transactor.end()
+        self._transactor.close()
+        self._lock.close()
 
     def _refill(self, waiting: deque[_Job]) -> bool:
         """Wait for the next hand-over; False at the end."""
@@ -210,17 +209,31 @@ class Writer:
             waiting.popleft()
         return group
 
-    def _committed(self, group: list[_Unit]) -> list[_Result]:
+    def _committed(self, first: _Unit, waiting: deque[_Job]) -> list[_Result]:
+        """Commit it, with what came by the time that no other process writes."""
+        group, began = [first], time.monotonic()
+        try:
+            with self._lock:
+                group = self._gathered(first, waiting)
+                return self._results(group)
+        except StoreError as error:  # no descriptor for the lock
+            return [(unit.done, None, error) for unit in group]
+        finally:
+            if self._on_commit is not None:
+                self._on_commit(time.monotonic() - began)
+
+    def _results(self, group: list[_Unit]) -> list[_Result]:
         error = self._transactor.commit([unit.statements for unit in group])
         if error is None or len(group) == 1 or not is_guilty(error):
             failure = None if error is None else explained(error)
             return [(unit.done, None, failure) for unit in group]
         # Somebody's claim was lost, say: only who is guilty may fail.
-        return [result for unit in group for result in self._committed([unit])]
+        return [result for unit in group for result in self._results([unit])]
 
     def _called(self, call: _Call) -> _Result:
         try:
-            return call.done, self._transactor.run(call.function), None
+            with self._lock:
+                return call.done, self._transactor.run(call.function), None
         except SQLAlchemyError as error:
             return call.done, None, explained(error)
         except Exception as error:  # noqa: BLE001 - the caller's own, raised there
@@ -228,11 +241,11 @@ class Writer:
 
 
 class _Transactor:
-    """Write transactions on one connection, which is replaced when it breaks."""
+    """Write transactions on one connection, which is replaced when it breaks. Whoever
+    calls holds the writers' lock."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = WriteLock(engine)
         self._runner = Runner(engine.dialect)
         self._connection: Connection | None = None
 
@@ -246,25 +259,20 @@ class _Transactor:
         return None
 
     def run(self, function: Callable[[Connection], T]) -> T:
-        with self._lock:
-            try:
-                connection = self._connected()
-                with connection.begin():
-                    return function(connection)
-            except Exception as error:
-                if not is_guilty(error):
-                    self.close()  # after a failed sync nothing of it is to be trusted
-                raise
+        try:
+            connection = self._connected()
+            with connection.begin():
+                return function(connection)
+        except Exception as error:
+            if not is_guilty(error):
+                self.close()  # after a failed sync nothing of it is to be trusted
+            raise
 
     def _connected(self) -> Connection:
         if self._connection is None:
             connection = self._engine.connect()
             self._connection = connection.execution_options(**{WRITES: True})
         return self._connection
-
-    def end(self) -> None:
-        self.close()
-        self._lock.close()
 
     def close(self) -> None:
         """Give the connection up; the next transaction opens another."""
