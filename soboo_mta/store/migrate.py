@@ -9,11 +9,15 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from soboo_mta.store.lock import RelayLock
-from soboo_mta.store.unit import StoreError
+from soboo_mta.store.unit import StoreError, StoreUnavailable
 from soboo_mta.store.writer import read_now, write_now
 
 HEAD = "0007"
 """The revision this release works with; a test holds it to the newest file."""
+_LIVE = """
+    SELECT host, process FROM worker
+    WHERE lease_until > extract(epoch FROM clock_timestamp()) * 1000
+"""
 _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 
 
@@ -35,7 +39,7 @@ def upgrade(engine: Engine) -> None:
             " run that release, or restore a backup made before it"
         )
     with RelayLock(engine):
-        write_now(engine, _upgrade)
+        write_now(engine, _upgrade_unused)
 
 
 def current(engine: Engine) -> str | None:
@@ -46,6 +50,18 @@ def current(engine: Engine) -> str | None:
 def is_current(engine: Engine) -> bool:
     """Whether the store has this release's schema."""
     return current(engine) == HEAD
+
+
+def _upgrade_unused(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # where no file can be locked
+        connection.exec_driver_sql("LOCK TABLE worker")  # no lease begins meanwhile
+        live = connection.execute(text(_LIVE)).first()
+        if live is not None:
+            raise StoreUnavailable(
+                f"a relay (process {live.process} on {live.host}) runs on this store:"
+                " stop it first"
+            )
+    _upgrade(connection)
 
 
 def _upgrade(connection: Connection) -> None:

@@ -12,8 +12,11 @@ from random import Random
 
 import pytest
 import trustme
+from sqlalchemy import text
 
 from soboo_mta.cli.trial.world import World, free_ports
+from soboo_mta.store.engine import open_engine
+from soboo_mta.store.writer import write_now
 from tests.chaos.campaign import Campaign
 from tests.chaos.ready_world import ready_world, store_url
 from tests.chaos.sender import Client, Farewell
@@ -103,6 +106,26 @@ def _no_master_key(place: World) -> str:
     return "master.key"
 
 
+def _older_schema(place: World) -> str:
+    """Last: nothing puts it back."""
+    engine = open_engine(store_url(place))
+    write_now(
+        engine,
+        lambda at: at.execute(text("UPDATE alembic_version SET version_num = '0001'")),
+    )
+    engine.dispose()
+    return "runs on this store: stop it first"
+
+
+_SPOILED = (
+    _unknown_key,
+    _taken_port,
+    _bad_certificate,
+    _no_master_key,
+    _older_schema,
+)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 async def test_case_135_a_bad_file_keeps_the_old_settings_and_the_log_says_why(
     tmp_path: Path, manager: ServiceManager, workers: int
@@ -122,7 +145,7 @@ private_key_file = "{directory}/server.key"
         await place.start_relay()
         await manager.hears(place, "READY")
         before, told = _children(place), ["READY"]
-        for spoil in (_unknown_key, _taken_port, _bad_certificate, _no_master_key):
+        for spoil in _SPOILED:
             with _unchanged(directory):
                 why = spoil(place)
                 logged = len(place.relay_log())
