@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.schema import tenant
@@ -70,6 +71,8 @@ async def test_a_writer_without_a_free_descriptor_still_commits(
             )
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        found = await writer.read(lambda at: set(at.scalars(select(tenant.c.id))))
+        assert found == {"first", "second"}
     finally:
         await writer.close()
         engine.dispose()
