@@ -47,6 +47,11 @@ class Corrupt:
     cause: str
 
 
+def readable_id(found: object) -> MessageId:
+    """Return a row's id of a message; 0 where a damaged row has no number there."""
+    return MessageId(found) if isinstance(found, int) else MessageId(0)
+
+
 def accepting(
     spooled: SpooledMessage,
     *,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Reason
+from soboo_mta.spool.content import readable_id
 from soboo_mta.spool.lifecycle import SETTLED_STATES, WAITING_STATES, RecipientState
 from soboo_mta.spool.moves.settle import NEVER
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
@@ -167,7 +168,7 @@ def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
         reason, explanation = Reason.CORRUPT, fault
     waits = shut is None and state not in SETTLED_STATES and row.due_at != NEVER
     return QueueEntry(
-        message_id=_id(row.message_id),
+        message_id=readable_id(row.message_id),
         position=row.position,
         tenant=TenantId(row.tenant_id),
         author=row.author or "",
@@ -179,7 +180,7 @@ def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:
         due_at=row.due_at if waits and not fault else None,
         attempts=row.attempts,
         size=row.size or 0,
-        accepted_at=row.accepted_at or _id(row.message_id).unix_ms,
+        accepted_at=row.accepted_at or readable_id(row.message_id).unix_ms,
         expires_at=row.expires_at or 0,
     )
 
@@ -203,10 +204,6 @@ def _places(row: Row[Any]) -> Iterator[tuple[str, str]]:
     if row.gate is not None:
         scope, _, subject = row.gate.partition(" ")
         yield scope, subject
-
-
-def _id(found: object) -> MessageId:
-    return MessageId(found) if isinstance(found, int) else MessageId(0)
 
 
 def _state(text: str) -> tuple[RecipientState, str]:

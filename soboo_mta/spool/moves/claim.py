@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import RecipientState
+from soboo_mta.spool.moves.one import THIS
 from soboo_mta.store.schema import ACTIVE, WAITING, gate, message, recipient, worker
 
 _GOLDEN = 0.6180339887498949  # multiples of it, less their whole parts, spread evenly
@@ -305,12 +306,9 @@ _ORPHANS = (
     )
     .where(ACTIVE)
 )
-_THIS = and_(
-    recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
-)
 _REQUEUE = (
     update(recipient)
-    .where(_THIS, ACTIVE)
+    .where(THIS, ACTIVE)
     .values(
         state=str(RecipientState.QUEUED),
         reason=str(Reason.INTERRUPTED),
@@ -326,7 +324,7 @@ _MINE = select(recipient.c.message_id, recipient.c.position).where(
 )
 _CLAIM = (
     update(recipient)
-    .where(_THIS, WAITING)
+    .where(THIS, WAITING)
     .values(
         state=str(RecipientState.ACTIVE),
         worker=bindparam("number"),

@@ -14,6 +14,7 @@ from soboo_mta.mail.outcome import Held, Outcome, Reason
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.content import PIECE_OCTETS
 from soboo_mta.spool.lifecycle import SETTLED_STATES, RecipientState, move, state_after
+from soboo_mta.spool.moves.one import THIS
 from soboo_mta.store.schema import ACTIVE, gate, message, piece, recipient
 from soboo_mta.store.unit import Statement
 
@@ -148,12 +149,10 @@ def _ending(claimed: Claimed, at: int) -> list[Statement]:
     return unit
 
 
-_THIS = recipient.c.message_id == bindparam("this")
 _SETTLE_RECIPIENT = (
     update(recipient)
     .where(
-        _THIS,
-        recipient.c.position == bindparam("at"),
+        THIS,
         ACTIVE,
         recipient.c.worker == bindparam("number"),
         recipient.c.epoch == bindparam("under"),
@@ -170,11 +169,7 @@ _SETTLE_RECIPIENT = (
         epoch=text("NULL"),
     )
 )
-_WARNED = (
-    update(recipient)
-    .where(_THIS, recipient.c.position == bindparam("at"))
-    .values(warned_at=bindparam("warned_at"))
-)
+_WARNED = update(recipient).where(THIS).values(warned_at=bindparam("warned_at"))
 _SETTLE_SOLE = (
     update(message)
     .where(message.c.id == bindparam("this"))
@@ -184,7 +179,9 @@ _SETTLE_SOLE = (
 # unsettled: on PostgreSQL the second waits here, then looks.
 _LOCK_MESSAGE = (
     update(recipient)
-    .where(_THIS, recipient.c.position == text("0"))
+    .where(
+        recipient.c.message_id == bindparam("this"), recipient.c.position == text("0")
+    )
     .values(attempts=recipient.c.attempts)
 )
 _unsettled = text("recipient.state IN ('queued', 'active', 'deferred', 'held')")

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
+from soboo_mta.spool.moves.one import MAKE_DUE, THIS
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.store.schema import (
     ACTIVE,
@@ -54,8 +55,8 @@ def sweep_once(
     """Delete one transaction's worth of what is over; return the rows, 0 when done.
 
     Messages settled before `settled_before` with all that is known of them, events and
-    reroutes of what was accepted as long ago, pieces of settled messages, pieces staged before `staged_before` that no
-    message took (unix ms).
+    reroutes of what was accepted as long ago, pieces of settled messages, pieces staged
+    before `staged_before` that no message took (unix ms).
     """
     return (
         _sweep_pieces(connection, staged_before)
@@ -198,7 +199,7 @@ def call_back(
 ) -> int:
     """Make due those of `early` that still wait; return how many."""
     rows = [{"this": number, "at": place, "now": now} for number, place in early]
-    return connection.execute(_CALL_BACK, rows).rowcount
+    return connection.execute(MAKE_DUE, rows).rowcount
 
 
 def _sweep_pieces(connection: Connection, staged_before: int) -> int:
@@ -275,11 +276,7 @@ _STILL_WAITING = (
 )
 _EXPIRE = (
     update(recipient)
-    .where(
-        recipient.c.message_id == bindparam("this"),
-        recipient.c.position == bindparam("at"),
-        WAITING,
-    )
+    .where(THIS, WAITING)
     .values(
         state=bindparam("state"),
         reason=Reason.LIFETIME.value,
@@ -303,15 +300,6 @@ _PUT_OFF = (
         recipient.c.reason != Reason.SCHEDULED.value,
     )
     .limit(_ROWS_AT_ONCE)
-)
-_CALL_BACK = (
-    update(recipient)
-    .where(
-        recipient.c.message_id == bindparam("this"),
-        recipient.c.position == bindparam("at"),
-        WAITING,
-    )
-    .values(due_at=bindparam("now"))
 )
 _OLD_MESSAGES = (
     select(message.c.id, message.c.recipients)

@@ -17,9 +17,8 @@ from sqlalchemy import (
     update,
 )
 
-from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.spool.content import Corrupt, load
+from soboo_mta.spool.content import Corrupt, load, readable_id
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.moves.settle import NEVER
 from soboo_mta.spool.moves.sweep import corrupt_event
@@ -35,10 +34,10 @@ def findings(connection: Connection, *, content: bool) -> Iterator[Corrupt]:
     """Return what is wrong with messages that are not settled; with `content` each is
     read back whole."""
     for row in connection.execute(_strays(connection)):
-        yield Corrupt(_id(row.message_id), _cause(row))
+        yield Corrupt(readable_id(row.message_id), _cause(row))
     for query, cause in _LOOKS:
         for found in connection.scalars(query):
-            yield Corrupt(_id(found), cause)
+            yield Corrupt(readable_id(found), cause)
     if content:
         yield from _unreadable(connection)
 
@@ -47,7 +46,7 @@ def set_aside_strays(connection: Connection, now: int) -> list[Corrupt]:
     """Hold one piece of the rows that nothing would ever claim; return them."""
     found = []
     for row in connection.execute(_strays(connection).limit(_AT_ONCE)).all():
-        corrupt = Corrupt(_id(row.message_id), _cause(row))
+        corrupt = Corrupt(readable_id(row.message_id), _cause(row))
         connection.execute(
             update(recipient)
             .where(
@@ -98,10 +97,6 @@ def _cause(row: Any) -> str:
     if state not in _STATES:
         return f"its state {state!r} does not exist"
     return f"its time {due_at!r} is none"
-
-
-def _id(found: object) -> MessageId:
-    return MessageId(found) if isinstance(found, int) else MessageId(0)
 
 
 def _unreadable(connection: Connection) -> Iterator[Corrupt]:

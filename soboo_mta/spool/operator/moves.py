@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import WAITING_STATES, RecipientState, move
+from soboo_mta.spool.moves.one import MAKE_DUE, THIS
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.spool.operator.orders import HoldScope, StandingHold
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
@@ -101,7 +102,7 @@ def retry(
     if not rows:
         return Moved(), after
     due = [{"this": row.message_id, "at": row.position, "now": now} for row in rows]
-    connection.execute(_DUE, due)
+    connection.execute(MAKE_DUE, due)
     moved = Moved(MessageId(row.message_id) for row in rows)
     return moved, (rows[-1].message_id, rows[-1].position)
 
@@ -200,7 +201,7 @@ def _move(
 ) -> Moved:
     rows = connection.execute(_chosen(terms, old, limit)).all()
     if rows:
-        statement = update(recipient).where(_THIS, WAITING)
+        statement = update(recipient).where(THIS, WAITING)
         connection.execute(
             statement.values(state=new.value, gate=None, **values),
             [{"this": row.message_id, "at": row.position} for row in rows],
@@ -223,10 +224,6 @@ def _chosen(
 
 
 _KEY = (recipient.c.message_id, recipient.c.position)
-_THIS = and_(
-    recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
-)
-_DUE = update(recipient).where(_THIS, WAITING).values(due_at=bindparam("now"))
 _BEHIND_A_GATE = (
     select(gate.c.scope)
     .where(

@@ -8,9 +8,10 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from time import process_time
 
+from soboo_mta.events.attempt import outcome_word
 from soboo_mta.events.log import EventLog, Sink
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome, Reason
+from soboo_mta.mail.outcome import Delivered, Outcome, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.ports import (
@@ -137,7 +138,8 @@ class CountingLog(EventLog):
         super().settled(
             message, position, outcome, host=host, next_attempt=next_attempt
         )
-        word, reason = _told(outcome)
+        word = outcome_word(outcome)
+        reason = Reason.REPLY if isinstance(outcome, Delivered) else outcome.reason
         count = self._meter.count
         count(names.SETTLED, word, reason)
         count(names.TENANT_SETTLED, message.tenant, word)
@@ -180,16 +182,3 @@ class CountingResolver:
         answer = await self._resolver.lookup(name, kind, fresh=fresh)
         self._meter.count(names.LOOKUPS, _RESULTS[type(answer)])
         return answer
-
-
-def _told(outcome: Outcome) -> tuple[str, str]:
-    """Outcome and reason in the words of attempts and of the CLI."""
-    match outcome:
-        case Delivered():
-            return "delivered", Reason.REPLY
-        case Deferred(reason=reason):
-            return "deferred", reason
-        case Failed(reason=reason):
-            return "expired" if reason is Reason.LIFETIME else "failed", reason
-        case Held(reason=reason):
-            return "held", reason

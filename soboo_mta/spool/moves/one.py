@@ -1,0 +1,11 @@
+"""Statements on one recipient, `this` message's `at` its position."""
+
+from sqlalchemy import and_, bindparam, update
+
+from soboo_mta.store.schema import WAITING, recipient
+
+THIS = and_(
+    recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
+)
+MAKE_DUE = update(recipient).where(THIS, WAITING).values(due_at=bindparam("now"))
+"""Where it waits for a time, `now` is it."""
