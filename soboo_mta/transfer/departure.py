@@ -109,7 +109,8 @@ class Departures:
         message = await self._form_for(session, claimed.message)
         if isinstance(message, Failed):
             return Departed(outcome=message, plan=None)
-        claimed = replace(claimed, message=message)
+        if message is not claimed.message:
+            claimed = replace(claimed, message=message)
         if not self._is_ours(epoch):
             return _interrupted()
         try:

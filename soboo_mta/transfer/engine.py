@@ -79,7 +79,6 @@ class TransferEngine:
         self._departures = departures
         self._orders = orders
         self._clock = clock
-        self._random = random
         self._options = given = options or TransferOptions()
         self._pools = given.pools or Pools.of(sources)
         self._settlements = Settlements(
@@ -92,7 +91,7 @@ class TransferEngine:
             options=Settling(retry=given.retry, interrupted=given.interrupted),
             reports=reports,
         )
-        self._troubles = Troubles(clock, rests=self._options.rests, tell=self._tell)
+        self._troubles = Troubles(clock, rests=given.rests, tell=self._tell)
         street = Street(
             departures=departures,
             connector=connector,
@@ -101,15 +100,15 @@ class TransferEngine:
             troubles=self._troubles,
             clock=clock,
             random=random,
-            options=self._options.ready,
+            options=given.ready,
         )
         self._queues = Queues(street, self._start)
         self._seeker = Seeker(finder, look_ups=given.lookups, start=self._start)
-        self._crowds = Crowds(clock, rest=self._options.crowded)
+        self._crowds = Crowds(clock, rest=given.crowded)
         self._holdings = Holdings(
-            recipients=self._options.recipients,
-            octets=self._options.octets,
-            tenant_share=self._options.tenant_share,
+            recipients=given.recipients,
+            octets=given.octets,
+            tenant_share=given.tenant_share,
         )
         self._unsettled = 0
         self._settled = asyncio.Event()

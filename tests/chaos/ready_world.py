@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from soboo_mta.cli.trial.world import OPERATOR, World, free_ports, world
+from soboo_mta.cli.trial.settings import OPERATOR
+from soboo_mta.cli.trial.world import World, free_ports, world
 
 USER = "acme-app"
 DOMAIN = "acme.example"

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from soboo_mta.cli.trial.world import OPERATOR, World
+from soboo_mta.cli.trial.settings import OPERATOR
+from soboo_mta.cli.trial.world import World
 from soboo_mta.cli.trial.zones import without
 from soboo_mta.lab.record import MessageRecord
 from tests.chaos.ready_world import DOMAIN, USER, ready_world

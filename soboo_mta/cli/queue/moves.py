@@ -227,7 +227,8 @@ class Work:
                 self._note_gate(connection, EventKind.GATE_CLOSED, scope, subject)
             return closed
 
-        return moves.gate_name(scope, subject) if self._write(work) else ""
+        is_done = write_now(self.store.engine, work)
+        return moves.gate_name(scope, subject) if is_done else ""
 
     def _open(self, scope: HoldScope, subject: str) -> str:
         def work(connection: Connection) -> bool:
@@ -236,7 +237,8 @@ class Work:
                 self._note_gate(connection, EventKind.GATE_OPENED, scope, subject)
             return opened
 
-        return moves.gate_name(scope, subject) if self._write(work) else ""
+        is_done = write_now(self.store.engine, work)
+        return moves.gate_name(scope, subject) if is_done else ""
 
     def _freed(self, scope: HoldScope, subject: str) -> int:
         """Make due what had come to an open gate; no event each: the gate's tells it."""
@@ -247,9 +249,6 @@ class Work:
         ):
             total += moved.total()
         return total
-
-    def _write(self, work: Callable[[Connection], bool]) -> bool:
-        return write_now(self.store.engine, work)
 
     def _note_messages(
         self, connection: Connection, kind: EventKind, moved: Moved

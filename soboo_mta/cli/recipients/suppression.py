@@ -39,6 +39,7 @@ _FAULTS_SHOWN: Final = 10
 app = typer.Typer(
     no_args_is_help=True,
     help="Addresses that a tenant's mail does not go to any more.",
+    add_completion=False,
 )
 Whose = Annotated[str, typer.Option("--tenant", help="Whose list.")]
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="user@domain")]

@@ -17,50 +17,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 
+from soboo_mta.cli.trial.settings import OPERATOR, loopback_settings
 from soboo_mta.cli.trial.zones import Zones
 from soboo_mta.lab.lab import Lab, LabOptions
 from soboo_mta.lab.sinks.options import SinkOptions
 
-OPERATOR = "esp.example"
 _SOURCE = "127.0.0.1"
-_CONFIG = """\
-[server]
-data_directory = "{data}"
-workers = {workers}
-
-[secrets]
-master_key_file = "{data}/master.key"
-
-[operator]
-domain = "esp.example"
-mx_hosts = ["mx.esp.example"]
-
-[[listeners]]
-address = "127.0.0.1"
-port = {port}
-tls = "none"
-
-[[sources]]
-name = "default"
-public_address = "127.0.0.1"
-ehlo_name = "mta1.esp.example"
-
-[dns]
-resolvers = ["127.0.0.1:{dns}"]
-authoritative_port = {dns}
-
-[delivery]
-port = {sink}
-private_destinations = true
-
-[retry]
-steps = ["2s", "4s"]
-greylisted = "2s"
-
-[onboarding]
-shortest = "1s"
-while_broken = "1s"
-"""
 
 
 class WorldError(Exception):
@@ -226,12 +188,13 @@ async def world(
     async with Lab(directory, options) as lab:
         config = directory / "soboo.toml"
         config.write_text(
-            _CONFIG.format(
+            loopback_settings(
                 data=directory / "data",
                 workers=workers,
                 port=port,
                 dns=lab.dns_port,
-                sink=lab.sink_port,
+                smtp=lab.sink_port,
+                retry=("2s", "4s"),
             )
             + extra.replace("{sink}", str(lab.sink_port))
         )

@@ -10,55 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from soboo_mta.cli.trial.settings import OPERATOR, loopback_settings
 from soboo_mta.testing.dns import Zones
 from soboo_mta.testing.running.lab import SobooLab
 from soboo_mta.testing.running.processes import Commands, Process, SobooError
 
-OPERATOR = "esp.example"
 _USER = "suite"
 _TRIES = 3  # another process may take the port between finding and binding it
 _STARTS_WITHIN = 60.0  # seconds: a cold disk on a busy CI host
 _ENDS_WITHIN = 30.0  # seconds for attempts under way at a test's end
 _FOLLOWS_WITHIN = 0.3  # seconds: the relay promises 250 ms and tells nobody
-_CONFIG = """\
-[server]
-data_directory = "{data}"
-workers = 0
-
-[secrets]
-master_key_file = "{data}/master.key"
-
-[operator]
-domain = "esp.example"
-mx_hosts = ["mx.esp.example"]
-
-[[listeners]]
-address = "127.0.0.1"
-port = {port}
-tls = "none"
-
-[[sources]]
-name = "default"
-public_address = "127.0.0.1"
-ehlo_name = "mta1.esp.example"
-
-[dns]
-resolvers = ["127.0.0.1:{dns}"]
-authoritative_port = {dns}
-
-[delivery]
-port = {smtp}
-private_destinations = true
-shortest_ttl = "1s"
-
-[retry]
-steps = ["500ms", "1s", "2s"]
-greylisted = "1s"
-
-[onboarding]
-shortest = "1s"
-while_broken = "1s"
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +93,8 @@ class SobooRelay:
         self._commands.end()
 
     def stop(self) -> None:
-        """End it and wait until it is gone; what it had not delivered is gone with its folder."""
+        """End it and wait until it is gone; what it had not delivered goes with its
+        folder."""
         if self._process is not None:
             self._process.stop()
         self._commands.stop()
@@ -278,7 +240,9 @@ class SobooRelay:
 
     def _write_config(self, *, port: int, dns: int, smtp: int) -> None:
         data = self._directory / "data"
-        text = _CONFIG.format(data=data, port=port, dns=dns, smtp=smtp)
+        text = loopback_settings(
+            data=data, port=port, dns=dns, smtp=smtp, retry=("500ms", "1s", "2s")
+        )
         fresh = self._config.with_suffix(".new")
         fresh.write_text(text + self._settings)
         shutil.move(fresh, self._config)
