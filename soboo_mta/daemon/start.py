@@ -27,6 +27,8 @@ from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
 from soboo_mta.web.metrics.board import Board
 
+_COLLECT_EVERY = 10_000  # objects: by 700, Python's own, 3 % of the time goes there
+
 
 class StartError(Exception):
     """The relay can't start; the text says what to change."""
@@ -67,10 +69,11 @@ def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
     )
     descriptors = {name: one.fileno() for name, one in sockets.items()}
     succession = Succession({**descriptors, **lock.descriptors})
+    gc.freeze()  # what is loaded by now is shared with the children: never traced
+    gc.set_threshold(_COLLECT_EVERY)
     if settings.worker_count == 0:
         return _run_alone(crew, Alone(succession))
     grace = settings.server.stop_within.total_seconds()
-    gc.freeze()  # what is loaded by now is shared with the children: never traced
     return Supervisor(
         roles=_roles(crew, lock),
         grace_seconds=grace,
