@@ -81,16 +81,16 @@ class Campaign:
                     keep_coming(self.place, mails, until=is_over, quickly=QUICKLY)
                 )
             try:
-                await self._flows(f"before {name}")
+                await self.flows(f"before {name}")
                 async with self.disturbed(name):
                     await fault(self)
-                await self._flows(f"after {name}")
+                await self.flows(f"after {name}")
             finally:
                 is_over.set()
         self.hits[name] += 1
         self._inspect()
 
-    async def _flows(self, when: str) -> None:
+    async def flows(self, when: str) -> None:
         """Wait until what is submitted from now on is acknowledged, and mail arrives."""
         submitted, arrived = len(self.post.sent), self.place.lab.received
 
@@ -133,6 +133,16 @@ class Campaign:
 
     async def settle(self) -> Account:
         """Wait until nothing waits, stop the relay that runs, draw up the account."""
+        await self.run_dry()
+        engine = open_engine(self.store)
+        settled = read_now(engine, deliveries)
+        engine.dispose()
+        self._inspect()
+        records = tuple(self.place.lab.records)
+        return account(self.post.sent, records, settled, self.lives)
+
+    async def run_dry(self) -> None:
+        """Wait until nothing waits any more, and stop the relay that runs."""
         engine = open_engine(self.store)
 
         async def is_empty() -> bool:
@@ -140,13 +150,9 @@ class Campaign:
 
         try:
             await self.place.until("the queue is empty", is_empty, _DRAIN)
-            assert await self.place.stop_relay(signal.SIGTERM) == 0
-            settled = read_now(engine, deliveries)
         finally:
             engine.dispose()
-        self._inspect()
-        records = tuple(self.place.lab.records)
-        return account(self.post.sent, records, settled, self.lives)
+        assert await self.place.stop_relay(signal.SIGTERM) == 0
 
     async def _ended(self) -> None:
         """Wait for the relay to be gone. Signalling it now would race with its end."""

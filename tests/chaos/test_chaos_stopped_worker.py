@@ -2,7 +2,9 @@
 nothing is lost; stopped for less than its lease, it forgets nothing."""
 
 import asyncio
+import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -27,6 +29,7 @@ _ADDRESS = "127.0.0.9"
 _SESSIONS = 4
 _LEASE = LeaseOptions()
 _PATIENCE = 20.0  # seconds for each thing waited for
+_TAKEN_OVER_WITHIN = 5.0  # seconds: what is promised
 
 
 @pytest.fixture
@@ -57,12 +60,31 @@ async def test_case_139_no_final_dot_is_sent_after_the_lease_was_lost(
     await _until(place, "it waits at DATA", lambda: host.ends == ["held"])
     process = await _holder(place, mail.recipients[0])
     async with stopped(place, process):
+        since = time.monotonic()
         await _until(place, "another takes it over", lambda: host.ends[1:] == ["dot"])
+        assert time.monotonic() - since < _TAKEN_OVER_WITHIN
         host.go_on.set()  # 354 waits for the stopped one to read it
         await _until(place, "354 was said", lambda: host.ends[0] == "asked")
     await _until(place, "the old one gives up", lambda: host.ends[0] != "asked")
     assert host.ends == ["gone", "dot"]
     assert "lease_lost" in place.relay_log()
+    assert await place.stop_relay(signal.SIGTERM) == 0
+    server.close()
+
+
+async def test_a_killed_workers_work_is_taken_over_in_time(campaign: Campaign) -> None:
+    place, host = campaign.place, HeldHost()
+    server = await asyncio.start_server(host.serve, _ADDRESS, place.lab.sink_port)
+    mail = written("held", (f"ann@{_HELD}",), b"x" * 900)
+    client = await Client.connect(place)
+    await client.submit(mail)
+    client.close()
+    await _until(place, "it waits at DATA", lambda: host.ends == ["held"])
+    since = time.monotonic()
+    os.kill(await _holder(place, mail.recipients[0]), signal.SIGKILL)
+    await _until(place, "another takes it over", lambda: host.ends[1:] == ["dot"])
+    assert time.monotonic() - since < _TAKEN_OVER_WITHIN
+    host.go_on.set()
     assert await place.stop_relay(signal.SIGTERM) == 0
     server.close()
 

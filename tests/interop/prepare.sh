@@ -20,6 +20,7 @@ need libmail-dkim-perl perl -MMail::DKIM -e 1
 need libmail-spf-perl perl -MMail::SPF -e 1
 need libnet-dns-perl perl -MNet::DNS -e 1
 need strace command -v strace
+need faketime command -v faketime
 need python3-django /usr/bin/python3 -c 'import django'
 need nodejs command -v node
 need node-nodemailer test -d /usr/share/nodejs/nodemailer

@@ -22,6 +22,7 @@ from soboo_mta.cli.trial.zones import Zones
 from soboo_mta.lab.lab import Lab, LabOptions
 from soboo_mta.lab.sinks.options import SinkOptions
 
+PROGRAM: Sequence[str] = (sys.executable, "-m", "soboo_mta")
 _SOURCE = "127.0.0.1"
 
 
@@ -48,7 +49,8 @@ class World:
     async def command(self, *words: str, codes: Sequence[int] = (0,)) -> str:
         """Run `soboo-mta WORDS` as a user would; return what it printed."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "soboo_mta", *words),
+            *PROGRAM,
+            *words,
             *("--config", str(self.config)),
             env=os.environ | self.environment,
             stdout=asyncio.subprocess.PIPE,

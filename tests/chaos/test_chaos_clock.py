@@ -1,0 +1,60 @@
+"""The wall clock jumps under load, forwards and back: what got 250 arrives, once, and in
+time (case 136). Debian's faketime sets it, for the relay alone."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.chaos.campaign import SESSIONS, Campaign
+from tests.chaos.ready_world import DOMAIN, ready_world, store_url
+from tests.chaos.sender import keep_coming
+
+_LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+_JUMPS = ("+2h", "-3h", "+26h", "-40m", "+0")  # from the true time
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_case_136_a_clock_that_jumps_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, workers: int
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    async with ready_world(tmp_path / "world", workers=workers) as place:
+        place.environment = {
+            **place.environment,
+            "LD_PRELOAD": _LIBRARY,
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # no administrator sets that one
+        }
+        await place.start_relay()
+        campaign = Campaign(place, Random(136), store_url(place))
+        post, is_over = campaign.post, asyncio.Event()
+        mails = iter(lambda: post.mail(0), None)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SESSIONS):
+                group.create_task(keep_coming(place, mails, until=is_over, quickly=20))
+            for jump in _JUMPS:
+                await campaign.flows(f"before {jump}")
+                fresh = clock.with_suffix(".new")
+                fresh.write_text(f"{jump}\n")
+                fresh.replace(clock)
+                await campaign.flows(f"after {jump}")
+            is_over.set()
+        await campaign.run_dry()  # what gamma.test put off is tried again in time
+    copies = Counter(
+        (record.verdict.message_id, to)
+        for record in place.lab.records
+        for to in record.rcpt_to
+    )
+    assert {record.verdict.dmarc for record in place.lab.records} == {"pass"}
+    assert copies == {
+        (f"<{mail.name}@{DOMAIN}>", to): 1
+        for mail in post.sent
+        if mail.is_acknowledged
+        for to in mail.recipients
+    }
+    assert len(copies) > len(_JUMPS) * SESSIONS
