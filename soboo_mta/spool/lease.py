@@ -37,9 +37,9 @@ _FUTURE_LEASES = 10  # one that ends later than so many lengths: the clock began
 class LeaseOptions:
     """How long a silent worker keeps its work."""
 
-    length: timedelta = timedelta(seconds=5)
-    """A lease not renewed for so long is over: others take the work."""
-    margin: timedelta = timedelta(seconds=2)
+    length: timedelta = timedelta(seconds=4)
+    """A lease not renewed for so long is over: others take the work, within 5 s."""
+    margin: timedelta = timedelta(seconds=1.5)
     """No attempt and no final dot within so long of the end."""
     renew_every: timedelta = timedelta(seconds=1)
     """How often the daemon renews."""

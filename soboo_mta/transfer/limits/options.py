@@ -23,7 +23,7 @@ class TransferOptions:
     octets: int = 256 * 1_048_576  # of content in memory
     tenant_share: float = 0.5  # of `recipients`, for one tenant at most
     claim_batch: int = 500  # recipients claimed at once
-    claim_every: timedelta = timedelta(seconds=1)
+    claim_every: timedelta = timedelta(seconds=0.75)
     lookups: int = 100  # destinations looked up at a time
     unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
     interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again

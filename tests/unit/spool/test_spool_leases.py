@@ -56,7 +56,7 @@ async def test_worker_stops_inside_the_margin_before_its_lease_ends(
     writer: Writer, clock: FakeClock
 ) -> None:
     lease = await registered(writer, clock)
-    clock.advance(2.9)
+    clock.advance(2.4)
     assert lease.may_start_attempt
     clock.advance(0.2)
     assert not lease.may_start_attempt
@@ -74,14 +74,14 @@ async def test_lease_counts_from_before_the_renewal(
     before = clock.monotonic()
     await lease.register(host="host", process=1)
     assert clock.monotonic() == before + 2
-    assert lease.seconds_left == pytest.approx(1.0)  # 5 less 2 margin less 2 waiting
+    assert lease.seconds_left == pytest.approx(0.5)  # 4 less 1.5 margin less 2 waiting
 
 
 async def test_renewal_keeps_the_lease_and_reports_the_generation(
     writer: Writer, clock: FakeClock
 ) -> None:
     lease = await registered(writer, clock)
-    clock.advance(4)
+    clock.advance(3)
     assert await lease.renew(7)
     assert lease.is_held
     assert [live.acknowledged for live in await lease.live_workers()] == [7]
