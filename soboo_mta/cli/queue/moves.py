@@ -36,6 +36,7 @@ from soboo_mta.cli.queue.options import (
     selection,
 )
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.spool.moves.one import BEGINNING
 from soboo_mta.spool.operator import moves
 from soboo_mta.spool.operator.moves import Moved
 from soboo_mta.spool.operator.orders import HoldScope, StandingHold
@@ -165,7 +166,7 @@ class Work:
 
     def retry(self) -> int:
         """Make deferred mail due now, each recipient once; return how many."""
-        place = moves.BEGINNING
+        place = BEGINNING
 
         def piece(connection: Connection) -> Moved:
             nonlocal place

@@ -4,6 +4,9 @@ from sqlalchemy import and_, bindparam, update
 
 from soboo_mta.store.schema import WAITING, recipient
 
+Place = tuple[int, int]
+"""A recipient, by its message's id and its position."""
+BEGINNING: Place = (-1, -1)
 THIS = and_(
     recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
 )

@@ -8,12 +8,14 @@ from typing import Protocol
 
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.content import Corrupt, load
+from soboo_mta.spool.moves.one import BEGINNING, Place
 from soboo_mta.spool.moves.sweep import (
     Expiry,
     Overdue,
     call_back,
     expire,
     overdue,
+    pulled_forward,
     put_off,
     sweep_once,
 )
@@ -89,6 +91,16 @@ async def sweep_for(
     ):
         total += freed
     return total
+
+
+async def pull_forward(writer: Writer, by: timedelta, *, now: int) -> None:
+    """Let what waits for a retry wait so much less: the clock was set back by that. What
+    its sender scheduled is for a time of day, and stays."""
+    place: Place | None = BEGINNING
+    while place is not None:
+        place = await writer.transact(
+            partial(pulled_forward, by=_ms(by), now=now, after=place)
+        )
 
 
 async def _expire(

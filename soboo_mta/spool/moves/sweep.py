@@ -21,13 +21,14 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
-from soboo_mta.spool.moves.one import MAKE_DUE, THIS
+from soboo_mta.spool.moves.one import MAKE_DUE, THIS, Place
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.store.schema import (
     ACTIVE,
@@ -202,6 +203,30 @@ def call_back(
     return connection.execute(MAKE_DUE, rows).rowcount
 
 
+def pulled_forward(
+    connection: Connection, by: int, now: int, *, after: Place
+) -> Place | None:
+    """Let what waits for a retry wait `by` ms less, one transaction's worth; return the
+    place to go on `after`, None at the end."""
+    rows = connection.execute(
+        _FOR_A_RETRY, {"now": now, "message": after[0], "place": after[1]}
+    ).all()
+    if not rows:
+        return None
+    connection.execute(
+        _WAIT_UNTIL,
+        [
+            {
+                "this": row.message_id,
+                "at": row.position,
+                "due_at": max(now, row.due_at - by),
+            }
+            for row in rows
+        ],
+    )
+    return rows[-1].message_id, rows[-1].position
+
+
 def _sweep_pieces(connection: Connection, staged_before: int) -> int:
     rows = connection.execute(_LOST_PIECES, {"before": staged_before}).all()
     for row in rows:
@@ -301,6 +326,20 @@ _PUT_OFF = (
     )
     .limit(_ROWS_AT_ONCE)
 )
+_KEY = tuple_(recipient.c.message_id, recipient.c.position)
+_FOR_A_RETRY = (
+    select(recipient.c.message_id, recipient.c.position, recipient.c.due_at)
+    .where(
+        WAITING,
+        recipient.c.due_at > bindparam("now"),
+        recipient.c.due_at < NEVER,
+        recipient.c.reason != Reason.SCHEDULED.value,
+        tuple_(bindparam("message"), bindparam("place")) < _KEY,
+    )
+    .order_by(recipient.c.message_id, recipient.c.position)
+    .limit(_ROWS_AT_ONCE)
+)
+_WAIT_UNTIL = update(recipient).where(THIS, WAITING).values(due_at=bindparam("due_at"))
 _OLD_MESSAGES = (
     select(message.c.id, message.c.recipients)
     .where(message.c.settled_at < bindparam("before"))

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.lifecycle import WAITING_STATES, RecipientState, move
-from soboo_mta.spool.moves.one import MAKE_DUE, THIS
+from soboo_mta.spool.moves.one import BEGINNING, MAKE_DUE, THIS, Place
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
 from soboo_mta.spool.operator.orders import HoldScope, StandingHold
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
@@ -37,9 +37,6 @@ under the 1,000 rows of a write transaction."""
 
 Moved = Counter[MessageId]
 """How many recipients moved, by message."""
-Place = tuple[int, int]
-"""A recipient, by its message's id and its position."""
-BEGINNING: Place = (-1, -1)
 
 
 def hold(

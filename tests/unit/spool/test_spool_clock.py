@@ -1,11 +1,14 @@
 """A wall clock that is set ahead, or back."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import Connection, select
 
 from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.moves.rounds import pull_forward
 from soboo_mta.spool.operator.moves import hold
 from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
@@ -55,6 +58,29 @@ async def test_case_136_a_clock_set_back_leaves_no_mail_waiting_for_it(
     assert (after[1], after[3]) == (now, now)
     assert (after[2], after[4]) == (before[2], now + 30 * DAY)
     assert {one.message.message_id for one in await spool.claim_due(9)} == {1, 3}
+
+
+async def test_case_136_retries_wait_less_by_what_the_clock_is_set_back(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    hour = timedelta(hours=1)
+    now = clock.unix_ms()
+    ahead = now + 3_600_000
+    for number, wait in ((1, 60_000), (2, 1), (3, 60_000)):
+        await spool.accept(a_message(number), claim=False)
+        (claimed,) = await spool.claim_due(1)
+        unit = spool.settlement(claimed, LATER, at=ahead, due_at=ahead + wait)
+        await writer.commit(unit)
+    held = Selection(message_id=a_message(3).message_id)
+    await writer.transact(lambda at: hold(at, held, "by hand"))
+    await spool.accept(a_message(4), claim=False, due_at=ahead)
+    before = await writer.read(due)
+    await pull_forward(writer, hour, now=now)
+    after = await writer.read(due)
+    assert (after[1], after[2]) == (now + 60_000, now + 1)
+    assert (after[3], after[4]) == (before[3], before[4])
+    await pull_forward(writer, hour, now=now)
+    assert (await writer.read(due))[1] == now
 
 
 async def test_a_retry_within_the_longest_wait_is_left_alone(
