@@ -41,6 +41,7 @@ _SQL_AGAIN = frozenset(
     {"40"}
 )  # class: deadlock or serialisation; alone it will succeed
 _SQLITE_FULL = 13
+_SQLITE_NO_ROOM = 4874  # SQLITE_IOERR_SHMSIZE: its shared memory cannot grow
 _SQLITE_GUILTY = frozenset({1, 12, 18, 19, 20, 25})  # the statement's own fault
 
 
@@ -192,6 +193,7 @@ def explained(error: Exception) -> StoreError:
     if (
         state in _SQL_FULL
         or (code is not None and code & 0xFF == _SQLITE_FULL)
+        or code == _SQLITE_NO_ROOM
         or no_space
     ):
         kind = StoreFull

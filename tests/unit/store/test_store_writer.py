@@ -207,6 +207,7 @@ def _sqlite_error(code: int) -> sqlite3.OperationalError:
     [
         (13, StoreFull, True),  # SQLITE_FULL: smaller units may fit
         (10, StoreUnavailable, False),  # SQLITE_IOERR
+        (4874, StoreFull, False),  # SQLITE_IOERR_SHMSIZE: the log's index cannot grow
         (1034, StoreUnavailable, False),  # SQLITE_IOERR_FSYNC
         (5, StoreUnavailable, False),  # SQLITE_BUSY
         (8, StoreUnavailable, False),  # SQLITE_READONLY
