@@ -8,16 +8,14 @@ from pathlib import Path
 
 from soboo_mta.cli.trial.world import World
 
-_SPACE = "48m"
-
 
 @contextmanager
-def small_disk(data: Path) -> Iterator[Callable[[World], None]]:
+def small_disk(data: Path, space: str = "48m") -> Iterator[Callable[[World], None]]:
     """Yield what mounts it on `data`, once that exists; it is gone at the end."""
     assert os.geteuid() == 0, "only root may mount a small disk"
 
     def mount(_: World) -> None:
-        command = ("mount", "-t", "tmpfs", "-o", f"size={_SPACE}", "none", str(data))
+        command = ("mount", "-t", "tmpfs", "-o", f"size={space}", "none", str(data))
         subprocess.run(command, check=True)
 
     try:

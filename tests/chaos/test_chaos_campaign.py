@@ -28,6 +28,7 @@ _FEWER = (  # where processes are many, or far from the store, and rounds are de
     "after the settling commit",
 )
 _KINDS = 13 + 7 + 3 * (5 + 7)  # points and faults of all four campaigns, about
+_SPACE = "512m"  # what many kills on end leave undelivered must fit
 _ROOM = {  # for clients in want, and on a disk that is small from the beginning
     "SOBOO_SUBMISSION__MAX_CONNECTIONS_PER_ADDRESS": "1000",
     "SOBOO_STORE__MIN_FREE": "0",
@@ -84,7 +85,7 @@ async def _on_sqlite(
 ) -> AsyncIterator[tuple[World, Store]]:
     """On a small disk, so that it can be filled. Needs root."""
     data = directory / "world" / "data"
-    with small_disk(data) as mount:
+    with small_disk(data, _SPACE) as mount:
         async with ready_world(
             directory / "world", workers=workers, before=mount, environment=_ROOM
         ) as place:
