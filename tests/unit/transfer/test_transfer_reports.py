@@ -245,7 +245,7 @@ async def test_a_report_waits_while_the_operators_key_is_not_published(
         assert not any(t.reverse_path.is_null for t in here.connector.transactions)
 
 
-async def test_case_103_a_null_reverse_path_is_never_answered(
+async def test_case_018_103_a_null_reverse_path_is_never_answered(
     writer: Writer, clock: FakeClock
 ) -> None:
     asked = [Notify.SUCCESS, Notify.FAILURE]
