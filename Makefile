@@ -6,7 +6,7 @@ PEERS ?= ../shared/peers
 CORPORA ?= ../shared/corpora
 BIN := .venv/bin
 
-.PHONY: setup demo test check interop fuzz chaos bench rfc cases lock clean
+.PHONY: setup demo test check interop fuzz chaos bench matrix rfc cases lock clean
 
 setup: .venv/.ready
 
@@ -61,6 +61,11 @@ bench: setup
 	rm -f "$(RESULTS)"
 	"$(PEERS)/bench.sh" 5 "10 50" 10240 "postfix $(CURDIR)/bench/peer-one.sh $(CURDIR)/bench/peer.sh"
 	"$(PEERS)/table.py" "$(RESULTS)"
+
+# One thing at a time is another: size, sessions, TLS, signatures, tenants, destinations,
+# stores. Ten minutes on an idle machine.
+matrix: setup
+	$(BIN)/python bench/matrix.py
 
 rfc: setup
 	$(BIN)/python tools/rfc_index.py
