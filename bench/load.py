@@ -190,7 +190,10 @@ class Arrivals:
             word = line[:4].upper()
             if word == b"DATA":
                 writer.write(b"354 Go ahead\r\n")
-                await self._take(reader)
+                try:
+                    await self._take(reader)
+                except asyncio.IncompleteReadError:  # the relay was told to stop
+                    break
                 writer.write(b"250 2.0.0 Taken\r\n")
             elif word == b"EHLO":
                 starttls = b"250-STARTTLS\r\n" if is_clear else b""

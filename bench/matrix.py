@@ -27,7 +27,7 @@ import trustme
 from load import Load, Sink, destination, sending_domain
 
 _HERE = Path(__file__).parent
-_PORT, _SINK_PORT = 26191, 26192
+PORT, _SINK_PORT = 26191, 26192
 _SECONDS = 8.0
 _PATIENCE = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -123,10 +123,10 @@ def main() -> None:
 
 def measured(case: Case) -> list[str]:
     """The cells of a row."""
-    with _place() as home, _store(case) as store:
-        _prepare(case, home, store)
-        with _sink(case, home) as sink, _relay(home) as relay:
-            rig = _Rig(case, home, relay, sink)
+    with place() as home, _store(case) as store:
+        prepare(case, home, store)
+        with sink(case, home) as hop, relay(home) as process:
+            rig = Rig(case, home, process, hop)
             full = rig.run(rate=0, first=0)
             paced = rig.run(rate=full.rate / 2, first=1_000_000)
     return [
@@ -146,11 +146,11 @@ def _spread(seconds: list[float]) -> str:
 # ---- the relay
 
 
-def _prepare(case: Case, home: Path, store: str) -> None:
+def prepare(case: Case, home: Path, store: str) -> None:
     text = _SETTINGS.format(
         home=home,
         workers=case.workers,
-        port=_PORT,
+        port=PORT,
         tls="implicit" if case.is_tls else "none",
     )
     if case.is_tls:
@@ -189,7 +189,7 @@ def _addresses(case: Case) -> list[str]:
 
 
 @contextmanager
-def _relay(home: Path) -> Iterator[int]:
+def relay(home: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "soboo_mta", "serve"]
     log = home / "relay.log"
     with log.open("wb") as out:
@@ -197,14 +197,14 @@ def _relay(home: Path) -> Iterator[int]:
             [*command, "--config", str(home / "soboo.toml")], stdout=out, stderr=out
         )
     try:
-        _until("the relay is ready", lambda: b'"ready"' in log.read_bytes())
+        until("the relay is ready", lambda: b'"ready"' in log.read_bytes())
         yield relay.pid
     finally:
         relay.terminate()
         relay.wait()
 
 
-def _processes(parent: int) -> list[int]:
+def processes(parent: int) -> list[int]:
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [parent, *map(int, children)]
 
@@ -217,7 +217,7 @@ def _cpu_seconds(processes: list[int]) -> float:
     return ticks / _TICKS
 
 
-def _memory_mb(processes: list[int]) -> float:
+def memory_mb(processes: list[int]) -> float:
     """Proportional: what processes share is counted once."""
     kilobytes = 0
     for one in processes:
@@ -240,62 +240,64 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rig:
+class Rig:
     """A relay and the sink it delivers to."""
 
     case: Case
     home: Path
     relay: int
-    sink: subprocess.Popen[bytes]
+    sink: subprocess.Popen[bytes] | None
 
     def run(self, *, rate: float, first: int) -> _Run:
         """One load; ends the benchmark where mail is refused or does not arrive."""
-        processes = _processes(self.relay)
-        before = _cpu_seconds(processes)
-        sent = self._send(rate, first)
-        memory = _memory_mb(processes)
+        running = processes(self.relay)
+        before = _cpu_seconds(running)
+        sent = self.send(
+            Load(
+                port=PORT,
+                sessions=self.case.sessions,
+                seconds=_SECONDS,
+                octets=self.case.octets,
+                rate=rate,
+                first=first,
+                senders=self.case.tenants,
+                destinations=self.case.destinations,
+                is_tls=self.case.is_tls,
+                result=str(self.home / "sent.json"),
+            )
+        )
+        memory = memory_mb(running)
         if sent["refused"]:
             raise SystemExit(f"refused: {sent['refused'][:3]}")
         began, answered = _times(sent["began"]), _times(sent["answered"])
         at: dict[int, float] = {}
 
         def is_delivered() -> bool:
-            at.update(self._arrivals())
+            at.update(self.arrivals())
             return answered.keys() <= at.keys()
 
-        _until("all is delivered", is_delivered)
+        until("all is delivered", is_delivered)
         over = max(at[number] for number in answered)
         return _Run(
             rate=len(answered) / (over - min(began.values())),
-            cpu_ms=1_000 * (_cpu_seconds(processes) - before) / len(answered),
+            cpu_ms=1_000 * (_cpu_seconds(running) - before) / len(answered),
             memory=memory,
             to_answer=[when - began[number] for number, when in answered.items()],
             to_arrival=[at[number] - began[number] for number in answered],
         )
 
-    def _send(self, rate: float, first: int) -> Any:  # as json.loads
-        result = self.home / "sent.json"
-        load = Load(
-            port=_PORT,
-            sessions=self.case.sessions,
-            seconds=_SECONDS,
-            octets=self.case.octets,
-            rate=rate,
-            first=first,
-            senders=self.case.tenants,
-            destinations=self.case.destinations,
-            is_tls=self.case.is_tls,
-            result=str(result),
-        )
+    def send(self, load: Load) -> Any:  # as json.loads
+        """Run a load to its end; what it noted."""
         if _start("send", load).wait() != 0:
             raise SystemExit("the load broke")
-        return json.loads(result.read_text())
+        return json.loads(Path(load.result).read_text())
 
-    def _arrivals(self) -> dict[int, float]:
+    def arrivals(self) -> dict[int, float]:
+        assert self.sink is not None
         result = self.home / "arrived.json"
         result.unlink(missing_ok=True)
         self.sink.send_signal(signal.SIGUSR1)
-        _until("the sink tells", result.exists)
+        until("the sink tells", result.exists)
         return _times(json.loads(result.read_text()))
 
 
@@ -309,7 +311,7 @@ def _start(role: str, what: Load | Sink) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _sink(case: Case, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def sink(case: Case, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     sink = Sink(
         addresses=_addresses(case),
         port=_SINK_PORT,
@@ -327,7 +329,7 @@ def _sink(case: Case, home: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def _place() -> Iterator[Path]:
+def place() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="soboo-matrix-"))
     (home / "data").mkdir(mode=0o700)
     try:
@@ -353,7 +355,7 @@ def _store(case: Case) -> Iterator[str]:
         server.cleanup()
 
 
-def _until(what: str, is_so: Callable[[], bool]) -> None:
+def until(what: str, is_so: Callable[[], bool]) -> None:
     latest = time.monotonic() + _PATIENCE
     while not is_so():
         if time.monotonic() > latest:
