@@ -17,7 +17,8 @@ HEAD = "0007"
 _LIVE = """
     SELECT host, process FROM worker
     WHERE lease_until > extract(epoch FROM clock_timestamp()) * 1000
-"""
+    AND lease_until < extract(epoch FROM clock_timestamp()) * 1000 + 60000
+"""  # what ends later is of a clock that was set back since: no lease is so long
 _LOCK_KEY = 0x50B00  # PostgreSQL advisory lock: one migration at a time
 
 
@@ -54,14 +55,24 @@ def is_current(engine: Engine) -> bool:
 
 def _upgrade_unused(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # where no file can be locked
-        connection.exec_driver_sql("LOCK TABLE worker")  # no lease begins meanwhile
-        live = connection.execute(text(_LIVE)).first()
-        if live is not None:
-            raise StoreUnavailable(
-                f"a relay (process {live.process} on {live.host}) runs on this store:"
-                " stop it first"
-            )
+        _refuse_a_relay(connection)
+        # So that no lease begins meanwhile; readers, a dump say, are let be.
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        connection.exec_driver_sql("LOCK TABLE worker IN EXCLUSIVE MODE")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        if _revision(connection) == HEAD:
+            return  # another host was there first
+        _refuse_a_relay(connection)
     _upgrade(connection)
+
+
+def _refuse_a_relay(connection: Connection) -> None:
+    live = connection.execute(text(_LIVE)).first()
+    if live is not None:
+        raise StoreUnavailable(
+            f"a relay (process {live.process} on {live.host}) runs on this store:"
+            " stop it first"
+        )
 
 
 def _upgrade(connection: Connection) -> None:

@@ -23,7 +23,7 @@ from soboo_mta.store.engine import WRITES
 from soboo_mta.store.execute import Runner, explained, is_guilty, merged
 from soboo_mta.store.lock import WriteLock
 from soboo_mta.store.schema import identity_generation
-from soboo_mta.store.unit import Statement, StoreError, StoreUnavailable
+from soboo_mta.store.unit import Statement, StoreUnavailable
 
 T = TypeVar("T")
 _OF_THE_STORE = (SQLAlchemyError, OverflowError, UnicodeEncodeError)
@@ -215,20 +215,25 @@ class Writer:
         try:
             with self._lock:
                 group = self._gathered(first, waiting)
-                return self._results(group)
-        except StoreError as error:  # no descriptor for the lock
-            return [(unit.done, None, error) for unit in group]
+                error = self._transactor.commit([unit.statements for unit in group])
+        except Exception as fault:  # noqa: BLE001 - the lock's: told to who waits
+            error = fault
         finally:
             if self._on_commit is not None:
                 self._on_commit(time.monotonic() - began)
-
-    def _results(self, group: list[_Unit]) -> list[_Result]:
-        error = self._transactor.commit([unit.statements for unit in group])
         if error is None or len(group) == 1 or not is_guilty(error):
             failure = None if error is None else explained(error)
             return [(unit.done, None, failure) for unit in group]
-        # Somebody's claim was lost, say: only who is guilty may fail.
-        return [result for unit in group for result in self._results([unit])]
+        # Somebody's claim was lost, say: only who is guilty may fail. Others write between.
+        return [self._alone(unit) for unit in group]
+
+    def _alone(self, unit: _Unit) -> _Result:
+        try:
+            with self._lock:
+                error = self._transactor.commit([unit.statements])
+        except Exception as fault:  # noqa: BLE001 - as above
+            error = fault
+        return unit.done, None, None if error is None else explained(error)
 
     def _called(self, call: _Call) -> _Result:
         try:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, select, text
+from sqlalchemy.exc import OperationalError
 
+from soboo_mta.store import migrate
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import HEAD, current, upgrade
@@ -94,6 +96,43 @@ def test_an_old_store_is_not_upgraded_under_a_running_relay(old: Engine) -> None
     with _relay_on(old), pytest.raises(StoreError, match="runs on this store"):
         upgrade(old)
     assert current(old) == FIRST
+    upgrade(old)
+    assert current(old) == HEAD
+
+
+@pytest.mark.parametrize("old", ["postgresql"], indirect=True)
+def test_a_refused_upgrade_holds_up_neither_readers_nor_renewals(old: Engine) -> None:
+    with _relay_on(old), old.connect() as dump:
+        dump.execute(text("SELECT count(*) FROM worker"))
+        with pytest.raises(StoreError, match="runs on this store"):
+            upgrade(old)
+        _set_lease(old, "lease_until + 1")
+
+
+@pytest.mark.parametrize("old", ["postgresql"], indirect=True)
+def test_no_lease_begins_while_the_schema_changes(
+    old: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def meanwhile(_: object) -> None:
+        with old.connect() as other:
+            other.execute(text("SET lock_timeout = '50ms'"))
+            assert other.scalar(text("SELECT count(*) FROM worker"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                other.execute(text("UPDATE worker SET epoch = epoch + 1"))
+        seen.append("refused")
+
+    monkeypatch.setattr(migrate, "_upgrade", meanwhile)
+    upgrade(old)
+    assert seen == ["refused"]
+
+
+@pytest.mark.parametrize("old", ["postgresql"], indirect=True)
+def test_a_lease_of_a_clock_set_back_since_does_not_stop_an_upgrade(
+    old: Engine,
+) -> None:
+    _set_lease(old, "extract(epoch FROM clock_timestamp()) * 1000 + 86400000")
     upgrade(old)
     assert current(old) == HEAD
 

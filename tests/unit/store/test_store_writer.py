@@ -1,7 +1,11 @@
 """The writer on both stores: whole units, only the guilty fail, order, bounds, shutdown."""
 
 import asyncio
+import errno
+import fcntl
 import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.execute import explained, is_guilty, merged
+from soboo_mta.store.lock import WriteLock
 from soboo_mta.store.schema import event, plan
 from soboo_mta.store.unit import (
     Fenced,
@@ -60,6 +65,66 @@ async def test_fenced_unit_leaves_nothing_and_takes_no_other_down(
     assert [type(result) for result in results].index(Fenced) == 3
     assert sum(result is None for result in results) == 7
     assert sorted(read_now(engine, details)) == [0, 1, 2, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_what_comes_while_another_process_writes_is_one_group(
+    engine: Engine,
+) -> None:
+    groups: list[float] = []
+    writer = Writer(engine, on_commit=groups.append)
+    await writer.start()
+    with closing(WriteLock(engine)) as other:
+        with other:
+            first = asyncio.create_task(writer.commit([add(0)]))
+            await asyncio.sleep(0.05)  # handed over; the thread waits for the lock
+            further = [asyncio.create_task(writer.commit([add(n)])) for n in (1, 2)]
+            await asyncio.sleep(0.05)
+        await asyncio.gather(first, *further)
+    await writer.close()
+    assert len(groups) == 1
+    assert sorted(read_now(engine, details)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_others_write_between_the_units_of_a_group_that_failed(
+    writer: Writer, engine: Engine
+) -> None:
+    turns, over = [], threading.Event()
+
+    def other() -> None:
+        with closing(WriteLock(engine)) as lock:
+            while not over.is_set():
+                with lock:
+                    turns.append(len(read_now(engine, details)))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    units = [[add(n if n != 99 else 98)] for n in range(200)]
+    results = await asyncio.gather(
+        *(writer.commit(unit) for unit in units), return_exceptions=True
+    )
+    over.set()
+    thread.join()
+    assert sum(isinstance(result, StoreError) for result in results) == 1
+    assert len(set(turns)) > 3  # it saw some of the group committed, more and more
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_a_lock_that_cannot_be_had_fails_its_group_alone(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, troubles = fcntl.flock, [OSError(errno.ENOLCK, "No locks available")]
+
+    def troubled(handle: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and troubles:
+            raise troubles.pop()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", troubled)
+    with pytest.raises(StoreUnavailable, match="No locks available"):
+        await writer.commit([add(1)])
+    await writer.commit([add(2)])
 
 
 async def test_broken_constraint_fails_its_own_unit_alone(
