@@ -124,7 +124,7 @@ class Departures:
             return _interrupted()
         if not isinstance(known.departure, Plan):
             return Departed(outcome=known.departure, plan=None)
-        flight = self._flights.begin(known.generation)
+        flight = self._flights.begin(message, source, known)
         may_finish = partial(self._may_finish, flight, epoch)
         try:
             transaction = self._transaction(claimed, known.departure, known, may_finish)
@@ -158,9 +158,23 @@ class Departures:
         """
         return self._flights.acknowledged_generation(self.planner.generation)
 
-    def cut_short(self, *, older_than: timedelta) -> None:
-        """Interrupt what departs under an outdated generation for longer than that."""
-        self._flights.cut_short(self.planner.generation, older_than=older_than)
+    async def cut_short(self, *, older_than: timedelta) -> None:
+        """Interrupt what departs under an outdated generation for longer than that, and
+        would depart in another way under this one."""
+        for flight in self._flights.outdated(
+            self.planner.generation, older_than=older_than
+        ):
+            known = await self._known_now(flight)
+            if known is None or known.departure != flight.known.departure:
+                flight.cut()
+            else:
+                flight.known = known  # the change was about somebody else
+
+    async def _known_now(self, flight: Flight) -> Known | None:
+        try:
+            return await self.planner.steady(flight.message, flight.source)
+        except StoreError:
+            return None
 
     def interrupt_all(self) -> None:
         """Interrupt every departure under way: each becomes Deferred."""

@@ -31,11 +31,7 @@ from soboo_mta.transfer.ready.holdings import Holdings
 from soboo_mta.transfer.ready.queues import Queues
 from soboo_mta.transfer.ready.street import Capacity, Street
 from soboo_mta.transfer.reporting.reports import Reports
-from soboo_mta.transfer.routing.finder import (
-    Destination,
-    Site,
-    SiteFinder,
-)
+from soboo_mta.transfer.routing.finder import Destination, Site, SiteFinder
 from soboo_mta.transfer.routing.orders import Orders
 from soboo_mta.transfer.routing.pools import Pools
 from soboo_mta.transfer.routing.seeker import Seeker
@@ -153,6 +149,7 @@ class TransferEngine:
             async with self._settling, self._working:
                 self._working.create_task(self._claim())
                 self._working.create_task(self._watch())
+                self._start(self._keep_up(), "the fence of identities")
                 self._working.create_task(self._queues.share(self._closing))
                 self.started.set()
                 await self._closing.wait()
@@ -376,12 +373,21 @@ class TransferEngine:
         return len(claimed)
 
     async def _watch(self) -> None:
-        """Keep the fences: of the identity generation, and of the lease."""
-        while not (self._closing.is_set() and not self._queues and not self._seeker):
+        """Keep the fence of the lease."""
+        while self._goes_on:
             await asyncio.sleep(_TICK.total_seconds())
-            self._departures.cut_short(older_than=self._options.fence_patience)
             if not self._lease.may_start_attempt:
                 self._departures.interrupt_all()
+
+    async def _keep_up(self) -> None:
+        """Keep the fence of the identity generation: the store may be asked."""
+        while self._goes_on:
+            await asyncio.sleep(_TICK.total_seconds())
+            await self._departures.cut_short(older_than=self._options.fence_patience)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._closing.is_set() or bool(self._queues) or bool(self._seeker)
 
     def _start(self, work: Coroutine[None, None, None], what: str) -> None:
         self._working.create_task(self._guarded(work, what))

@@ -7,23 +7,32 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
+from soboo_mta.identity.state import Source
 from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.ports import Clock, Session, Transaction
 from soboo_mta.transfer.classify import INTERRUPTED
+from soboo_mta.transfer.planning import Known
 
 _ANSWER_PATIENCE = timedelta(seconds=20)  # a fence waits for the answer to a final dot
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A departure under way, made under `generation`; cut short until its final dot is
+    """A departure under way, made by what was `known`; cut short until its final dot is
     sent: after that its answer is heard, or it would arrive twice."""
 
-    generation: int
+    message: SpooledMessage
+    source: Source
+    known: Known
     since: float
     limit: asyncio.Timeout | None = None
     sent_at: float | None = None
     is_cut: bool = False
+
+    @property
+    def generation(self) -> int:
+        return self.known.generation
 
     def cut(self) -> None:
         """Interrupt it, whatever was sent."""
@@ -39,9 +48,9 @@ class Flights:
         self._clock = clock
         self._flying: set[Flight] = set()
 
-    def begin(self, generation: int) -> Flight:
-        """Return a departure under `generation` that `deliver` will carry out."""
-        return Flight(generation, self._clock.monotonic())
+    def begin(self, message: SpooledMessage, source: Source, known: Known) -> Flight:
+        """Return a departure that `deliver` will carry out."""
+        return Flight(message, source, known, self._clock.monotonic())
 
     async def deliver(
         self, session: Session, transaction: Transaction, flight: Flight
@@ -70,13 +79,17 @@ class Flights:
             default=current,
         )
 
-    def cut_short(self, current: int, *, older_than: timedelta) -> None:
-        """Interrupt what departs under a generation before `current` for too long."""
+    def outdated(self, current: int, *, older_than: timedelta) -> list[Flight]:
+        """Return what departs under a generation before `current` for too long."""
         latest = self._clock.monotonic() - older_than.total_seconds()
-        for flight in self._flying:
-            is_outdated = flight.generation < current and flight.since <= latest
-            if is_outdated and flight.sent_at is None:
-                flight.cut()
+        return [
+            flight
+            for flight in self._flying
+            if flight.generation < current
+            and flight.since <= latest
+            and flight.sent_at is None
+            and not flight.is_cut
+        ]
 
     def interrupt_all(self) -> None:
         """Interrupt every departure under way."""

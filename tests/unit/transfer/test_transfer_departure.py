@@ -269,16 +269,34 @@ async def test_a_generation_is_acknowledged_once_nothing_older_is_under_way(scen
 
 async def test_what_departs_outdated_for_too_long_is_cut_short(scene):
     scene.connector.gate.clear()
+    patience = timedelta(seconds=10)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scene.go())
         await scene.connector.began.wait()
-        scene.departures.cut_short(older_than=timedelta(seconds=10))
+        await scene.departures.cut_short(older_than=patience)
+        scene.identities.change(usable=(), bounce_ready=False, spf_bounce=())
         scene.identities.generation = 5
-        scene.departures.cut_short(older_than=timedelta(seconds=10))
+        await scene.departures.cut_short(older_than=patience)
+        assert scene.departures.acknowledged_generation() == 1
         scene.clock.advance(11)
-        scene.departures.cut_short(older_than=timedelta(seconds=10))
-        scene.departures.cut_short(older_than=timedelta(seconds=10))
+        await scene.departures.cut_short(older_than=patience)
+        await scene.departures.cut_short(older_than=patience)
         departed = await task
     assert isinstance(departed.outcome, Deferred)
     assert departed.outcome.reason is Reason.INTERRUPTED
     assert scene.departures.acknowledged_generation() == 5
+
+
+async def test_a_change_that_is_about_somebody_else_cuts_nothing_short(scene):
+    scene.connector.gate.clear()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.go())
+        await scene.connector.began.wait()
+        for generation in (5, 6):
+            scene.identities.generation = generation
+            scene.clock.advance(11)
+            await scene.departures.cut_short(older_than=timedelta(seconds=10))
+            assert scene.departures.acknowledged_generation() == generation
+        scene.connector.gate.set()
+        departed = await task
+    assert isinstance(departed.outcome, Delivered)

@@ -230,8 +230,7 @@ async def test_a_fence_waits_for_the_answer_to_a_final_dot(start):
     await world.until(lambda: bool(sent))
     world.identities.generation += 1
     for _ in range(3):
-        world.departures.cut_short(older_than=timedelta(0))
-        await asyncio.sleep(0)
+        await world.departures.cut_short(older_than=timedelta(0))
     assert world.engine.acknowledged_generation() < world.identities.generation
     world.clock.advance(20)  # it left in full: only the answer is missing
     world.clock.advance(0.001)
