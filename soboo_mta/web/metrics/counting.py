@@ -68,13 +68,18 @@ class Meter:
         self._board.put(self._found(metric, labels) if slot is None else slot, value)
 
     def report(self, clock: Clock) -> None:
-        """Tell what this process uses, and that it is alive."""
-        with open("/proc/self/statm", "rb") as file:
-            resident = int(file.read().split()[1]) * _PAGE
+        """Tell what this process uses, and that it is alive. Without a free descriptor
+        memory and descriptors stay as they were told last."""
         self.put(names.CPU, process_time())
-        self.put(names.RESIDENT, resident)
-        self.put(names.DESCRIPTORS, len(os.listdir("/proc/self/fd")))
         self._board.is_alive(clock.monotonic())
+        try:
+            with open("/proc/self/statm", "rb") as file:
+                resident = int(file.read().split()[1]) * _PAGE
+            descriptors = len(os.listdir("/proc/self/fd"))
+        except OSError:
+            return
+        self.put(names.RESIDENT, resident)
+        self.put(names.DESCRIPTORS, descriptors)
 
     def _found(self, metric: Metric, labels: tuple[str, ...]) -> int:
         tracked = self._tracked.get(metric.labels[0]) if labels else None

@@ -1,5 +1,6 @@
 """Figures: counted by one process, told by another, right after a death."""
 
+import errno
 import os
 import re
 import signal
@@ -311,3 +312,24 @@ def test_the_operators_page_lists_every_metric_and_none_else() -> None:
     named = set(re.findall(r"soboo_\w+", text))
     plain = {re.sub(r"_(bucket|sum|count)$", "", one) for one in named}
     assert plain <= set(names.BY_NAME)
+
+
+def test_case_128_without_descriptors_a_worker_still_reports_that_it_lives(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board()
+    meter = Meter(board)
+    meter.report(clock)
+    before = {name: number for name, _, number in board.series()}
+    clock.advance(60)
+
+    def exhausted(*_: object, **__: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", exhausted)
+        patch.setattr("os.listdir", exhausted)
+        meter.report(clock)
+    after = {name: number for name, _, number in board.series()}
+    assert board.alive_at() == clock.monotonic()
+    assert after[names.RESIDENT.name] == before[names.RESIDENT.name] > 0
