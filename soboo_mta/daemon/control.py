@@ -1,4 +1,5 @@
-"""The duties that one process has for all: watching DNS, opening gates, retention.
+"""The duties that one process has for all: watching DNS and the clock, opening gates,
+retention.
 
 They work on the store alone, as every worker does; two at it would do no harm.
 """
@@ -13,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.daemon.clock import watch_clock
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
@@ -32,7 +34,7 @@ from soboo_mta.settings.options import (
     spool_options,
     writer_options,
 )
-from soboo_mta.spool.moves.rounds import pull_forward, sweep_for
+from soboo_mta.spool.moves.rounds import sweep_for
 from soboo_mta.spool.operator.inspect import set_aside_strays, strays_exist
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
@@ -40,7 +42,6 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.directory import Directory
 
 _SWEEP_EVERY = timedelta(minutes=10)
-_CLOCK_LOOK = timedelta(seconds=1)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +97,8 @@ class Control:
         async with asyncio.TaskGroup() as group:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
-            group.create_task(self._watch_clock(writer))
+            if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
+                group.create_task(watch_clock(writer, self.clock))
             if self.watch.socket is not None:
                 server = monitoring_server(
                     self.settings,
@@ -150,26 +152,6 @@ class Control:
             except StoreError as error:
                 EventLog().store_trouble(str(error))
             await asyncio.sleep(_SWEEP_EVERY.total_seconds())
-
-    async def _watch_clock(self, writer: Writer) -> None:
-        """Retries wait for times of the wall clock: where that is set back, for less."""
-        ahead = self._ahead()
-        while True:
-            await asyncio.sleep(_CLOCK_LOOK.total_seconds())
-            before, ahead = ahead, self._ahead()
-            step = before - ahead
-            if step < _CLOCK_LOOK:
-                continue
-            _log.warning("clock_set_back", seconds=step.total_seconds())
-            try:
-                await pull_forward(writer, step, now=self.clock.unix_ms())
-            except StoreError as error:  # a sweep calls back what waits absurdly long
-                EventLog().store_trouble(str(error))
-
-    def _ahead(self) -> timedelta:
-        """By how much the wall clock is ahead of the one that is never set."""
-        wall = timedelta(milliseconds=self.clock.unix_ms())
-        return wall - timedelta(seconds=self.clock.monotonic())
 
     async def _set_aside_strays(self, writer: Writer) -> None:
         """Once a start: it reads every recipient's row."""

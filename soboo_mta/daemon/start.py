@@ -27,7 +27,9 @@ from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
 from soboo_mta.web.metrics.board import Board
 
-_COLLECT_EVERY = 10_000  # objects: by 700, Python's own, 3 % of the time goes there
+_COLLECT_EVERY = (
+    10_000  # objects: with Python's own few hundred 3 % of the time goes there
+)
 
 
 class StartError(Exception):

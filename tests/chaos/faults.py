@@ -19,12 +19,13 @@ from typing import Protocol
 from soboo_mta.cli.trial.world import World, WorldError
 from soboo_mta.spool.lease import LeaseOptions
 from tests.chaos.campaign import Campaign, Fault
+from tests.chaos.sender import keep_coming
 from tests.chaos.small_disk import fill
 from tests.chaos.stopped import stopped
 
 PAST_THE_LEASE = LeaseOptions().length.total_seconds() + 1.5
 _LONG = 30.0  # seconds without a store
-_CLIENTS = 200  # in want of a descriptor
+_IN_WANT = 100  # clients for whom there is no descriptor
 _SPARE = 3  # descriptors that a process is left
 _PATIENCE = 20.0
 _COME_AGAIN = ("452 4.3.1", "451 4.3.0")  # for want of space
@@ -143,14 +144,16 @@ async def _no_descriptors(campaign: Campaign) -> None:
 
     async with AsyncExitStack() as clients:
         try:
+            wanted = _IN_WANT
             for process, (_, hard) in before.items():
                 with suppress(ProcessLookupError, FileNotFoundError):
-                    used = max(
+                    used = [
                         int(one.name) for one in Path(f"/proc/{process}/fd").iterdir()
-                    )
-                    limits = (used + 1 + _SPARE, hard)
+                    ]
+                    limits = (max(used) + 1 + _SPARE, hard)
                     resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
-            for _ in range(_CLIENTS):
+                    wanted += limits[0] - len(used)
+            for _ in range(wanted):
                 _, writer = await asyncio.open_connection("127.0.0.1", place.port)
                 clients.callback(writer.close)
             await place.until("it runs out of descriptors", is_noticed, _PATIENCE)
@@ -165,16 +168,23 @@ def _disk_full(disk: Path) -> Fault:
         """Until a client was told to come again: 452, or 451 where SQLite could not even
         grow its shared memory. A log that has grown takes some messages yet."""
         ballast, submitted = disk / "ballast", len(campaign.post.sent)
+        life, is_over = len(campaign.lives) - 1, asyncio.Event()
+        mails = iter(lambda: campaign.post.mail(life), None)
 
         async def is_told() -> bool:
             fill(ballast)
             fresh = campaign.post.sent[submitted:]
             return any(mail.reply.startswith(_COME_AGAIN) for mail in fresh)
 
-        try:
-            await campaign.place.until("mail is put off", is_told, _PATIENCE)
-        finally:
-            ballast.unlink()
+        # Quickly: a store that held more once has room inside for a while.
+        pressing = keep_coming(campaign.place, mails, until=is_over, quickly=1_000)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pressing)
+            try:
+                await campaign.place.until("mail is put off", is_told, _PATIENCE)
+            finally:
+                ballast.unlink()
+                is_over.set()
 
     return disk_full
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.interop.house import House, open_house
-from tests.warm import loaded_commands
+from tests.warm.commands import loaded_commands
 
 __all__ = ["loaded_commands"]
 _FIGURES = pytest.StashKey[list[str]]()

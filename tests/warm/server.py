@@ -37,7 +37,10 @@ def _serve(client: socket.socket) -> None:
     length, streams, _, _ = socket.recv_fds(client, 4, 3)
     octets = b""
     while len(octets) < int.from_bytes(length):
-        octets += client.recv(65_536)
+        piece = client.recv(65_536)
+        if not piece:
+            sys.exit()  # the client was killed
+        octets += piece
     asked = json.loads(octets)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
