@@ -202,3 +202,17 @@ def test_a_tenants_file_of_another_shape_is_said_in_tomls_words(
 @pytest.mark.parametrize("group", ["queue", "tenant", "key", "domain", "store", "lab"])
 def test_help_of_a_group_offers_its_own_commands_alone(run: Run, group: str) -> None:
     assert "--install-completion" not in run(group, "--help")
+
+
+def test_the_demo_names_a_directory_that_it_cannot_make(
+    run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for where, said in (
+        (Path("/proc/x"), "cannot make /proc/x"),
+        (file / "x", "Not a directory"),
+        (tmp_path, "is not empty: name a new directory"),
+    ):
+        with pytest.raises(FormatError, match=said):
+            run("demo", "--keep", str(where))
