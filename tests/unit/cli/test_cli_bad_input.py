@@ -119,3 +119,9 @@ def test_another_master_key_is_told_before_it_does_harm(
     with pytest.raises(SecretError, match="made with another master key"):
         typed(*words)
     typed("domain", "list")  # what needs no key asks for none
+
+
+def test_a_word_that_is_none_of_several_is_said_plainly(typed: Run) -> None:
+    said = typed("queue", "list", "--state", "nope", code=2)
+    assert "'nope' is not one of 'queued'" in said
+    assert "Value error" not in said
