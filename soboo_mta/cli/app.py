@@ -49,6 +49,14 @@ class _Commands(TyperGroup):
             return group
         return super().get_command(ctx, cmd_name)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what is wrong with its words is said without the library's."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
 
 def _load(place: str) -> Any:  # Any: a command's function, or a group's Typer
     module, _, name = place.partition(":")

@@ -19,9 +19,10 @@ from soboo_mta.daemon.supervision.sockets import CannotBind, Doors, bound
 from soboo_mta.daemon.supervision.succession import Handover, Succession, received
 from soboo_mta.daemon.supervision.supervisor import Role, Supervisor
 from soboo_mta.daemon.web import Watch
-from soboo_mta.daemon.worker import Worker, listener_tls
+from soboo_mta.daemon.worker import Worker
 from soboo_mta.net.smtp_server import Neighbours, SharedTimes
 from soboo_mta.settings import Settings
+from soboo_mta.settings.certificates import faults_of_certificates
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
@@ -98,13 +99,8 @@ def _prepare_store(settings: Settings, kept: Mapping[str, int]) -> RelayLock:
 
 def _check_certificates(settings: Settings) -> None:
     """Each worker loads them for itself: what can't be loaded is known here."""
-    files = [one.client_ca_file for one in settings.listeners]
-    for client_ca_file in (None, *filter(None, files)):
-        try:
-            listener_tls(settings, client_ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            faulty = client_ca_file or settings.tls.certificate_file
-            raise StartError(f"[tls] {faulty}: {error}") from error
+    if faults := tuple(faults_of_certificates(settings)):
+        raise StartError("\n".join(faults))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def parse_entries(
         raise ValueError(f"{name} is not TOML: {trouble}") from trouble
     faults = [
         f"{name}{_at(_line_of(text, key))}: there is no {key!r}"
-        f"{_nearest(key, [table])}: entries are [[{table}]]"
+        f"{nearest(key, [table])}: entries are [[{table}]]"
         for key in held
         if key != table
     ]
@@ -60,10 +60,10 @@ def sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     key = next((str(part) for part in detail["loc"] if isinstance(part, str)), "")
     match detail["type"]:
         case "extra_forbidden":
-            return f"there is no key {key!r}{_nearest(key, model.model_fields)}"
+            return f"there is no key {key!r}{nearest(key, model.model_fields)}"
         case "enum":
             words = _words(model, key)
-            hint = _nearest(str(detail["input"]), words)
+            hint = nearest(str(detail["input"]), words)
             return f"{key} = {detail['input']!r} is none of {', '.join(words)}{hint}"
         case "missing":
             return f"{key} is missing"
@@ -84,7 +84,8 @@ def _words(model: type[BaseModel], key: str) -> list[str]:
     return words
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of `known` was meant; "" where none is near."""
     by_case = {each.lower(): each for each in known}
     found = get_close_matches(word.lower(), by_case, n=1, cutoff=0.5)
     return f" (did you mean {by_case[found[0]]!r}?)" if found else ""

@@ -85,9 +85,19 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
 def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return a line for each fault; several lines where a check names several."""
     lines: list[str] = []
-    for detail in error.errors(include_url=False, include_input=False):
-        lines += _sentences(detail, model)
+    details = error.errors(include_url=False, include_input=False)
+    for detail in details:
+        if not _follows(detail, details):
+            lines += _sentences(detail, model)
     return list(dict.fromkeys(lines))
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list lacks entries only because one in it is at fault, which is told."""
+    loc = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in details
+    )
 
 
 def _sentences(detail: ErrorDetails, model: type[BaseModel]) -> list[str]:
@@ -96,6 +106,14 @@ def _sentences(detail: ErrorDetails, model: type[BaseModel]) -> list[str]:
         return [_unknown(detail["loc"], model)]
     if kind == "missing":
         return [f"{where} is missing"]
+    if kind == "too_short":
+        return [f"{where} is empty: it has one entry at least"]
+    if kind == "tuple_type" and len(detail["loc"]) == 1:
+        return [f"{where} may stand several times: write it with two brackets"]
+    if kind == "tuple_type":
+        return [f'{where} is a list: write it in brackets, as ["…"]']
+    if kind == "model_type" and len(detail["loc"]) == 1:
+        return [f"{where} stands once: write it with one bracket"]
     text = detail["msg"].removeprefix("Value error, ")
     return [f"{where}: {line}" if where else line for line in text.splitlines()]
 
@@ -118,7 +136,7 @@ def _unknown(loc: _Loc, model: type[BaseModel]) -> str:
     key, section = str(loc[-1]), str(loc[0])
     sections = dict(_sections(model))
     known = sections[section].model_fields
-    hint = _nearest(key, known) or _elsewhere(key, model)
+    hint = _nearest(key, known) or _elsewhere(key, section, model)
     return f"{_path(loc[:-1], model)} has no key {key!r}{hint}"
 
 
@@ -127,11 +145,12 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
     return f": did you mean {found[0]!r}?" if found else ""
 
 
-def _elsewhere(key: str, model: type[BaseModel]) -> str:
-    for name, section in _sections(model):
-        if key in section.model_fields:
-            return f": it belongs in {_head(name, model)}"
-    return ""
+def _elsewhere(key: str, section: str, model: type[BaseModel]) -> str:
+    """Where the key is known: in the section whose name is nearest, else in any."""
+    found = [name for name, one in _sections(model) if key in one.model_fields]
+    near = get_close_matches(section, found, n=1, cutoff=0.4) or found
+    heads = " or ".join(_head(name, model) for name in near)
+    return f": it belongs in {heads}" if heads else ""
 
 
 def _head(section: str, model: type[BaseModel]) -> str:

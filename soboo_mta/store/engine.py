@@ -5,6 +5,8 @@ server that was told to lose commits is refused.
 """
 
 import os
+import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ def _open_sqlite(url: str) -> Engine:
         raise StoreError("the store must be a file: mail in memory is lost mail")
     engine = create_engine(url, pool_size=8, max_overflow=0)
     _make_private(path)
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, path))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -75,10 +77,17 @@ def _make_private(path: str) -> None:
 
 
 # The driver's connection has no type of its own in SQLAlchemy's events: Any.
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(path: str, connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin by itself
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        raise StoreUnavailable(
+            f"{path} is not a store: it is no SQLite database; see [store] url"
+        ) from error
 
 
 def _begin_sqlite(connection: Connection) -> None:

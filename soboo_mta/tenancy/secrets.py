@@ -27,6 +27,7 @@ _NONCE_OCTETS: Final = 12
 _WRAPPED_OCTETS: Final = _NONCE_OCTETS + MASTER_OCTETS + 16  # nonce, data key, tag
 _VERSION: Final = b"\x01"
 _MAX_VERP_VERSION: Final = 31
+_PUT_BACK: Final = "put back the one this store was made with; no other opens it"
 
 
 class SecretError(Exception):
@@ -41,8 +42,8 @@ class MasterKey:
     def __init__(self, octets: bytes) -> None:
         if len(octets) != MASTER_OCTETS:
             raise SecretError(
-                f"the master key has {len(octets)} octets instead of {MASTER_OCTETS}: "
-                "make one with `openssl rand -base64 32`"
+                f"the master key has {len(octets)} octets instead of {MASTER_OCTETS}:"
+                f" {_PUT_BACK}"
             )
         self._octets = octets
         self._seal = AESGCM(_derived(octets, b"seal"))
@@ -60,9 +61,7 @@ class MasterKey:
         try:
             return cls(base64.b64decode(text.strip(), validate=True))
         except (binascii.Error, ValueError) as error:
-            raise SecretError(
-                "the master key is not base64: make one with `openssl rand -base64 32`"
-            ) from error
+            raise SecretError(f"the master key is not base64: {_PUT_BACK}") from error
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -80,7 +79,9 @@ class MasterKey:
                 f"cannot read the master key {path}: {error.strerror}"
             ) from error
         except UnicodeDecodeError as error:
-            raise SecretError(f"{path} is no master key: it is not text") from error
+            raise SecretError(
+                f"{path} is no master key: it is not text: {_PUT_BACK}"
+            ) from error
         if mode & 0o077:
             raise SecretError(
                 f"the master key {path} can be read by others: chmod 600 {path}"

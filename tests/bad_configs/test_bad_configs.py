@@ -28,3 +28,12 @@ def test_a_fault_names_the_file() -> None:
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--config FILE or SOBOO_CONFIG"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "name", ["source_of_two_kinds", "resolver_by_name", "unknown_key_in_a_list"]
+)
+def test_a_fault_in_the_only_entry_is_told_alone(name: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load(FILES[0].parent / f"{name}.toml")
+    assert len(str(refusal.value).splitlines()) == 2, "the file, and the fault"

@@ -28,6 +28,7 @@ from soboo_mta.tenancy.accounts import (
     NewCredential,
     add_credential,
     bind_certificate,
+    certificate_key,
     certificate_names,
     list_credentials,
     parse_certificate_name,
@@ -97,7 +98,8 @@ def bind(
 
     A credential may have several: bind the new one before the old one ends.
     """
-    _change_certificate(bind_certificate, user_name, certificate, config)
+    name = parse_certificate_name(certificate)
+    _change_certificate(bind_certificate, user_name, name, config)
     say(f"bound {user_name}")
 
 
@@ -106,17 +108,18 @@ def unbind(
     user_name: UserName, certificate: Certificate, config: ConfigPath = DEFAULT_CONFIG
 ) -> None:
     """Let a client certificate log in no more."""
-    _change_certificate(unbind_certificate, user_name, certificate, config)
+    name = certificate_key(certificate)
+    _change_certificate(unbind_certificate, user_name, name, config)
     say(f"unbound {user_name}")
 
 
 def _change_certificate(
     change: Callable[[Connection, str, str], None],
     user_name: str,
-    certificate: str,
+    name: str,
     config: Path,
 ) -> None:
-    store, name = open_store(config), parse_certificate_name(certificate)
+    store = open_store(config)
     now = store.clock.unix_ms()
 
     def write(connection: Connection) -> None:

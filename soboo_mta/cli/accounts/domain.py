@@ -33,12 +33,7 @@ from soboo_mta.cli.context import (
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import operator_records, required_records
-from soboo_mta.identity.state import (
-    DomainSettings,
-    Mode,
-    OnBroken,
-    RecordCheck,
-)
+from soboo_mta.identity.state import DomainSettings, Mode, OnBroken, RecordCheck
 from soboo_mta.identity.zone_text import records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
@@ -248,6 +243,8 @@ def change(
     ] = None,
 ) -> None:
     """Change what is done for a domain; what is not given stays."""
+    if on_broken is None and sign_with_operator is None:
+        raise FormatError("say what to change: --on-broken or --sign-with-operator")
     store = open_store(config)
     settings = _view(store, domain, tenant).settings
     extra = (

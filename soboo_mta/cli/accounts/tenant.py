@@ -149,6 +149,12 @@ def change(
     report_address: ReportAddress = None,
 ) -> None:
     """Change a tenant's name, weight, quotas, pool or reports; what is not given stays."""
+    given = (name, weight, hourly, daily, pool, reports, report_address)
+    if all(one is None for one in given):
+        raise FormatError(
+            "say what to change: --name, --weight, --hourly, --daily, --pool, --reports"
+            " or --report-address"
+        )
     store = open_store(config)
     tenant_id = parse_tenant_id(tenant)
 

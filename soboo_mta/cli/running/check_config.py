@@ -1,6 +1,5 @@
 """`soboo-mta check-config`: what is set, what warns, and whether it would start."""
 
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from soboo_mta.cli.context import CONFIG_FAULT, DEFAULT_CONFIG, ConfigPath, say, warn
 from soboo_mta.settings import Settings, load
+from soboo_mta.settings.certificates import faults_of_certificates
 from soboo_mta.settings.checks import warnings
 from soboo_mta.store.engine import default_url, open_engine
 from soboo_mta.store.migrate import is_current
@@ -135,16 +135,4 @@ def _faults_of_files(settings: Settings) -> Iterator[str]:
         _check_master_key(settings)
     except (SecretError, StoreError) as error:
         yield str(error)
-    tls = settings.tls
-    if tls.certificate_file is not None and tls.private_key_file is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(tls.certificate_file, tls.private_key_file)
-        except (OSError, ssl.SSLError) as error:
-            yield f"[tls] {tls.certificate_file}: {error}"
-    for file in {one.client_ca_file for one in settings.listeners} - {None}:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_verify_locations(file)
-        except (OSError, ssl.SSLError) as error:
-            yield f"[[listeners]] client_ca_file {file}: {error}"
+    yield from faults_of_certificates(settings)

@@ -47,6 +47,7 @@ def restore(
     Mail that was delivered after the backup was made is in it as waiting: it is sent again.
     """
     engine = _engine(config)
+    copies.refuse_missing(engine, file)
     if not yes:
         typer.confirm(
             "What was delivered after the backup was made will be sent again, and what was"

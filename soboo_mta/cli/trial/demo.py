@@ -19,6 +19,7 @@ from rich.console import Console
 from soboo_mta.cli.trial.mail import Mail, Tally, mails, tally
 from soboo_mta.cli.trial.world import World, WorldError, free_ports, world
 from soboo_mta.cli.trial.zones import without
+from soboo_mta.mail.errors import FormatError
 
 TENANTS = """\
 [[tenant]]
@@ -62,6 +63,8 @@ def demo(
 ) -> None:
     """Run the main job on this machine, on loopback, and count what arrived."""
     console = Console(highlight=False, soft_wrap=True)
+    if keep is not None:
+        _make_new(keep)
     directory = keep or Path(tempfile.mkdtemp(prefix="soboo-demo-"))
     try:
         good = asyncio.run(run_demo(directory, console))
@@ -99,6 +102,18 @@ async def run_demo(
         console.print(f"took {time.monotonic() - began:.1f} s")
         console.print(total.sentence())
         return total.is_complete
+
+
+def _make_new(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(directory.iterdir())
+    except OSError as error:
+        raise FormatError(
+            f"--keep: cannot make {directory}: {error.strerror}"
+        ) from error
+    if not is_empty:
+        raise FormatError(f"--keep: {directory} is not empty: name a new directory")
 
 
 async def _set_up(place: World, console: Console) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from soboo_mta import __version__
 from soboo_mta.lab.binding import bound
-from soboo_mta.lab.entries import sentence
+from soboo_mta.lab.entries import nearest, sentence
 from soboo_mta.lab.lab import Lab
 from soboo_mta.lab.rules.rule import Rule
 from soboo_mta.lab.web.control import LARGEST, rule_routes, state_routes
@@ -42,9 +42,14 @@ def build_app(lab: Lab, ending: Ending, *, is_open: bool = False) -> App:
         docs_url=None,  # those pages load scripts from elsewhere
         redoc_url=None,
     )
-    for routes in (message_routes, rule_routes, state_routes, page_routes):
-        app.include_router(routes(lab))
-    app.include_router(live_routes(lab, ending))
+    for routes in (
+        message_routes(lab),
+        rule_routes(lab),
+        state_routes(lab),
+        live_routes(lab, ending),
+    ):
+        app.include_router(routes, dependencies=[Depends(_refuse_unknown)])
+    app.include_router(page_routes(lab))
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.add_exception_handler(RequestValidationError, _explain)
     return Guard(app, is_open=is_open)
@@ -92,6 +97,19 @@ class LabWeb:
         self._server.stop()
         if self._serving is not None:
             await self._serving
+
+
+async def _refuse_unknown(request: Request) -> None:
+    """Refuse a parameter that the route does not have: a query that was mistyped would
+    find all, and delete it."""
+    path, method = request.scope["route"].path, request.method.lower()
+    described = request.app.openapi()["paths"][path][method]  # made once
+    parameters = described.get("parameters", ())
+    known = [one["name"] for one in parameters if one["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            hint = nearest(name, known)
+            raise HTTPException(422, f"there is no parameter {name!r}{hint}")
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:

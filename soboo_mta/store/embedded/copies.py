@@ -29,6 +29,10 @@ def backup(engine: Engine, target: Path) -> int:
     source = _path(engine)
     if target.exists():
         raise StoreError(f"{target} exists: a backup overwrites nothing")
+    if not target.parent.is_dir():
+        raise StoreError(
+            f"cannot write {target}: there is no directory {target.parent}: make it first"
+        )
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         unfinished.unlink(missing_ok=True)
@@ -39,9 +43,17 @@ def backup(engine: Engine, target: Path) -> int:
         unfinished.rename(target)
         _sync(target.parent)
     except (OSError, sqlite3.Error) as error:
-        unfinished.unlink(missing_ok=True)
-        raise explained(error) from error
+        with suppress(OSError):  # said already
+            unfinished.unlink(missing_ok=True)
+        raise _named(f"cannot copy {source} to {target}", error) from error
     return target.stat().st_size
+
+
+def refuse_missing(engine: Engine, copy: Path) -> None:
+    """Raise StoreError where there is no `copy`, or no place that it could be put."""
+    _path(engine)
+    if not copy.is_file():
+        raise StoreError(f"there is no backup {copy}: nothing was changed")
 
 
 def restore(engine: Engine, copy: Path, *, kept_as: Path) -> None:
@@ -64,7 +76,7 @@ def restore(engine: Engine, copy: Path, *, kept_as: Path) -> None:
             fresh.rename(path)
             _sync(path.parent)
         except (OSError, sqlite3.Error) as error:
-            raise explained(error) from error
+            raise _named(f"cannot put {copy} in place of {path}", error) from error
         finally:
             fresh.unlink(missing_ok=True)
 
@@ -81,6 +93,12 @@ def faults(path: Path) -> Iterator[str]:
                 yield f"row {row_id} of {table} belongs to no row of {parent}"
     except sqlite3.Error as error:
         yield str(error)
+
+
+def _named(what: str, error: OSError | sqlite3.Error) -> StoreError:
+    """What `explained` makes of it, in a sentence that names the files as they were given."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return type(explained(error))(f"{what}: {said or error}")
 
 
 def _path(engine: Engine) -> Path:

@@ -7,6 +7,7 @@ transaction, first of all: its row lock puts concurrent changes in order.
 
 from soboo_mta.tenancy.accounts.certificates import (
     bind_certificate,
+    certificate_key,
     certificate_names,
     find_certified,
     parse_certificate_name,
@@ -56,6 +57,7 @@ __all__ = [
     "add_tenant",
     "bind_certificate",
     "bump_generation",
+    "certificate_key",
     "certificate_names",
     "change_credential",
     "change_tenant",

@@ -8,6 +8,8 @@ import re
 
 from sqlalchemy import Connection, delete, insert, select
 
+from soboo_mta.mail.address import parse_mailbox
+from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts.credentials import (
@@ -18,27 +20,36 @@ from soboo_mta.tenancy.accounts.credentials import (
 from soboo_mta.tenancy.accounts.tenants import TenancyError, bump_generation
 
 _SHA256 = "sha256:"
-_MAX_NAME = 255  # characters
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 _certificate = schema.client_certificate.c
 _credential = schema.credential.c
 
 
 def parse_certificate_name(text: str) -> str:
-    """Return a fingerprint, a host or a mailbox in the form it is compared in."""
-    name = text.strip().lower()
+    """Return a fingerprint, a host or a mailbox in the form it is compared in; raises
+    FormatError for all else."""
+    name = certificate_key(text)
     if name.startswith(_SHA256):
-        name = _SHA256 + name.removeprefix(_SHA256).replace(":", "")
         if not _FINGERPRINT.fullmatch(name):
             raise FormatError(
                 f"{text[:80]!r} is no fingerprint: write sha256: and 64 hexadecimal "
                 "digits, as `openssl x509 -noout -fingerprint -sha256` shows them"
             )
-    elif not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+        return name
+    try:
+        return str(parse_mailbox(name) if "@" in name else Domain.parse(name))
+    except FormatError as error:
         raise FormatError(
-            f"{text[:80]!r} names no certificate: write a fingerprint (sha256:…), or "
-            "the host name, mailbox or common name in it"
-        )
+            f"{text[:80]!r} names no certificate: write its fingerprint (sha256:…), or "
+            "the host name or mailbox in it"
+        ) from error
+
+
+def certificate_key(text: str) -> str:
+    """Return a name as it is kept, whatever it names: what was bound can be unbound."""
+    name = text.strip().lower()
+    if name.startswith(_SHA256):
+        return _SHA256 + name.removeprefix(_SHA256).replace(":", "")
     return name
 
 

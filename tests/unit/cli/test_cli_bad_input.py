@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from soboo_mta.cli.accounts.apply import carry_out
 from soboo_mta.cli.app import app
 from soboo_mta.cli.context import EXPECTED, CliStore, open_store
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.spool.view import gates
 from soboo_mta.store.unit import StoreError
@@ -119,3 +120,23 @@ def test_another_master_key_is_told_before_it_does_harm(
     with pytest.raises(SecretError, match="made with another master key"):
         typed(*words)
     typed("domain", "list")  # what needs no key asks for none
+
+
+def test_a_word_that_is_none_of_several_is_said_plainly(typed: Run) -> None:
+    said = typed("queue", "list", "--state", "nope", code=2)
+    assert "'nope' is not one of 'queued'" in said
+    assert "Value error" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tenant", "set", "acme"), "--name"),
+        (("domain", "set", "a.com"), "--on-broken"),
+    ],
+)
+def test_a_change_of_nothing_says_what_can_be_changed(
+    typed: Run, words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(FormatError, match=f"say what to change: {said}"):
+        typed(*words)

@@ -1,6 +1,7 @@
 """check-config and secret: what an operator sees before the first start."""
 
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,10 +128,28 @@ def test_a_certificate_that_does_not_load_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tls = '[tls]\ncertificate_file = "c.pem"\nprivate_key_file = "k.pem"\n'
-    Path("soboo.toml").write_text(CONFIG + tls)
+    Path("soboo.toml").write_text(CONFIG + "[server]\ndata_directory = '.'\n" + tls)
     run(monkeypatch, "secret", "generate")
     assert run(monkeypatch, "check-config") == 2
-    assert "[tls]" in capsys.readouterr().err
+    assert "[tls] certificate_file" in capsys.readouterr().err
+    leaf, other = (trustme.CA().issue_cert("127.0.0.1") for _ in range(2))
+    leaf.private_key_pem.write_to_path("k.pem")
+    Path("c.pem").write_text("hello")
+    assert run(monkeypatch, "check-config") == 2
+    told = capsys.readouterr().err
+    assert "c.pem holds no PEM certificate" in told
+    assert "SSL" not in told
+    serve = [sys.executable, "-m", "soboo_mta", "serve"]
+    server = subprocess.run(serve, capture_output=True, text=True, timeout=60)
+    assert server.returncode == 2
+    assert "c.pem holds no PEM certificate" in server.stderr
+    begin, end = (f"-----{word} CERTIFICATE-----" for word in ("BEGIN", "END"))
+    Path("c.pem").write_text(f"{begin}\nAAAA\n{end}\n")
+    assert run(monkeypatch, "check-config") == 2
+    assert "k.pem: the PEM in it is damaged" in capsys.readouterr().err
+    other.cert_chain_pems[0].write_to_path("c.pem")
+    assert run(monkeypatch, "check-config") == 2
+    assert "the private key is not that of the cert" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")

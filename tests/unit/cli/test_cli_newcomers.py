@@ -23,6 +23,7 @@ from soboo_mta.settings import SettingsError
 from soboo_mta.spool.content import accepting
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.store import schema
+from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import write_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
@@ -202,3 +203,22 @@ def test_a_tenants_file_of_another_shape_is_said_in_tomls_words(
 @pytest.mark.parametrize("group", ["queue", "tenant", "key", "domain", "store", "lab"])
 def test_help_of_a_group_offers_its_own_commands_alone(run: Run, group: str) -> None:
     assert "--install-completion" not in run(group, "--help")
+
+
+def test_the_demo_names_a_directory_that_it_cannot_make(
+    run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for where, said in (
+        (Path("/proc/x"), "cannot make /proc/x"),
+        (file / "x", "Not a directory"),
+        (tmp_path, "is not empty: name a new directory"),
+    ):
+        with pytest.raises(FormatError, match=said):
+            run("demo", "--keep", str(where))
+
+
+def test_a_restore_looks_for_the_file_before_it_asks(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no backup .*nope\.db"):
+        run("store", "restore", str(tmp_path / "nope.db"))

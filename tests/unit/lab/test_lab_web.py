@@ -62,6 +62,24 @@ def rich(subject: str = "Hi") -> bytes:
     return bytes(message)
 
 
+async def test_a_mistyped_parameter_finds_and_deletes_nothing(lab, client):
+    await send(lab, rich())
+    for method, path, said in (
+        ("GET", "messages?too=x", "there is no parameter 'too' (did you mean 'to'?)"),
+        ("DELETE", "messages?too=x", "(did you mean 'to'?)"),
+        ("GET", "messages/wait?too=x", "(did you mean 'to'?)"),
+        ("GET", "messages/wait?to=bob&cuont=1", "(did you mean 'count'?)"),
+        ("GET", "messages/1?zzz=1", "there is no parameter 'zzz'"),
+        ("GET", "refusals?toto=x", "(did you mean 'to'?)"),
+        ("DELETE", "rules?to=x", "there is no parameter 'to'"),
+        ("GET", "events?to=x", "there is no parameter 'to'"),
+    ):
+        answer = await client.request(method, f"/api/{path}")
+        assert answer.status_code == 422, path
+        assert answer.json()["detail"].endswith(said), path
+    assert (await client.get("/api/messages?from=ann&q=hi")).json()["total"] == 1
+
+
 async def test_messages_are_listed_the_newest_first_and_found(lab, client):
     await send(lab, rich("One"))
     await send(lab, rich("Two"), "eve@dest.test")

@@ -63,12 +63,14 @@ def test_a_backup_overwrites_nothing_and_leaves_nothing_half_made(
     with pytest.raises(StoreError, match="overwrites nothing"):
         copies.backup(embedded, there)
     assert there.read_text() == "mine"
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"nowhere/copy\.db: there is no directory"):
         copies.backup(embedded, tmp_path / "nowhere" / "copy.db")
     broken = open_engine(f"sqlite:///{tmp_path / 'broken.db'}")
     (tmp_path / "broken.db").write_bytes(b"not a database at all" * 1_000)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"broken\.db to .*copy\.db: file is not"):
         copies.backup(broken, tmp_path / "copy.db")
+    with pytest.raises(StoreError, match=r"broken\.db is not a store"):
+        names(broken)
     broken.dispose()
     assert not list(tmp_path.glob("copy*"))
 

@@ -199,7 +199,18 @@ def test_certificates_stay_with_the_user_name_when_its_secret_is_renewed(
     assert found.credential_id != before.credential_id
 
 
-@pytest.mark.parametrize("text", ["", " ", "sha256:", "sha256:12", "a\nb", "x" * 300])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "sha256:", "sha256:12", "a\nb", "x" * 300, "junk", "a b", "@b.example"],
+)
 def test_what_names_no_certificate_is_refused(text: str) -> None:
     with pytest.raises(FormatError, match="sha256"):
         accounts.parse_certificate_name(text)
+
+
+def test_a_name_that_could_be_bound_once_can_still_be_unbound(store: Engine) -> None:
+    add(store, "app")
+    bind(store, "app", "junk")
+    name = accounts.certificate_key(" JUNK")
+    write_now(store, lambda at: accounts.unbind_certificate(at, "app", name))
+    assert not read_now(store, lambda at: accounts.find_certified(at, (name,)))

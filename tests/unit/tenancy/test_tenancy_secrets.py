@@ -83,8 +83,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "not base64!", "c2hvcnQ="])
-def test_what_is_no_key_is_refused_with_how_to_make_one(text: str) -> None:
-    with pytest.raises(SecretError, match="openssl rand"):
+def test_what_is_no_key_is_refused_with_the_one_to_put_back(text: str) -> None:
+    with pytest.raises(SecretError, match="put back the one this store was made with"):
         MasterKey.from_text(text)
 
 

@@ -1,7 +1,7 @@
 """The names that a client's certificate proves; TLS has verified it by then.
 
 A credential is bound to one of them: the fingerprint, a mailbox or host name of the
-subject (RFC 5280 §4.2.1.6), or the common name of a certificate without such.
+subject (RFC 5280 §4.2.1.6), or such a common name where the subject has no other.
 """
 
 import ssl
