@@ -83,6 +83,7 @@ async def test_a_reload_takes_new_settings_sockets_and_numbers_of_workers(
             await _greeting(old)
         assert await place.stop_relay() == 0
         assert manager.heard[-1] == "STOPPING"
+        assert place.relay_log().count('"ready"') == 2  # the start's, the reload's
 
 
 def _unknown_key(place: World) -> str:
@@ -156,6 +157,7 @@ private_key_file = "{directory}/server.key"
             (line,) = [one for one in lines if "reload_refused" in one]
             assert "reload_refused" in line
             assert why in line
+            assert not [one for one in lines if '"ready"' in one]
             assert _children(place) == before
             assert (await _greeting(place.port)).startswith(b"220 mta1.esp.example")
         assert await place.stop_relay() == 0
