@@ -65,7 +65,7 @@ def test_the_readmes_http_listener_goes_with_its_settings(tmp_path: Path) -> Non
     settings, _, http = toml_blocks("README.md")
     (tmp_path / "soboo.toml").write_text(settings + http)
     loaded = load(tmp_path / "soboo.toml")
-    assert [one.port for one in loaded.http_listeners] == [8025]
+    assert [one.port for one in loaded.http_listeners] == [8026]
     assert loaded.monitoring.port == 9625
 
 
