@@ -1,6 +1,7 @@
 """SIGHUP: new settings without a refused client or a lost message, bad ones not at all."""
 
 import asyncio
+import json
 import os
 import signal
 import ssl
@@ -83,7 +84,13 @@ async def test_a_reload_takes_new_settings_sockets_and_numbers_of_workers(
             await _greeting(old)
         assert await place.stop_relay() == 0
         assert manager.heard[-1] == "STOPPING"
-        assert place.relay_log().count('"ready"') == 2  # the start's, the reload's
+        lines = [json.loads(line) for line in place.relay_log().splitlines()]
+        events = Counter(line["event"] for line in lines)
+        assert events["ready"] == 2  # the start's, the reload's
+        assert events["settings_warning"] >= 2
+        (trial,) = [line["said"] for line in lines if line["event"] == "reload"]
+        assert all(one.startswith("warning: [") for one in trial.splitlines()), trial
+        assert trial
 
 
 def _unknown_key(place: World) -> str:

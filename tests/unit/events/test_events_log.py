@@ -48,6 +48,7 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
 OTHERS = {  # written where they happen; each name is searched for in the sources
     "swept": {"rows"},
     "clock_set_back": {"seconds"},
+    "settings_warning": {"text"},
     "ready": {"processes"},
     "reload": {"said"},
     "reload_refused": {"code", "said"},
