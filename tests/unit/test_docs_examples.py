@@ -91,3 +91,9 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for page in [*PAGES, *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_nothing_is_told_to_be_installed_by_name_as_no_index_has_it() -> None:
+    told = [*PAGES, *ROOT.glob("examples/**/*.md"), *ROOT.glob("config/**/*.service")]
+    for page in told:
+        assert "pip install soboo" not in page.read_text(encoding="utf-8"), page
