@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def commands() -> Iterator[str]:
     """Each `soboo-mta …` that a page shows in a block or between backticks."""
-    for page in PAGES:
+    for page in [*PAGES, ROOT / "config" / "soboo.toml"]:
         text = page.read_text(encoding="utf-8")
         yield from re.findall(r"(?m)^soboo-mta ([^#&\n]+)", text)
         yield from re.findall(r"`soboo-mta ([^`]+)`", text.replace("\n", " "))
@@ -97,3 +97,11 @@ def test_nothing_is_told_to_be_installed_by_name_as_no_index_has_it() -> None:
     told = [*PAGES, *ROOT.glob("examples/**/*.md"), *ROOT.glob("config/**/*.service")]
     for page in told:
         assert "pip install soboo" not in page.read_text(encoding="utf-8"), page
+
+
+def test_the_unit_gives_reloads_and_stops_the_time_that_operations_names() -> None:
+    unit = (ROOT / "config" / "systemd" / "soboo-mta.service").read_text()
+    told = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for setting in ("TimeoutStartSec=10min", "TimeoutStopSec=60"):
+        assert f"    {setting}\n" in told
+        assert re.search(f"(?m)^{setting}s?$", unit)
