@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from soboo_mta.cli.app import app
+from soboo_mta.mail.outcome import Reason
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.checks import warnings
 from soboo_mta.tenancy.tenants_file import load_tenants
@@ -91,6 +92,16 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for page in [*PAGES, *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_each_reason_has_a_row_of_its_own_that_leads_to_what_to_do() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("| reason |")[2].partition("\n\n")[0]
+    named = re.findall(r"(?m)^\| ([a-z-]+) \|", table)
+    assert sorted(named) == sorted(one.value for one in Reason)
+    headings = re.findall(r"(?m)^## (.+)$", text)
+    there = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+    assert {*re.findall(r"\]\(#([^)]+)\)", text)} <= there
 
 
 def test_nothing_is_told_to_be_installed_by_name_as_no_index_has_it() -> None:
