@@ -42,9 +42,9 @@ class _Commands(TyperGroup):
         if cmd_name in _COMMANDS:
             holder = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
             holder.command(cmd_name)(_load(_COMMANDS[cmd_name]))
-            return typer.main.get_command(holder)
+            return _plain(typer.main.get_command(holder))
         if cmd_name in _GROUPS:
-            group = typer.main.get_command(_load(_GROUPS[cmd_name]))
+            group = _plain(typer.main.get_command(_load(_GROUPS[cmd_name])))
             group.name = cmd_name
             return group
         return super().get_command(ctx, cmd_name)
@@ -63,12 +63,24 @@ def _load(place: str) -> Any:  # Any: a command's function, or a group's Typer
     return getattr(import_module(f"soboo_mta.cli.{module}"), name)
 
 
+def _plain(command: Any) -> Any:  # Any: as above
+    """Let a command's help be plain text: rich's table cuts options' names at 80 columns.
+    Its group shows the first paragraph, which click would cut."""
+    command.rich_markup_mode = None
+    first = (command.help or "").partition("\n\n")[0]
+    command.short_help = " ".join(first.split())
+    for below in getattr(command, "commands", {}).values():
+        _plain(below)
+    return command
+
+
 app = typer.Typer(
     name="soboo-mta",
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a fault of ours shows its plain trace, no values
     add_completion=False,
+    rich_markup_mode=None,
     help="An outbound mail relay that signs on behalf of your customers.",
 )
 

@@ -6,10 +6,12 @@ What the run before handed over (`supervision.succession`) is taken on here.
 
 import gc
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 import uvloop
 
 from soboo_mta.daemon.control import Control, run_control, told_to_stop
@@ -23,14 +25,14 @@ from soboo_mta.daemon.worker import Worker
 from soboo_mta.net.smtp_server import Neighbours, SharedTimes
 from soboo_mta.settings import Settings
 from soboo_mta.settings.certificates import faults_of_certificates
+from soboo_mta.settings.checks import warnings
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade
 from soboo_mta.web.metrics.board import Board
 
-_COLLECT_EVERY = (
-    10_000  # objects: with Python's own few hundred 3 % of the time goes there
-)
+_log = structlog.get_logger(__name__)
+_COLLECT_EVERY = 10_000  # objects: with Python's few hundred 3 % of the time goes there
 
 
 class StartError(Exception):
@@ -44,6 +46,7 @@ def serve(settings: Settings) -> int:
     """
     handover = received()
     set_up_logs(settings.log.level)
+    _warn(settings, is_rehearsal=handover.is_rehearsal)
     settings.master_key()  # refuses to start without, before anything is bound
     _check_certificates(settings)
     lock = _prepare_store(settings, handover.descriptors)
@@ -83,6 +86,16 @@ def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
         succession=succession,
         inherited=handover.children,
     ).run()
+
+
+def _warn(settings: Settings, *, is_rehearsal: bool) -> None:
+    """Say what is allowed and yet worth knowing: a rehearsal says it in plain text, which
+    is a field of one line of the log."""
+    for text in warnings(settings):
+        if is_rehearsal:
+            sys.stderr.write(f"warning: {text}\n")
+        else:
+            _log.warning("settings_warning", text=text)
 
 
 def _prepare_store(settings: Settings, kept: Mapping[str, int]) -> RelayLock:

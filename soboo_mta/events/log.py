@@ -5,6 +5,7 @@ from typing import Protocol
 import structlog
 
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome
 from soboo_mta.mail.reply import Reply
@@ -129,9 +130,11 @@ class EventLog:
         """A message cannot be read back as it was accepted; it is set aside, held."""
         self._sink.error("corrupt", message=str(message_id), cause=cause)
 
-    def login_failed(self, *, client: str, user_name: str) -> None:
-        """A wrong password or an unknown name: which of them is not said."""
-        self._sink.warning("login_failed", client=client, user_name=user_name)
+    def login_failed(self, *, client: str, user_name: str, cause: NoLogin) -> None:
+        """Nobody is logged in; the client is not told the cause."""
+        self._sink.warning(
+            "login_failed", client=client, user_name=user_name, cause=cause.value
+        )
 
     def proxy_refused(self, *, proxy: str, cause: str) -> None:
         """A proxy sent no good PROXY header: its connection was closed."""

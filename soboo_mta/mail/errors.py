@@ -1,4 +1,6 @@
-"""Exceptions shared by all rooms: broken input, and a refusal that carries its reply."""
+"""What goes wrong in any room: broken input, a refusal with its reply, a failed login."""
+
+from enum import StrEnum
 
 from soboo_mta.mail.reply import Reply
 
@@ -13,3 +15,12 @@ class Reject(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
         self.reply = reply
+
+
+class NoLogin(StrEnum):
+    """Why a login failed: for the operator's log, never for the client."""
+
+    UNKNOWN_NAME = "unknown name"
+    WRONG_SECRET = "wrong secret"  # noqa: S105 - says that one was wrong
+    REVOKED = "revoked"
+    NETWORK = "network"

@@ -1,7 +1,7 @@
 """Settings that are right one by one and wrong together: what refuses, what warns.
 
 Pure. A refusal keeps the relay from starting; a warning is printed by `check-config`
-and at each start.
+and logged at each start.
 """
 
 from collections.abc import Callable, Iterator

@@ -25,7 +25,7 @@ from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.identity.state import DomainState, Operator
 from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.domain import Domain
-from soboo_mta.mail.errors import Reject
+from soboo_mta.mail.errors import NoLogin, Reject
 from soboo_mta.mail.ids import CredentialId, MessageId, MessageIds, TenantId
 from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.reply import Reply
@@ -108,8 +108,8 @@ class Acceptance:
     ) -> Login | None:
         """Return who that is; None for an unknown name and a wrong secret alike."""
         found = await self._directory.authenticate(user_name, secret, client)
-        if found is None:
-            self.log.login_failed(client=str(client), user_name=user_name)
+        if isinstance(found, NoLogin):
+            self.log.login_failed(client=str(client), user_name=user_name, cause=found)
             return None
         return Login(tenant=found.tenant, credential=found.credential_id, client=client)
 
@@ -119,8 +119,9 @@ class Acceptance:
         """Return who a verified certificate with these names is; `user_name` chooses
         among several, "" takes the first. None where nobody is bound to it."""
         found = await self._directory.certified(names, user_name, client)
-        if found is None:
-            self.log.login_failed(client=str(client), user_name=user_name or names[0])
+        if isinstance(found, NoLogin):
+            name = user_name or names[0]
+            self.log.login_failed(client=str(client), user_name=name, cause=found)
             return None
         return Login(tenant=found.tenant, credential=found.credential_id, client=client)
 

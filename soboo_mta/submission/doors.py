@@ -7,6 +7,7 @@ from typing import Protocol
 
 from soboo_mta.identity.state import DomainState
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import CredentialId, MessageId, TenantId
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
@@ -35,13 +36,13 @@ class Directory(Protocol):
 
     async def authenticate(
         self, user_name: str, secret: str, client: IpAddress
-    ) -> Credential | None:
-        """Return the credential; None, after the same time, whatever was wrong."""
+    ) -> Credential | NoLogin:
+        """Return the credential, or, after the same time, what was wrong."""
         ...
 
     async def certified(
         self, names: tuple[str, ...], user_name: str, client: IpAddress
-    ) -> Credential | None:
+    ) -> Credential | NoLogin:
         """Return the credential bound to one of the names of a verified certificate: the
         one of that user name, or for "" of the first name that has one."""
         ...
@@ -109,7 +110,9 @@ class Log(Protocol):
         """A command of a submission was refused."""
         ...
 
-    def login_failed(self, *, client: str, user_name: str) -> None: ...
+    def login_failed(self, *, client: str, user_name: str, cause: NoLogin) -> None:
+        """The client was not told the cause."""
+        ...
 
     def proxy_refused(self, *, proxy: str, cause: str) -> None:
         """A proxy did not say, as it must, who its client is."""

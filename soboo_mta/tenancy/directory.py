@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from soboo_mta.formats.keys import SigningKey
 from soboo_mta.identity.state import DomainState, PublicKey
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import CredentialId, DomainId, KeyId, TenantId
 from soboo_mta.ports import Clock, IpAddress
 from soboo_mta.store.unit import StoreError
@@ -120,8 +121,8 @@ class Directory:
 
     async def authenticate(
         self, user_name: str, secret: str, client: IpAddress
-    ) -> Credential | None:
-        """Return the credential; None for whatever is wrong, after the same work.
+    ) -> Credential | NoLogin:
+        """Return the credential, or what is wrong, after the same work.
 
         A right secret is answered from memory. A wrong one and an unknown name both cost
         one look into the store, so that time tells nobody which names exist.
@@ -131,23 +132,32 @@ class Directory:
         if known is None or not is_equal(known[1], given):
             known = await self._login(user_name)
         credential, right = known or (None, _NOBODY)
-        if not is_equal(right, given) or credential is None:
-            return None
-        if credential.revoked_at is not None or not credential.admits(client):
-            return None
+        is_right = is_equal(right, given)
+        if credential is None:
+            return NoLogin.UNKNOWN_NAME
+        if not is_right:
+            return NoLogin.WRONG_SECRET
+        if credential.revoked_at is not None:
+            return NoLogin.REVOKED
+        if not credential.admits(client):
+            return NoLogin.NETWORK
         self._uses[credential.credential_id] = self._clock.unix_ms()
         return credential
 
     async def certified(
         self, names: tuple[str, ...], user_name: str, client: IpAddress
-    ) -> Credential | None:
+    ) -> Credential | NoLogin:
         """Return the live credential bound to one of the names of a verified certificate:
         the one of that user name, or for "" that of the first name that has one."""
+        cause = NoLogin.UNKNOWN_NAME
         for credential in await self._look(self._certified, names) or ():
-            if user_name in ("", credential.user_name) and credential.admits(client):
+            if user_name not in ("", credential.user_name):
+                continue
+            if credential.admits(client):
                 self._uses[credential.credential_id] = self._clock.unix_ms()
                 return credential
-        return None
+            cause = NoLogin.NETWORK
+        return cause
 
     async def still_valid(self, credential_id: CredentialId) -> bool:
         """Whether the credential is not revoked: asked at each MAIL."""

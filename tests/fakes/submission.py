@@ -18,6 +18,7 @@ from soboo_mta.identity.state import (
     Source,
 )
 from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import CredentialId, DomainId, MessageIds, TenantId
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
@@ -98,15 +99,15 @@ class FakeDirectory:
 
     async def authenticate(
         self, user_name: str, secret: str, client: IpAddress
-    ) -> FakeCredential | None:
+    ) -> FakeCredential | NoLogin:
         if self.broken:
             raise self.broken
         self.asked.append((user_name, secret))
-        return self.users.get((user_name, secret))
+        return self.users.get((user_name, secret), NoLogin.WRONG_SECRET)
 
     async def certified(
         self, names: tuple[str, ...], user_name: str, client: IpAddress
-    ) -> FakeCredential | None:
+    ) -> FakeCredential | NoLogin:
         if self.broken:
             raise self.broken
         for name in names:
@@ -115,7 +116,7 @@ class FakeDirectory:
                 continue
             if user_name in ("", self.names.get(found.credential_id)):
                 return found
-        return None
+        return NoLogin.UNKNOWN_NAME
 
     async def still_valid(self, credential_id: CredentialId) -> bool:
         if self.broken:
@@ -197,7 +198,7 @@ class FakeLog:
     def refused(self, reply: Reply, *, client: str, tenant: TenantId | None) -> None:
         self.facts.append(("refused", reply))
 
-    def login_failed(self, *, client: str, user_name: str) -> None:
+    def login_failed(self, *, client: str, user_name: str, cause: NoLogin) -> None:
         self.facts.append(("login_failed", user_name))
 
     def proxy_refused(self, *, proxy: str, cause: str) -> None:

@@ -1,6 +1,7 @@
 """SIGHUP: new settings without a refused client or a lost message, bad ones not at all."""
 
 import asyncio
+import json
 import os
 import signal
 import ssl
@@ -83,6 +84,13 @@ async def test_a_reload_takes_new_settings_sockets_and_numbers_of_workers(
             await _greeting(old)
         assert await place.stop_relay() == 0
         assert manager.heard[-1] == "STOPPING"
+        lines = [json.loads(line) for line in place.relay_log().splitlines()]
+        events = Counter(line["event"] for line in lines)
+        assert events["ready"] == 2  # the start's, the reload's
+        assert events["settings_warning"] >= 2
+        (trial,) = [line["said"] for line in lines if line["event"] == "reload"]
+        assert all(one.startswith("warning: [") for one in trial.splitlines()), trial
+        assert trial
 
 
 def _unknown_key(place: World) -> str:
@@ -156,6 +164,7 @@ private_key_file = "{directory}/server.key"
             (line,) = [one for one in lines if "reload_refused" in one]
             assert "reload_refused" in line
             assert why in line
+            assert not [one for one in lines if '"ready"' in one]
             assert _children(place) == before
             assert (await _greeting(place.port)).startswith(b"220 mta1.esp.example")
         assert await place.stop_relay() == 0

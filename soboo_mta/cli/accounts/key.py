@@ -26,7 +26,13 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.formats.keys import import_private
-from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, PublicKey
+from soboo_mta.identity.state import (
+    Algorithm,
+    DomainSettings,
+    KeyState,
+    Mode,
+    PublicKey,
+)
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
@@ -120,6 +126,7 @@ def rotate_keys(
     if not emergency:
         _say_rotation(_rotate(store, settings))
         say("the retired key stays published for mail that is under way")
+        _say_publish(settings)
         return
     seen = view is None or _next_is_seen(view)
     _ask(seen=seen, yes=yes)
@@ -132,7 +139,7 @@ def rotate_keys(
         )
         raise typer.Exit(FAULT)
     for key in rotation.retired:
-        _say_revocation(_revoke(store, key))
+        _say_revocation(_revoke(store, key), settings)
 
 
 @app.command("revoke")
@@ -140,19 +147,29 @@ def revoke_keys(
     key: Annotated[list[int], typer.Argument(metavar="KEY...", help="Their numbers.")],
     config: ConfigPath = DEFAULT_CONFIG,
     wait: WaitOption = 30,
+    yes: Yes = False,
 ) -> None:
     """Revoke keys that no longer sign: p= is empty, the private half destroyed."""
     store = open_store(config)
     ids = [KeyId(one) for one in key]
-    keys = read_now(
-        store.engine, lambda connection: [find_key(connection, one)[0] for one in ids]
+    found = read_now(
+        store.engine,
+        lambda connection: [_key_and_owner(connection, one) for one in ids],
     )
+    late = [key for key, _ in found if key.state is KeyState.RETIRING]
+    if late and not yes:
+        typer.confirm(
+            f"{', '.join(f'key {one.key_id}' for one in late)}: retired, and still "
+            "published for mail under way, whose signatures fail without it; revoke it "
+            "for good?",
+            abort=True,
+        )
     newest = read_now(store.engine, generation)
     if not _acknowledged(store, newest, wait):
         warn("nothing was revoked: try again once these workers are well or stopped")
         raise typer.Exit(FAULT)
-    for one in keys:
-        _say_revocation(_revoke(store, one))
+    for one, settings in found:
+        _say_revocation(_revoke(store, one), settings)
 
 
 @app.command("import")
@@ -261,15 +278,21 @@ def _revoke(store: CliStore, key: PublicKey) -> Revocation:
 
     def write(connection: Connection) -> Revocation:
         done = revoke(connection, master, key.key_id, pair, now=now)
-        owner = find_key(connection, key.key_id)[1]
-        state = None if owner is None else domain_state(connection, owner)
-        settings = None if state is None else state.settings
+        settings = _key_and_owner(connection, key.key_id)[1]
         _note(connection, EventKind.KEY_REVOKED, done.revoked, settings, now)
         if done.successor is not None:
             _note(connection, EventKind.KEY_CREATED, done.successor, settings, now)
         return done
 
     return write_now(store.engine, write)
+
+
+def _key_and_owner(
+    connection: Connection, key_id: KeyId
+) -> tuple[PublicKey, DomainSettings | None]:
+    key, owner = find_key(connection, key_id)
+    state = None if owner is None else domain_state(connection, owner)
+    return key, None if state is None else state.settings
 
 
 def _next_is_seen(view: DomainView) -> bool:
@@ -303,12 +326,20 @@ def _say_rotation(rotation: Rotation, *, seen: bool = True) -> None:
         say(f"key {key.key_id}, selector {key.selector}: signs {when}")
 
 
-def _say_revocation(done: Revocation) -> None:
+def _say_revocation(done: Revocation, settings: DomainSettings | None) -> None:
     key, successor = done.revoked, done.successor
     say(f"key {key.key_id}, selector {key.selector}: revoked, its private half is gone")
     if successor is not None:
         say(f"key {successor.key_id}, selector {successor.selector}: {successor.state}")
-    say("publish now: soboo-mta domain records --operator")
+    _say_publish(settings)
+
+
+def _say_publish(settings: DomainSettings | None) -> None:
+    """In mode manual the keys stand in the customer's zone, else in the operator's."""
+    whose = "--operator"
+    if settings is not None and settings.mode is Mode.MANUAL:
+        whose = settings.name
+    say(f"publish now: soboo-mta domain records {whose}")
 
 
 def _view(store: CliStore, text: str, tenant: str | None) -> DomainView:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import typer
 
-from soboo_mta.cli.context import DEFAULT_CONFIG, ConfigPath, open_store, warn
+from soboo_mta.cli.context import DEFAULT_CONFIG, ConfigPath, open_store
 from soboo_mta.settings import Settings, SettingsError
-from soboo_mta.settings.checks import warnings
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.domains import list_domains
 
@@ -20,8 +19,6 @@ def serve(config: ConfigPath = DEFAULT_CONFIG) -> None:
     from soboo_mta.daemon import start  # late: other commands start without it
 
     settings = _settings_for_this_store(config)
-    for line in warnings(settings):
-        warn(f"warning: {line}")
     try:
         raise typer.Exit(start.serve(settings))
     except start.StartError as error:

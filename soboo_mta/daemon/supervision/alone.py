@@ -61,7 +61,7 @@ class Alone:
             code = await _end(rehearsal)
             self.succeeds = not self.succession.is_refused(rehearsal, code)
             if not self.succeeds:
-                self.ready()
+                tell_ready()  # the log has `reload_refused`: nothing new is ready
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # the next run's
 
 

@@ -68,7 +68,8 @@ class Supervisor:
     _surplus: list[int] = field(init=False)
     _kill_at: dict[int, float] = field(default_factory=dict)
     _rehearsal: Rehearsal | None = None
-    _is_announced: bool = False
+    _is_announced: bool = False  # to the service manager
+    _is_logged: bool = False  # once a run: a refused reload leaves things as they were
 
     def __post_init__(self) -> None:
         self._children = {
@@ -144,7 +145,9 @@ class Supervisor:
             self._dismiss(process)
         if not self._surplus and not self._rehearsal and not self._is_announced:
             self._is_announced = True
-            _log.info("ready", processes=len(children))
+            if not self._is_logged:
+                self._is_logged = True
+                _log.info("ready", processes=len(children))
             tell_ready()
 
     # ---- a reload

@@ -10,6 +10,7 @@ from time import process_time
 
 from soboo_mta.events.attempt import outcome_word
 from soboo_mta.events.log import EventLog, Sink
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Delivered, Outcome, Reason
 from soboo_mta.mail.reply import Reply
@@ -161,8 +162,8 @@ class CountingLog(EventLog):
         super().store_trouble(cause)
         self._meter.count(names.STORE_TROUBLE)
 
-    def login_failed(self, *, client: str, user_name: str) -> None:
-        super().login_failed(client=client, user_name=user_name)
+    def login_failed(self, *, client: str, user_name: str, cause: NoLogin) -> None:
+        super().login_failed(client=client, user_name=user_name, cause=cause)
         self._meter.count(names.FAILED_LOGINS)
 
     def internal_error(self, *, stage: str, error: BaseException) -> None:

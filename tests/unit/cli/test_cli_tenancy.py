@@ -302,6 +302,13 @@ def test_an_emergency_swaps_and_revokes(run: Run, store: CliStore) -> None:
     assert len(json.loads(run("key", "list", "--json"))) == 3
 
 
+def test_a_customer_who_publishes_keys_by_hand_is_shown_them(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.com", "--tenant", "acme", "--mode", "manual")
+    shown = run("key", "rotate", "customer.com", "--emergency", "--yes")
+    assert "publish now: soboo-mta domain records customer.com\n" in shown
+
+
 def test_an_emergency_asks_where_no_next_key_was_seen(
     run: Run, store: CliStore
 ) -> None:
@@ -323,11 +330,15 @@ def test_nothing_is_revoked_before_every_live_worker_acknowledged(
     assert f"soboo-mta key revoke {number}" in shown
     assert slots(store) == {"sb1": "retiring", "sb2": "active"}
     assert "nothing was revoked" in run(
-        "key", "revoke", str(number), "--wait", "0", code=1
+        "key", "revoke", str(number), "--wait", "0", "--yes", code=1
     )
     acknowledge = schema.worker.update().values(acknowledged=1_000)
     write_now(store.engine, lambda at: at.execute(acknowledge))
-    run("key", "revoke", str(number))
+    asked = run("key", "revoke", str(number), answer="n\n", code=1)
+    assert f"key {number}: retired, and still published for mail under way" in asked
+    assert slots(store) == {"sb1": "retiring", "sb2": "active"}
+    revoked = run("key", "revoke", str(number), answer="y\n")
+    assert "publish now: soboo-mta domain records --operator" in revoked
     assert slots(store) == {"sb1": "revoked", "sb2": "active", "sb3": "next"}
 
 
@@ -351,6 +362,8 @@ def test_the_operators_keys_are_made_once_and_rotate(run: Run) -> None:
     words = ("key", "rotate", "--operator", "--emergency")
     assert "for good?" in run(*words, answer="n\n", code=1)
     assert "selector sb1: revoked" in run(*words, "--yes")
+    planned = run("key", "rotate", "--operator")
+    assert "publish now: soboo-mta domain records --operator" in planned
     with pytest.raises(FormatError, match="say whose"):
         run("key", "rotate")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
@@ -39,11 +40,15 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
         for word in ("source_blocked", "content_blocked", "source_paused")
     },
     "proxy_refused": lambda log: log.proxy_refused(proxy="p", cause="x"),
-    "login_failed": lambda log: log.login_failed(client="c", user_name="u"),
+    "login_failed": lambda log: log.login_failed(
+        client="c", user_name="u", cause=NoLogin.NETWORK
+    ),
     "internal_error": lambda log: log.internal_error(stage="s", error=ValueError()),
 }
 OTHERS = {  # written where they happen; each name is searched for in the sources
     "swept": {"rows"},
+    "clock_set_back": {"seconds"},
+    "settings_warning": {"text"},
     "ready": {"processes"},
     "reload": {"said"},
     "reload_refused": {"code", "said"},

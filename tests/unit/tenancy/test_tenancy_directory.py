@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.store.writer import Writer
@@ -122,16 +123,17 @@ async def test_the_right_secret_logs_in_and_nothing_else_does(
     made = await credential(counting)
     found = await directory.authenticate("app", made.secret, CLIENT)
     assert found == made.credential
-    for user, secret in (
-        ("app", made.secret.upper()),
-        ("app", ""),
-        ("APP", made.secret),
-        ("nobody", made.secret),
-        ("app\0", made.secret),
-        ("\udcff", "\udcff"),
-        ("a" * 10_000, "b" * 10_000),
+    wrong, unknown = NoLogin.WRONG_SECRET, NoLogin.UNKNOWN_NAME
+    for user, secret, cause in (
+        ("app", made.secret.upper(), wrong),
+        ("app", "", wrong),
+        ("APP", made.secret, unknown),
+        ("nobody", made.secret, unknown),
+        ("app\0", made.secret, unknown),
+        ("\udcff", "\udcff", unknown),
+        ("a" * 10_000, "b" * 10_000, unknown),
     ):
-        assert await directory.authenticate(user, secret, CLIENT) is None
+        assert await directory.authenticate(user, secret, CLIENT) is cause
 
 
 async def test_a_credential_logs_in_from_its_networks_alone(
@@ -139,8 +141,11 @@ async def test_a_credential_logs_in_from_its_networks_alone(
 ) -> None:
     made = await credential(counting, networks=accounts.parse_networks(["10.0.0.0/8"]))
     inside = ip_address("10.1.2.3")
-    assert await directory.authenticate("app", made.secret, CLIENT) is None
-    assert await directory.authenticate("app", made.secret, inside) is not None
+    outside = await directory.authenticate("app", made.secret, CLIENT)
+    assert outside is NoLogin.NETWORK
+    assert await directory.authenticate("app", made.secret, inside) == made.credential
+    wrong = await directory.authenticate("app", "wrong", CLIENT)
+    assert wrong is NoLogin.WRONG_SECRET
 
 
 async def test_a_right_secret_is_answered_from_memory_after_the_first_time(
@@ -150,7 +155,8 @@ async def test_a_right_secret_is_answered_from_memory_after_the_first_time(
     await directory.authenticate("app", made.secret, CLIENT)
     counting.reads = 0
     for _ in range(5):
-        assert await directory.authenticate("app", made.secret, CLIENT) is not None
+        found = await directory.authenticate("app", made.secret, CLIENT)
+        assert found == made.credential
     assert counting.reads == 0
 
 
@@ -177,7 +183,8 @@ async def test_case_059_a_revoked_credential_is_dead_at_the_next_refresh(
     await counting.transact(lambda at: accounts.revoke_credential(at, "app", now=9))
     await directory.refresh()
     assert not await directory.still_valid(credential_id)
-    assert await directory.authenticate("app", made.secret, CLIENT) is None
+    revoked = await directory.authenticate("app", made.secret, CLIENT)
+    assert revoked is NoLogin.REVOKED
 
 
 async def test_case_059_a_session_under_a_renewed_secret_is_dead_too(
@@ -190,7 +197,8 @@ async def test_case_059_a_session_under_a_renewed_secret_is_dead_too(
     )
     await directory.refresh()
     assert not await directory.still_valid(old.credential.credential_id)
-    assert await directory.authenticate("app", old.secret, CLIENT) is None
+    renewed = await directory.authenticate("app", old.secret, CLIENT)
+    assert renewed is NoLogin.WRONG_SECRET
     assert await directory.authenticate("app", new.secret, CLIENT) == new.credential
 
 
@@ -414,11 +422,14 @@ async def test_a_bound_certificate_is_answered_from_memory_until_it_is_revoked(
         found = await directory.certified(names, "", CLIENT)
         assert found == made.credential
         assert await directory.certified(names, "app", CLIENT) == found
-        assert await directory.certified(names, "another", CLIENT) is None
-        assert await directory.certified(names, "", ip_address("198.51.100.1")) is None
-        assert await directory.certified(("x.example",), "", CLIENT) is None
+        another = await directory.certified(names, "another", CLIENT)
+        assert another is NoLogin.UNKNOWN_NAME
+        outside = await directory.certified(names, "", ip_address("198.51.100.1"))
+        assert outside is NoLogin.NETWORK
+        unbound = await directory.certified(("x.example",), "", CLIENT)
+        assert unbound is NoLogin.UNKNOWN_NAME
         counting.is_silent = True  # the second time nothing is asked
     counting.is_silent = False
     await counting.transact(lambda at: accounts.revoke_credential(at, "app", now=2))
     await directory.refresh()
-    assert await directory.certified(names, "", CLIENT) is None
+    assert await directory.certified(names, "", CLIENT) is NoLogin.UNKNOWN_NAME

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
+from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
@@ -91,7 +92,7 @@ async def test_what_happens_is_counted(writer: Writer, clock: FakeClock) -> None
     broken = Held(reason=Reason.DOMAIN_BROKEN, explanation="mend it")
     log.settled(message, 1, broken, host="")
     log.refused(replies.QUOTA, client="192.0.2.9", tenant=None)
-    log.login_failed(client="192.0.2.9", user_name="x")
+    log.login_failed(client="192.0.2.9", user_name="x", cause=NoLogin.NETWORK)
     log.lease_lost(1, 2)
     log.store_trouble("gone")
     log.internal_error(stage="x", error=ValueError())
