@@ -1,4 +1,4 @@
-"""A worker's right to work: one row, one number, one epoch, renewed each second.
+"""A worker's right to work: one row, one number, one epoch, renewed twice a second.
 
 Claims and capacity shares name (worker, epoch). The row lives by a clock that all workers
 share: PostgreSQL's, or on SQLite this host's monotonic one, which no administrator sets.
@@ -38,10 +38,11 @@ class LeaseOptions:
     """How long a silent worker keeps its work."""
 
     length: timedelta = timedelta(seconds=4)
-    """A lease not renewed for so long is over: others take the work, within 5 s."""
+    """A lease not renewed for so long is over: others take the work, within 5 s. A disk
+    that stands still for two seconds must not cost it."""
     margin: timedelta = timedelta(seconds=1.5)
     """No attempt and no final dot within so long of the end."""
-    renew_every: timedelta = timedelta(seconds=1)
+    renew_every: timedelta = timedelta(seconds=0.5)
     """How often the daemon renews."""
 
     @property
