@@ -163,8 +163,8 @@ class Lab:
         """Wait for a number of messages in all, or until a predicate over them holds.
 
         Looks again at each record and each refusal (a predicate may look at
-        `refusals`). Returns the records remembered then. `timeout` in seconds where it is a number;
-        raises TimeoutError that says what had come.
+        `refusals`). Returns the records remembered then. `timeout` in seconds where it is
+        a number; raises TimeoutError that says what had come.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         try:

@@ -2,8 +2,9 @@
 
 1. `login`, `login_by_certificate` or `trusted`: which credential speaks, for which tenant.
 2. `mail`: the credential is still good, the size is bearable.
-3. `data`: a key that a message was kept under has its answer; the octets are lines → one From, one mailbox → its domain is the tenant's, and
-   verified → the tenant is not suspended → the same for Sender and Resent fields → quota.
+3. `data`: a key that a message was kept under has its answer; the octets are lines → one
+   From, one mailbox → its domain is the tenant's, and verified → the tenant is not
+   suspended → the same for Sender and Resent fields → quota.
 4. The header is rewritten and the body hashed, once.
 5. The message is committed, claimed for this worker while transfer has room for it.
 6. `on_accepted` hands it to transfer, in memory. Only then is the answer 250.

@@ -1,6 +1,7 @@
 """When a deferred recipient is tried again, and when its life is over.
 
-Pure. Expiry is decided after an attempt alone, so a clock that jumps ahead expires nothing that was not tried once more (RFC 5321 §4.5.4.1).
+Pure. Expiry is decided after an attempt alone, so a clock that jumps ahead expires nothing
+that was not tried once more (RFC 5321 §4.5.4.1).
 """
 
 from dataclasses import dataclass

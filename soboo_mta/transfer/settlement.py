@@ -2,9 +2,9 @@
 its sender in one unit.
 
 Recipients of a message that fail or are late together, within `Settling.together`, are
-settled together and share a report. Fenced by the claim: a settlement made after the lease was lost does nothing. Where the
-store is away it tries again while the claim is ours; a delivery that cannot be recorded
-is tried again by whoever claims it next (at least once).
+settled together and share a report. Fenced by the claim: a settlement made after the lease
+was lost does nothing. Where the store is away it tries again while the claim is ours; a
+delivery that cannot be recorded is tried again by whoever claims it next (at least once).
 """
 
 import asyncio

@@ -32,7 +32,8 @@ _MAX_ADDED = 1_000  # each moment looks at all of them
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to do at a moment. `reply` may have several lines (CRLF between them)
-    and is for REPLY alone; greylisting comes out as one. `delay` and `seconds` (of a hang, 0: for ever) in seconds."""
+    and is for REPLY alone; greylisting comes out as one. `delay` and `seconds` (of a hang,
+    0: for ever) in seconds."""
 
     action: Action
     reply: str = ""

@@ -1,8 +1,9 @@
 """What is due, and taking it under a lease: fair over tenants, blind to closed gates.
 
 Finding and taking are apart: where one writer excludes all others (SQLite) the search,
-which may pass over a long backlog, runs on a snapshot beside it. Each sending domain is a lane of the queue's index; tenants share the batch evenly and their
-lanes share the tenant's part. Rows of dead leases return to due first.
+which may pass over a long backlog, runs on a snapshot beside it. Each sending domain is a
+lane of the queue's index; tenants share the batch evenly and their lanes share the tenant's
+part. Rows of dead leases return to due first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
