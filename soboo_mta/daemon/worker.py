@@ -67,6 +67,7 @@ from soboo_mta.web.metrics.board import Board
 from soboo_mta.web.metrics.counting import CountingLog, CountingResolver, Meter
 
 _REPORT_EVERY = timedelta(seconds=1)
+_STRAY_LOOKS = 2  # the second for what was on its way to the store at the first
 _FOLLOW_EVERY = timedelta(milliseconds=200)  # promised: at most 250 ms behind
 
 
@@ -118,6 +119,7 @@ class Worker:
             writer=self._writer, options=suppression_options(settings)
         )
         self._orders = Orders()
+        self._strays_due = 0
         self._ids = MessageIds(worker=0, unix_ms=self._clock.unix_ms)
         self._engine = self._build_engine()
         self._acceptance = self._build_acceptance()
@@ -198,7 +200,11 @@ class Worker:
     async def _refresh(self) -> None:
         await self._directory.refresh()
         await self._suppressions.refresh()
-        self._orders.replace(await self._writer.read(standing_orders))
+        if self._orders.replace(await self._writer.read(standing_orders)):
+            self._strays_due = _STRAY_LOOKS
+        if self._strays_due:
+            self._strays_due -= 1
+            await self._spool.release_strays()
 
     async def _report_for_ever(self) -> None:
         """Tell the numbers of the moment; by them this process counts as alive."""

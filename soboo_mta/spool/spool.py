@@ -46,6 +46,7 @@ from soboo_mta.spool.moves.settle import (
 )
 from soboo_mta.spool.moves.sweep import set_aside
 from soboo_mta.spool.once import Kept, kept_under
+from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.spool.view import Gate, gates
 from soboo_mta.store.embedded.space import FreeSpace
 from soboo_mta.store.unit import Fenced, Statement, StoreFull, StoreUnavailable
@@ -236,6 +237,12 @@ class Spool:
     async def sweep(self) -> int:
         """As `sweep_for`, for this worker's own writer."""
         return await sweep_for(self._writer, self._options, now=self._clock.unix_ms())
+
+    async def release_strays(self) -> None:
+        """Let go what was held behind an operator's gate after that was opened."""
+        now = self._clock.unix_ms()
+        while await self._writer.transact(lambda at: release_stray(at, now)):
+            continue
 
     # ----
 

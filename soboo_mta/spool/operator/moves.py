@@ -71,7 +71,8 @@ def release_behind(
 
 
 def release_stray(connection: Connection, now: int) -> Moved:
-    """Make due what waits behind gates that are gone: a release was broken off."""
+    """Make due what waits behind gates that are gone: a release was broken off, or a worker
+    that did not know of it yet held more."""
     stray = (recipient.c.gate.is_not(None), ~_BEHIND_A_GATE)
     return _released(connection, stray, now, PIECE)
 

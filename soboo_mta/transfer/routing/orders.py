@@ -31,16 +31,19 @@ class Orders:
         self._holds: dict[HoldScope, dict[str, StandingHold]] = {}
         self._reroutes: tuple[tuple[Reroute, RouteTo], ...] = ()
 
-    def replace(self, standing: StandingOrders) -> None:
-        """Obey these from now on."""
+    def replace(self, standing: StandingOrders) -> bool:
+        """Obey these from now on; whether a hold is gone with it: what was settled as
+        held by it meanwhile has to be let go."""
         if standing == self._known:
-            return
+            return False
+        is_gone = bool(set(self._known.holds) - set(standing.holds))
         self._known = standing
         self._holds = {}
         for one in standing.holds:
             self._holds.setdefault(one.scope, {})[one.subject] = one
         ways = ((order, _way(order)) for order in standing.reroutes)
         self._reroutes = tuple((order, way) for order, way in ways if way is not None)
+        return is_gone
 
     @property
     def hold_something(self) -> bool:

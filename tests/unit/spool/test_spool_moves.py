@@ -344,3 +344,15 @@ async def test_a_claim_that_meets_an_order_counts_no_attempt(
     row = await writer.read(lambda at: at.execute(select(recipient.c.gate)).scalar())
     assert row == "source default"
     assert await writer.read(lambda at: at.execute(select(gate)).all()) == []
+
+
+async def test_what_was_held_behind_a_gate_opened_meanwhile_is_let_go(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    """By a worker that had not heard of it: nobody else would look again for minutes."""
+    for number in (1, 2):
+        await spool.accept(a_message(number), claim=False)
+    await park(spool, writer, clock, "destination x.example")  # there is no such gate
+    assert await spool.claim_due(9) == ()
+    await spool.release_strays()
+    assert len(await spool.claim_due(9)) == 2

@@ -130,3 +130,12 @@ def test_a_damaged_reroute_is_left_out_and_said(caplog):
     orders.replace(StandingOrders(reroutes=(broken,)))
     assert orders.route(Claimed(message=a_message(), position=0, attempts=0)) is None
     assert "reroute 4 is ignored" in caplog.text
+
+
+def test_that_a_hold_is_gone_is_told_once() -> None:
+    orders = Orders()
+    assert not orders.replace(held_by(HoldScope.DESTINATION, "there.example"))
+    assert not orders.replace(held_by(HoldScope.DESTINATION, "there.example"))
+    assert orders.replace(held_by(HoldScope.TENANT, "acme"))
+    assert orders.replace(StandingOrders())
+    assert not orders.replace(StandingOrders())
