@@ -305,7 +305,7 @@ class TransferEngine:
 
     def _hand_back(self, job: Job) -> None:
         """As `give_back`, where others' mail for the same domain finds room."""
-        after = timedelta(0) if self._closing.is_set() else self._options.crowded
+        after = timedelta(0) if self._closing.is_set() else self._options.handed_back
         self._end(job, self._settlements.give_back(job, after=after))
 
     def source_failed(

@@ -27,7 +27,8 @@ class TransferOptions:
     lookups: int = 100  # destinations looked up at a time
     unsettled: int = 512  # outcomes not yet committed: bounds duplicates after a crash
     interrupted: timedelta = timedelta(seconds=1)  # before what we broke off goes again
-    crowded: timedelta = timedelta(seconds=5)  # before what found no room goes again
+    crowded: timedelta = timedelta(seconds=5)  # before we look for room again
+    handed_back: timedelta = timedelta(seconds=0.5)  # before another worker may
     rests: Rests = field(default_factory=Rests)
     pools: Pools | None = None  # None: one of all sources
     fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated
