@@ -63,7 +63,7 @@ bench: setup
 	"$(PEERS)/table.py" "$(RESULTS)"
 
 # One thing at a time is another: size, sessions, TLS, signatures, tenants, destinations,
-# stores. Ten minutes on an idle machine.
+# stores. Some minutes on an idle machine.
 matrix: setup
 	$(BIN)/python bench/matrix.py
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/backlog.py [MESSAGES]      # 1,000,000 by default
 
-Says how long until it is ready, until the first message has left and how many left in the
-ten seconds after, what a client waits for 250 meanwhile, and the memory of its processes.
+Says how long until it is ready and until the first message has left, what a client waits
+for 250 in the ten seconds after, and the memory of its processes.
 """
 
 import sqlite3

@@ -225,10 +225,9 @@ class TransferEngine:
             self._sift(job)
 
     def _place(self, job: Job) -> None:
-        if self._is_held(job, ""):
-            return
-        goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
-        self._seeker.find(goal, partial(self._dispatch, job))
+        if not self._is_held(job, ""):
+            goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
+            self._seeker.find(goal, partial(self._dispatch, job))
 
     def _is_held(self, job: Job, site: str) -> bool:
         """Whether an operator's order holds the job; it then is settled as held."""

@@ -100,11 +100,13 @@ def add_credential(
         the_tenant(connection, tenant)
     taken = find_credential(connection, user_name)
     if taken is not None:
-        way = f"or `soboo-mta credential renew {user_name}` for a new secret"
-        is_revoked = taken.revoked_at is not None
+        if taken.revoked_at is not None:
+            raise TenancyError(
+                f"the user name {user_name} is taken, though revoked: choose another"
+            )
         raise TenancyError(
-            f"the user name {user_name} is taken{', though revoked' * is_revoked}: "
-            f"choose another{'' if is_revoked else ', ' + way}"
+            f"the user name {user_name} is taken: choose another, or "
+            f"`soboo-mta credential renew {user_name}` for a new secret"
         )
     secret = generate_secret()
     values = {
