@@ -2,15 +2,13 @@
 
 A worker's view of the store, bounded and never older than the generation it names:
 `refresh` is polled, and a generation that rose empties every cache before it is shown.
-Nothing found is trusted for over a minute, whatever happens to the polling.
+Nothing is trusted for over a minute after the last time that the store was asked.
 """
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -27,15 +25,16 @@ from soboo_mta.tenancy.accounts import (
     Tenant,
     find_certified,
     find_login,
-    find_tenant,
+    find_tenants,
     generation,
-    is_live,
     is_user_name,
+    live_of,
     used,
 )
-from soboo_mta.tenancy.domains import domain_state, owner_state, tenant_state
+from soboo_mta.tenancy.cache import Cache, LoadingCache
+from soboo_mta.tenancy.domains import domain_states, owner_states, tenant_states
 from soboo_mta.tenancy.secrets import MasterKey, is_equal
-from soboo_mta.tenancy.slots import keys_of, open_signing_key
+from soboo_mta.tenancy.slots import keys_of, open_signing_keys
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -56,7 +55,7 @@ class DirectoryOptions:
     missing_entries: int = 5_000
     """Names of each cache known not to exist: asked for by whoever guesses."""
     max_age: timedelta = timedelta(seconds=60)
-    """After this nothing in memory is used any more."""
+    """Nothing in memory is used so long after the last `refresh`."""
     use_recorded_every: timedelta = timedelta(minutes=1)
     """How often the last use of credentials is stored."""
 
@@ -85,18 +84,14 @@ class Directory:
         self._fresh_until = float("-inf")
         self._uses: dict[CredentialId, int] = {}
         self._uses_due = float("-inf")
-        make = partial(_Cache, self._options)
-        self._logins: _Cache[str, tuple[Credential, bytes]] = make(find_login)
-        self._certified: _Cache[tuple[str, ...], tuple[Credential, ...]] = make(
-            _certified
-        )
-        self._live: _Cache[CredentialId, bool] = make(is_live)
-        self._tenants: _Cache[TenantId, Tenant] = make(find_tenant)
-        self._by_name: _Cache[tuple[Domain, TenantId | None], DomainState] = make(
-            _by_name
-        )
-        self._by_id: _Cache[DomainId, DomainState] = make(domain_state)
-        self._keys: _Cache[KeyId, SigningKey] = make(self._open_key)
+        bounds = self._options.entries, self._options.missing_entries
+        self._logins: Cache[str, tuple[Credential, bytes]] = Cache(*bounds)
+        self._certified = LoadingCache(*bounds, _certified)
+        self._live = LoadingCache(*bounds, _live)
+        self._tenants = LoadingCache(*bounds, find_tenants)
+        self._by_name = LoadingCache(*bounds, _by_name)
+        self._by_id = LoadingCache(*bounds, domain_states)
+        self._keys = LoadingCache(*bounds, self._open_keys)
 
     @property
     def generation(self) -> int:
@@ -111,9 +106,12 @@ class Directory:
     async def refresh(self) -> None:
         """Follow the store's generation; store now and then who logged in."""
         seen = self._generation
+        asked = self._clock.monotonic()
         found, keys = await self._writer.read(lambda at: _followed(at, seen))
-        if found != self._generation:
+        if asked >= self._fresh_until or found != self._generation:
             self._drop()
+        self._fresh_until = asked + self._options.max_age.total_seconds()
+        if found != self._generation:
             # With the generation: who acknowledges it must not sign with older keys.
             self._generation, self._operator_keys = found, keys
         if self._uses and self._clock.monotonic() >= self._uses_due:
@@ -190,28 +188,31 @@ class Directory:
 
     # ---- caches
 
-    def _kept(self, cache: "_Cache[K, V]", key: K) -> V | None:
+    def _kept(self, cache: Cache[K, V], key: K) -> V | None:
         if self._clock.monotonic() >= self._fresh_until:
             self._drop()
         return cache.found.get(key)
 
-    async def _look(self, cache: "_Cache[K, V]", key: K) -> V | None:
+    async def _look(self, cache: LoadingCache[K, V], key: K) -> V | None:
         found = self._kept(cache, key)
         if found is not None or key in cache.missing:
             return found
-        async with cache.loading:  # one look for all who wait for the same
+        cache.wanted[key] = None
+        async with cache.loading:  # one look for all that is wanted meanwhile
             found = self._kept(cache, key)
             if found is not None or key in cache.missing:
                 return found
             return await self._load(cache, key)
 
-    async def _load(self, cache: "_Cache[K, V]", key: K) -> V | None:
+    async def _load(self, cache: LoadingCache[K, V], key: K) -> V | None:
+        others = cache.wanted_beside(key)
         while True:
             era = self._era
-            value = await self._writer.read(lambda at: cache.load(at, key))
+            found = await self._writer.read(lambda at: cache.look(at, key, others))
             if era == self._era:  # else it may be older than the generation shown
-                cache.keep(key, value)
-                return value
+                for one, value in found.items():
+                    cache.keep(one, value)
+                return found[key]
 
     async def _login(self, user_name: str) -> tuple[Credential, bytes] | None:
         # Never kept when missing: each guess costs the same.
@@ -224,9 +225,6 @@ class Directory:
 
     def _drop(self) -> None:
         self._era += 1
-        self._fresh_until = (
-            self._clock.monotonic() + self._options.max_age.total_seconds()
-        )
         for cache in (self._logins, self._live, self._tenants):
             cache.clear()
         for more in (self._certified, self._by_name, self._by_id, self._keys):
@@ -242,8 +240,10 @@ class Directory:
         self._uses_due = self._clock.monotonic() + every
         await self._writer.commit([used(some)])
 
-    def _open_key(self, connection: Connection, key_id: KeyId) -> SigningKey | None:
-        return open_signing_key(connection, self._master, key_id)
+    def _open_keys(
+        self, connection: Connection, wanted: Collection[KeyId]
+    ) -> dict[KeyId, SigningKey]:
+        return open_signing_keys(connection, self._master, wanted)
 
 
 def _followed(connection: Connection, seen: int) -> tuple[int, tuple[PublicKey, ...]]:
@@ -252,50 +252,35 @@ def _followed(connection: Connection, seen: int) -> tuple[int, tuple[PublicKey, 
     return found, () if found == seen else keys_of(connection, None)
 
 
+# ---- what is wanted, in few queries
+
+
+_Named = tuple[Domain, TenantId | None]  # None: its owner
+
+
 def _certified(
-    connection: Connection, names: tuple[str, ...]
-) -> tuple[Credential, ...] | None:
-    return find_certified(connection, names) or None
+    connection: Connection, wanted: Collection[tuple[str, ...]]
+) -> dict[tuple[str, ...], tuple[Credential, ...]]:
+    found = {names: find_certified(connection, names) for names in wanted}
+    return {names: credentials for names, credentials in found.items() if credentials}
+
+
+def _live(
+    connection: Connection, wanted: Collection[CredentialId]
+) -> dict[CredentialId, bool]:
+    return dict.fromkeys(live_of(connection, wanted), True)
 
 
 def _by_name(
-    connection: Connection, key: tuple[Domain, TenantId | None]
-) -> DomainState | None:
-    name, tenant = key
-    if tenant is None:
-        return owner_state(connection, name)
-    return tenant_state(connection, name, tenant)
-
-
-class _Cache(Generic[K, V]):
-    """What was found and what was not, each bounded apart: guesses push nobody out."""
-
-    __slots__ = ("_bounds", "found", "load", "loading", "missing")
-
-    def __init__(
-        self,
-        options: DirectoryOptions,
-        load: Callable[[Connection, K], V | None],
-    ) -> None:
-        self._bounds = options
-        self.load = load
-        self.loading = asyncio.Lock()
-        self.found: dict[K, V] = {}
-        self.missing: dict[K, None] = {}
-
-    def keep(self, key: K, value: V | None) -> None:
-        if value is None:
-            _make_room(self.missing, self._bounds.missing_entries)
-            self.missing[key] = None
-        else:
-            _make_room(self.found, self._bounds.entries)
-            self.found[key] = value
-
-    def clear(self) -> None:
-        self.found.clear()
-        self.missing.clear()
-
-
-def _make_room(entries: dict[K, V], bound: int) -> None:
-    if len(entries) >= bound:
-        del entries[next(iter(entries))]
+    connection: Connection, wanted: Collection[_Named]
+) -> dict[_Named, DomainState]:
+    owned = [name for name, tenant in wanted if tenant is None]
+    set_up = [(name, tenant) for name, tenant in wanted if tenant is not None]
+    found: dict[_Named, DomainState] = {}
+    if owned:
+        for name, state in owner_states(connection, owned).items():
+            found[name, None] = state
+    if set_up:
+        for key, state in tenant_states(connection, set_up).items():
+            found[key] = state
+    return found

@@ -4,7 +4,7 @@ A slot is a selector; it holds one key that is not revoked. Functions over one c
 which key moves when is decided in `keys`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
@@ -95,22 +95,27 @@ def the_view(connection: Connection, domain_id: DomainId) -> DomainView:
     return found[0]
 
 
-def open_signing_key(
-    connection: Connection, master: MasterKey, key_id: KeyId
-) -> SigningKey | None:
-    """Return the key ready to sign; None when it is unknown or its private half is
-    destroyed. Raises SecretError when the master key does not open it."""
-    row = connection.execute(
-        select(_key.domain_id, _key.public_key, _key.algorithm, _key.private_key).where(
-            _key.id == key_id
-        )
-    ).one_or_none()
-    if row is None or row.private_key is None:
-        return None
-    private = master.unseal(
-        row.private_key, context=_context(row.domain_id, row.public_key)
+def open_signing_keys(
+    connection: Connection, master: MasterKey, key_ids: Collection[KeyId]
+) -> dict[KeyId, SigningKey]:
+    """Return the keys ready to sign, less those unknown or whose private half is
+    destroyed. Raises SecretError when the master key does not open one of them."""
+    rows = connection.execute(
+        select(
+            _key.id,
+            _key.domain_id,
+            _key.public_key,
+            _key.algorithm,
+            _key.private_key,
+        ).where(_key.id.in_(key_ids), _key.private_key.is_not(None))
     )
-    return key_format.load_signing_key(private, key_format.Algorithm(row.algorithm))
+    found = {}
+    for row in rows:
+        context = _context(row.domain_id, row.public_key)
+        private = master.unseal(row.private_key, context=context)
+        algorithm = key_format.Algorithm(row.algorithm)
+        found[KeyId(row.id)] = key_format.load_signing_key(private, algorithm)
+    return found
 
 
 def check_master(connection: Connection, master: MasterKey) -> None:

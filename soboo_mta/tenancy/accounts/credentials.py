@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -204,11 +204,13 @@ def find_login(
     return (to_credential(row), row._mapping["secret_hash"]) if row else None
 
 
-def is_live(connection: Connection, credential_id: CredentialId) -> bool | None:
-    """Return True for a credential that is not revoked, None for any other."""
-    live = (_credential.id == credential_id, _credential.revoked_at.is_(None))
-    found = connection.execute(select(_credential.id).where(*live)).first()
-    return True if found else None
+def live_of(
+    connection: Connection, credential_ids: Collection[CredentialId]
+) -> set[CredentialId]:
+    """Return those of these credentials that are not revoked."""
+    live = (_credential.id.in_(credential_ids), _credential.revoked_at.is_(None))
+    found = connection.scalars(select(_credential.id).where(*live))
+    return {CredentialId(one) for one in found}
 
 
 def the_credential(connection: Connection, user_name: str) -> Credential:

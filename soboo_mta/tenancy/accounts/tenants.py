@@ -1,6 +1,7 @@
 """Tenants in the store, and the generation that tells workers of change."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -101,10 +102,15 @@ def change_tenant(connection: Connection, tenant: Tenant) -> None:
 
 def find_tenant(connection: Connection, tenant_id: TenantId) -> Tenant | None:
     """Return the tenant of that id, or None."""
-    row = connection.execute(
-        select(schema.tenant).where(_tenant.id == tenant_id)
-    ).one_or_none()
-    return _to_tenant(row) if row else None
+    return find_tenants(connection, [tenant_id]).get(tenant_id)
+
+
+def find_tenants(
+    connection: Connection, tenant_ids: Collection[TenantId]
+) -> dict[TenantId, Tenant]:
+    """Return those of these tenants that there are."""
+    rows = connection.execute(select(schema.tenant).where(_tenant.id.in_(tenant_ids)))
+    return {tenant.tenant_id: tenant for tenant in map(_to_tenant, rows)}
 
 
 def the_tenant(connection: Connection, tenant_id: TenantId) -> Tenant:

@@ -8,7 +8,7 @@ never used again, so that a CNAME left behind leads nowhere.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import (
@@ -101,37 +101,58 @@ class DomainView:
 
 def domain_state(connection: Connection, domain_id: DomainId) -> DomainState | None:
     """Return the domain's state; None when there is none or it was released."""
-    found = views(connection, _domain.id == domain_id)
-    return found[0].state if found else None
+    return domain_states(connection, [domain_id]).get(domain_id)
+
+
+def domain_states(
+    connection: Connection, domain_ids: Collection[DomainId]
+) -> dict[DomainId, DomainState]:
+    """Return the states of those that are there and were not released."""
+    found = views(connection, _domain.id.in_(domain_ids))
+    return {view.settings.domain_id: view.state for view in found}
 
 
 def owner_state(connection: Connection, name: Domain) -> DomainState | None:
-    """Return the state of the one domain whose tenant owns `name`, or None.
+    """Return the state of the one domain whose tenant owns `name`, or None."""
+    return owner_states(connection, [name]).get(name)
 
-    Exactly that name: a subdomain needs its own proof. A domain assumed verified counts
-    where nobody proved it.
+
+def owner_states(
+    connection: Connection, names: Collection[Domain]
+) -> dict[Domain, DomainState]:
+    """Return, of each name that a tenant owns, the state of that tenant's domain.
+
+    Exactly that name: a subdomain needs its own proof. The first proof counts; a domain
+    assumed verified where nobody proved it.
     """
     proved = or_(_domain.verified_at.is_not(None), _domain.assume_verified.is_(True))
-    found = views(connection, and_(_domain.name == name, proved))
+    found = views(connection, _domain.name.in_(names), proved)
     by_proof = sorted(found, key=lambda view: view.verified_at or 1 << 63)
-    return by_proof[0].state if by_proof else None
+    return {view.settings.name: view.state for view in reversed(by_proof)}
 
 
-def tenant_state(
-    connection: Connection, name: Domain, tenant: TenantId
-) -> DomainState | None:
-    """Return the state of `name` as this tenant set it up, verified or not, or None.
+def tenant_states(
+    connection: Connection, wanted: Collection[tuple[Domain, TenantId]]
+) -> dict[tuple[Domain, TenantId], DomainState]:
+    """Return the states of names as these tenants set them up, verified or not.
 
     Never verified while another tenant owns the name.
     """
-    found = views(connection, and_(_domain.name == name, _domain.tenant_id == tenant))
-    if not found:
-        return None
-    state = found[0].state
-    owner = owner_state(connection, name)
-    if owner is not None and owner.settings.tenant != tenant:
-        return replace(state, was_verified=False)
-    return state
+    names = {name for name, _ in wanted}
+    found = views(
+        connection,
+        _domain.name.in_(names),
+        _domain.tenant_id.in_({tenant for _, tenant in wanted}),
+    )
+    owners = owner_states(connection, names) if found else {}
+    states = {}
+    for view in found:
+        name, tenant = view.settings.name, view.settings.tenant
+        owner = owners.get(name)
+        is_anothers = owner is not None and owner.settings.tenant != tenant
+        state = replace(view.state, was_verified=False) if is_anothers else view.state
+        states[name, tenant] = state
+    return {key: states[key] for key in wanted if key in states}
 
 
 def list_domains(

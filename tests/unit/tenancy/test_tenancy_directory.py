@@ -6,16 +6,18 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import KeyId
+from soboo_mta.store import schema
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy import accounts, domains, keys
 from soboo_mta.tenancy.accounts import NewCredential
 from soboo_mta.tenancy.directory import Directory, DirectoryOptions, KeyGone
+from soboo_mta.tenancy.secrets import SecretError
 from tests.fakes.clock import FakeClock
 from tests.fakes.tenancy import (
     ACME,
@@ -285,6 +287,51 @@ async def test_many_who_wait_for_the_same_ask_once(
     found = await asyncio.gather(*looks)
     assert counting.reads == 1
     assert len({id(one) for one in found}) == 1
+
+
+async def test_those_who_wait_for_different_names_ask_together(
+    counting: CountingWriter, directory: Directory
+) -> None:
+    view = await verified(counting)
+    await directory.refresh()
+    wanted = [(NAME, ACME), (NAME, None), (NAME, RIVAL)]
+    wanted += [(Domain(f"no{number}.example"), None) for number in range(20)]
+    counting.reads = 0
+    found = await asyncio.gather(
+        *(directory.sending_domain(name, tenant=tenant) for name, tenant in wanted)
+    )
+    assert found == [view.state, view.state, *[None] * 21]
+    assert counting.reads == 2  # the first does not wait for the others
+
+
+async def test_a_key_that_does_not_open_is_an_error_for_its_own_domain_alone(
+    counting: CountingWriter, directory: Directory
+) -> None:
+    view = await verified(counting)
+    bad, good = (key.key_id for key in view.settings.keys)
+    moved = update(schema.dkim_key).where(schema.dkim_key.c.id == bad)
+    await counting.transact(lambda at: at.execute(moved.values(private_key=b"junk")))
+    counting.reads = 0
+    opened = await asyncio.gather(
+        *(directory.signing_key(key) for key in (KeyId(4_711), good, bad)),
+        return_exceptions=True,
+    )
+    assert counting.reads == 3  # the second for both, the third for the bad one alone
+    gone, key, error = opened
+    assert isinstance(gone, KeyGone)
+    assert await directory.signing_key(good) is key
+    assert isinstance(error, SecretError)
+
+
+async def test_what_was_confirmed_within_the_minute_is_not_asked_again(
+    counting: CountingWriter, directory: Directory, clock: FakeClock
+) -> None:
+    await directory.tenant(ACME)
+    for _ in range(5):
+        clock.advance(50)
+        await directory.refresh()
+    counting.is_silent = True
+    assert await directory.tenant(ACME) is not None
 
 
 async def test_a_change_shows_with_the_generation(

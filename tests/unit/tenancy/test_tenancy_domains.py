@@ -162,9 +162,8 @@ def test_a_name_goes_over_when_the_first_proof_fell(
     write_now(store, lambda at: look(at, first, owned=False, checks=[left]))
     assert write_now(store, lambda at: look(at, second))
     assert owner(store) == RIVAL
-    state = read_now(store, lambda at: domains.tenant_state(at, NAME, ACME))
-    assert state is not None
-    assert not state.was_verified
+    states = read_now(store, lambda at: domains.tenant_states(at, [(NAME, ACME)]))
+    assert not states[NAME, ACME].was_verified
 
 
 def test_case_050_a_name_is_never_anothers_for_a_tenant_and_no_subdomain_counts(
@@ -173,7 +172,8 @@ def test_case_050_a_name_is_never_anothers_for_a_tenant_and_no_subdomain_counts(
     made = write_now(store, with_domain)
     write_now(store, lambda at: look(at, made))
     sub = Domain(f"mail.{NAME}")
-    assert read_now(store, lambda at: domains.tenant_state(at, NAME, RIVAL)) is None
+    wanted = [(NAME, RIVAL), (sub, ACME)]
+    assert read_now(store, lambda at: domains.tenant_states(at, wanted)) == {}
     assert read_now(store, lambda at: domains.owner_state(at, sub)) is None
 
 
@@ -183,9 +183,8 @@ def test_an_assumed_domain_counts_until_somebody_proves_the_name(store: Engine) 
     second = write_now(store, lambda at: with_domain(at, RIVAL))
     write_now(store, lambda at: look(at, second))
     assert owner(store) == RIVAL
-    state = read_now(store, lambda at: domains.tenant_state(at, NAME, ACME))
-    assert state is not None
-    assert not state.was_verified
+    states = read_now(store, lambda at: domains.tenant_states(at, [(NAME, ACME)]))
+    assert not states[NAME, ACME].was_verified
 
 
 def test_checks_and_facts_come_back_as_they_were_seen(store: Engine) -> None:

@@ -19,7 +19,7 @@ from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy import domains, keys
 from soboo_mta.tenancy.accounts import TenancyError, generation
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.slots import DRAIN_MS, open_signing_key
+from soboo_mta.tenancy.slots import DRAIN_MS, open_signing_keys
 from tests.fakes.tenancy import MASTER, facts, small_pair, with_domain, with_tenants
 
 
@@ -96,9 +96,8 @@ def test_a_stored_key_signs_and_its_private_half_does_not_show(
         store, lambda at: keys.add_operator_keys(at, MASTER, [pair], now=1)
     )
     key_id = operator[0].key_id
-    opened = read_now(store, lambda at: open_signing_key(at, MASTER, key_id))
-    assert opened is not None
-    assert len(opened.sign(bytes(32))) == 128
+    opened = read_now(store, lambda at: open_signing_keys(at, MASTER, [key_id]))
+    assert len(opened[key_id].sign(bytes(32))) == 128
     rows = read_now(
         store,
         lambda at: at.execute(select(schema.dkim_key.c.private_key)).scalars().all(),
@@ -124,13 +123,13 @@ def test_a_private_half_moved_to_another_domains_row_does_not_open(
 
     write_now(store, move)
     with pytest.raises(SecretError):
-        read_now(store, lambda at: open_signing_key(at, MASTER, two.key_id))
+        read_now(store, lambda at: open_signing_keys(at, MASTER, [two.key_id]))
 
 
 def test_another_master_key_opens_nothing(store: Engine, made: DomainSettings) -> None:
     other = MasterKey.generate()
     with pytest.raises(SecretError, match="another master key"):
-        read_now(store, lambda at: open_signing_key(at, other, made.keys[0].key_id))
+        read_now(store, lambda at: open_signing_keys(at, other, [made.keys[0].key_id]))
 
 
 def test_case_068_an_emergency_lets_the_next_key_sign_and_keeps_the_old_one_published(
@@ -152,7 +151,7 @@ def test_a_revoked_key_loses_its_private_half_and_leaves_a_next_one(
     assert states(store, made) == {"sb1": "revoked", "sb2": "active", "sb3": "next"}
     assert done.successor is not None
     assert done.successor.selector == "sb3"
-    assert read_now(store, lambda at: open_signing_key(at, MASTER, old.key_id)) is None
+    assert read_now(store, lambda at: open_signing_keys(at, MASTER, [old.key_id])) == {}
 
 
 def test_emergency_after_emergency_finds_a_slot_and_an_empty_one_rests(
