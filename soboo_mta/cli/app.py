@@ -4,7 +4,7 @@ A command that is not called is not imported: each costs start-up time.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -81,16 +81,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a fault of ours shows its plain trace, no values
     add_completion=False,
     rich_markup_mode=None,
-    help="An outbound mail relay that signs on behalf of your customers.",
 )
-
-
-@app.callback()
-def group() -> None:
-    """Keep `version` a word of its own: the others are not known to typer."""
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+]
+
+
+@app.callback()
+def group(_: _Version = False) -> None:
+    """An outbound mail relay that signs on behalf of your customers."""

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from soboo_mta import __version__
 from soboo_mta.cli.app import app
 
 
@@ -35,3 +36,10 @@ def test_help_is_whole_at_80_columns(words: tuple[str, ...]) -> None:
         if not getattr(one, "hidden", False) and one.param_type_name == "option":
             names = {*one.opts, *one.secondary_opts}
             assert names <= set(shown.output.replace(",", " ").split()), names
+
+
+@pytest.mark.parametrize("words", [["--version"], ["version"]])
+def test_the_version_is_printed_and_nothing_else(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0
+    assert shown.output == f"{__version__}\n"
