@@ -59,13 +59,20 @@ class Campaign:
         kinds, waiting = [*points, *faults], list[str]()
         for _ in range(rounds):
             if not waiting:
-                waiting = self.random.sample(kinds, len(kinds))
-                waiting.sort(key=lambda name: name not in NEED_THE_DEAD)  # popped last
+                waiting = self._in_turn(points, kinds)
             name = waiting.pop()
             if name in faults:
                 await self.befall(name, faults[name])
             else:
                 await self.round(name)
+
+    def _in_turn(self, points: Sequence[str], kinds: Sequence[str]) -> list[str]:
+        """A random order, to be popped: what needs the dead after a round that kills, for
+        a fault's life may be long enough to take over from them all, and end well."""
+        kills = [name for name in points if name not in NEED_THE_DEAD]
+        kill = self.random.choice(kills) if kills else ""
+        order = self.random.sample(kinds, len(kinds))
+        return sorted(order, key=lambda name: (name not in NEED_THE_DEAD, name != kill))
 
     async def befall(self, name: str, fault: Fault) -> None:
         """One fault from outside on a relay that runs: submit before, during and after,
