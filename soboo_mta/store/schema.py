@@ -135,6 +135,14 @@ identity_generation = Table(  # one row; raised by whatever changes who may send
     Column("generation", BigInteger, nullable=False),
 )
 
+identity_change = Table(  # the last change that concerns a tenant; "": everybody
+    "identity_change",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+Index("ix_identity_change_generation", identity_change.c.generation)
+
 quota_use = Table(
     "quota_use",
     metadata,

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from soboo_mta.mail.ids import TenantId
 from soboo_mta.tenancy.secrets import SecretError
 
 K = TypeVar("K")
@@ -15,30 +17,61 @@ _MAX_TOGETHER: Final = 100  # looked for on one snapshot
 _OF_AN_ENTRY: Final = (ValueError, OverflowError, SecretError)  # the others are well
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much each cache keeps; the oldest gives way."""
+
+    entries: int
+    missing_entries: int
+
+
 class Cache(Generic[K, V]):
-    """What was found and what was not, each bounded apart: guesses push nobody out."""
+    """What was found and what was not, each bounded apart: guesses push nobody out.
 
-    __slots__ = ("_entries", "_missing_entries", "found", "missing")
+    `whose`: the tenant that a found value is forgotten with.
+    """
 
-    def __init__(self, entries: int, missing_entries: int) -> None:
-        self._entries = entries
-        self._missing_entries = missing_entries
+    __slots__ = ("_bounds", "_of", "_whose", "found", "missing")
+
+    def __init__(self, bounds: Bounds, whose: Callable[[V], TenantId]) -> None:
+        self._bounds = bounds
+        self._whose = whose
+        self._of: dict[TenantId, set[K]] = {}
         self.found: dict[K, V] = {}
         self.missing: dict[K, None] = {}
 
     def keep(self, key: K, value: V | None) -> None:
         """Keep what was found; None: that there is nothing. The oldest gives way."""
         if value is None:
-            _make_room(self.missing, self._missing_entries)
+            if len(self.missing) >= self._bounds.missing_entries:
+                del self.missing[next(iter(self.missing))]
             self.missing[key] = None
-        else:
-            _make_room(self.found, self._entries)
-            self.found[key] = value
+            return
+        if key in self.found:
+            self._forget(key)
+        elif len(self.found) >= self._bounds.entries:
+            self._forget(next(iter(self.found)))
+        self.found[key] = value
+        self._of.setdefault(self._whose(value), set()).add(key)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.found.clear()
+    def forget(self, tenants: Collection[TenantId] | None) -> None:
+        """Forget what was found of these tenants (None: of all), and all that is said
+        not to be there: it may be now, and theirs."""
         self.missing.clear()
+        if tenants is None:
+            self.found.clear()
+            self._of.clear()
+            return
+        for tenant in tenants:
+            for key in self._of.pop(tenant, ()):
+                del self.found[key]
+
+    def _forget(self, key: K) -> None:
+        tenant = self._whose(self.found.pop(key))
+        beside = self._of[tenant]
+        beside.discard(key)
+        if not beside:
+            del self._of[tenant]
 
 
 class LoadingCache(Cache[K, V]):
@@ -52,11 +85,11 @@ class LoadingCache(Cache[K, V]):
 
     def __init__(
         self,
-        entries: int,
-        missing_entries: int,
+        bounds: Bounds,
+        whose: Callable[[V], TenantId],
         load: Callable[[Connection, Collection[K]], Mapping[K, V]],
     ) -> None:
-        super().__init__(entries, missing_entries)
+        super().__init__(bounds, whose)
         self._load = load
         self.loading = asyncio.Lock()
         self.wanted: dict[K, None] = {}
@@ -83,8 +116,3 @@ class LoadingCache(Cache[K, V]):
             wanted = [key]
             found = self._load(connection, wanted)
         return {one: found.get(one) for one in wanted}
-
-
-def _make_room(entries: dict[K, V], bound: int) -> None:
-    if len(entries) >= bound:
-        del entries[next(iter(entries))]

@@ -1,7 +1,7 @@
 """Who may send, from memory: what sessions and departures ask, several times a message.
 
 A worker's view of the store, bounded and never older than the generation it names:
-`refresh` is polled, and a generation that rose empties every cache before it is shown.
+`refresh` is polled, and what a change touches is forgotten before its generation shows.
 Nothing is trusted for over a minute after the last time that the store was asked.
 """
 
@@ -21,8 +21,10 @@ from soboo_mta.ports import Clock, IpAddress
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import (
+    EVERYBODY,
     Credential,
     Tenant,
+    concerned_since,
     find_certified,
     find_login,
     find_tenants,
@@ -31,10 +33,10 @@ from soboo_mta.tenancy.accounts import (
     live_of,
     used,
 )
-from soboo_mta.tenancy.cache import Cache, LoadingCache
+from soboo_mta.tenancy.cache import Bounds, Cache, LoadingCache
 from soboo_mta.tenancy.domains import domain_states, owner_states, tenant_states
 from soboo_mta.tenancy.secrets import MasterKey, is_equal
-from soboo_mta.tenancy.slots import keys_of, open_signing_keys
+from soboo_mta.tenancy.slots import OpenKey, keys_of, open_signing_keys
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,14 +86,14 @@ class Directory:
         self._fresh_until = float("-inf")
         self._uses: dict[CredentialId, int] = {}
         self._uses_due = float("-inf")
-        bounds = self._options.entries, self._options.missing_entries
-        self._logins: Cache[str, tuple[Credential, bytes]] = Cache(*bounds)
-        self._certified = LoadingCache(*bounds, _certified)
-        self._live = LoadingCache(*bounds, _live)
-        self._tenants = LoadingCache(*bounds, find_tenants)
-        self._by_name = LoadingCache(*bounds, _by_name)
-        self._by_id = LoadingCache(*bounds, domain_states)
-        self._keys = LoadingCache(*bounds, self._open_keys)
+        bounds = Bounds(self._options.entries, self._options.missing_entries)
+        self._logins: Cache[str, _Login] = Cache(bounds, lambda login: _whose(login[0]))
+        self._certified = LoadingCache(bounds, lambda _: EVERYBODY, _certified)
+        self._live = LoadingCache(bounds, _whose, live_of)
+        self._tenants = LoadingCache(bounds, lambda one: one.tenant_id, find_tenants)
+        self._by_name = LoadingCache(bounds, _tenant_of, _by_name)
+        self._by_id = LoadingCache(bounds, _tenant_of, domain_states)
+        self._keys = LoadingCache(bounds, lambda one: one.whose, self._open_keys)
 
     @property
     def generation(self) -> int:
@@ -107,13 +109,15 @@ class Directory:
         """Follow the store's generation; store now and then who logged in."""
         seen = self._generation
         asked = self._clock.monotonic()
-        found, keys = await self._writer.read(lambda at: _followed(at, seen))
-        if asked >= self._fresh_until or found != self._generation:
-            self._drop()
+        change = await self._writer.read(lambda at: _followed(at, seen))
+        if asked >= self._fresh_until:
+            self._forget(None)
         self._fresh_until = asked + self._options.max_age.total_seconds()
-        if found != self._generation:
+        if change is not None:
+            self._forget(change.concerned)
             # With the generation: who acknowledges it must not sign with older keys.
-            self._generation, self._operator_keys = found, keys
+            self._generation = change.generation
+            self._operator_keys = change.operator_keys
         if self._uses and self._clock.monotonic() >= self._uses_due:
             await self._store_uses()
 
@@ -184,13 +188,13 @@ class Directory:
         found = await self._look(self._keys, key_id)
         if found is None:
             raise KeyGone(f"the private half of key {key_id} was destroyed")
-        return found
+        return found.key
 
     # ---- caches
 
     def _kept(self, cache: Cache[K, V], key: K) -> V | None:
         if self._clock.monotonic() >= self._fresh_until:
-            self._drop()
+            self._forget(None)
         return cache.found.get(key)
 
     async def _look(self, cache: LoadingCache[K, V], key: K) -> V | None:
@@ -214,7 +218,7 @@ class Directory:
                     cache.keep(one, value)
                 return found[key]
 
-    async def _login(self, user_name: str) -> tuple[Credential, bytes] | None:
+    async def _login(self, user_name: str) -> "_Login | None":
         # Never kept when missing: each guess costs the same.
         era = self._era
         name = user_name if is_user_name(user_name) else ""
@@ -223,12 +227,14 @@ class Directory:
             self._logins.keep(name, found)
         return found
 
-    def _drop(self) -> None:
+    def _forget(self, tenants: Collection[TenantId] | None) -> None:
+        """Forget what these tenants' changes touch, and all certificates; None: all."""
         self._era += 1
+        self._certified.forget(None)
         for cache in (self._logins, self._live, self._tenants):
-            cache.clear()
-        for more in (self._certified, self._by_name, self._by_id, self._keys):
-            more.clear()
+            cache.forget(tenants)
+        for more in (self._by_name, self._by_id, self._keys):
+            more.forget(tenants)
 
     async def _store_uses(self) -> None:
         # In one order everywhere: two workers must not wait for each other's rows.
@@ -242,19 +248,39 @@ class Directory:
 
     def _open_keys(
         self, connection: Connection, wanted: Collection[KeyId]
-    ) -> dict[KeyId, SigningKey]:
+    ) -> dict[KeyId, OpenKey]:
         return open_signing_keys(connection, self._master, wanted)
 
 
-def _followed(connection: Connection, seen: int) -> tuple[int, tuple[PublicKey, ...]]:
-    """The generation and, where it is not the one `seen`, the operator's keys."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A generation later than the one seen; `concerned` None: everybody."""
+
+    generation: int
+    concerned: frozenset[TenantId] | None
+    operator_keys: tuple[PublicKey, ...]
+
+
+def _followed(connection: Connection, seen: int) -> _Change | None:
     found = generation(connection)
-    return found, () if found == seen else keys_of(connection, None)
+    if found == seen:
+        return None
+    concerned = concerned_since(connection, seen) if found > seen else None
+    return _Change(found, concerned, keys_of(connection, None))
+
+
+def _whose(credential: Credential) -> TenantId:
+    return credential.tenant or EVERYBODY
+
+
+def _tenant_of(state: DomainState) -> TenantId:
+    return state.settings.tenant
 
 
 # ---- what is wanted, in few queries
 
 
+_Login = tuple[Credential, bytes]  # with the keyed hash of its secret
 _Named = tuple[Domain, TenantId | None]  # None: its owner
 
 
@@ -263,12 +289,6 @@ def _certified(
 ) -> dict[tuple[str, ...], tuple[Credential, ...]]:
     found = {names: find_certified(connection, names) for names in wanted}
     return {names: credentials for names, credentials in found.items() if credentials}
-
-
-def _live(
-    connection: Connection, wanted: Collection[CredentialId]
-) -> dict[CredentialId, bool]:
-    return dict.fromkeys(live_of(connection, wanted), True)
 
 
 def _by_name(

@@ -23,14 +23,20 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, KeyId
 from soboo_mta.store import schema
-from soboo_mta.tenancy.accounts import TenancyError, bump_generation
+from soboo_mta.tenancy.accounts import (
+    TenancyError,
+    bump_generation,
+    raise_generation,
+)
 from soboo_mta.tenancy.domains import (
     DEFAULT_SELECTORS,
     ED25519_SELECTOR,
     NewDomain,
     add_selector,
+    bump_for_domain,
     check_soon,
     insert_domain,
+    tell_of_domain,
     to_public_key,
 )
 from soboo_mta.tenancy.secrets import MasterKey
@@ -145,7 +151,7 @@ def rotate(
     """Planned: the next RSA key signs from now on, the active one retires, and `pair`
     is next. Refused unless the next key was seen published, and while no slot is free.
     """
-    generation = bump_generation(connection)
+    generation = bump_for_domain(connection, domain_id)
     keys = [k for k in keys_of(connection, domain_id) if k.algorithm is Algorithm.RSA]
     active, ready = _in(keys, KeyState.ACTIVE), _in(keys, KeyState.NEXT)
     _refuse_unready(connection, domain_id, ready)
@@ -168,7 +174,7 @@ def rotate_emergency(
     retired keys stay published until `revoke`: call it once every live worker has
     acknowledged the rotation's generation, so that nothing under way loses its key.
     """
-    generation = bump_generation(connection)
+    generation = bump_for_domain(connection, domain_id)
     keys = keys_of(connection, domain_id)
     active, ready = _in(keys, KeyState.ACTIVE), _in(keys, KeyState.NEXT)
     if not active:
@@ -190,8 +196,9 @@ def revoke(
     `pair` becomes the next key in a free slot where its algorithm has none ready. The
     active key is refused: rotate first, so that what leaves is signed.
     """
-    generation = bump_generation(connection)
+    generation = raise_generation(connection)
     key, domain_id = find_key(connection, key_id)
+    tell_of_domain(connection, generation, domain_id)
     if key.state is KeyState.REVOKED:
         raise TenancyError(f"key {key_id} is revoked already")
     if key.state is KeyState.ACTIVE:
@@ -218,7 +225,7 @@ def import_key(
     It is active at once where the domain has no active key of its algorithm; otherwise
     it takes the place of the next one, which is revoked unused.
     """
-    bump_generation(connection)
+    bump_for_domain(connection, settings.domain_id)
     _refuse_taken(settings, selector)
     if selector not in settings.selectors:
         add_selector(connection, settings, selector)

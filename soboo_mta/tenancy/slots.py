@@ -5,6 +5,7 @@ which key moves when is decided in `keys`.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
@@ -12,9 +13,9 @@ from soboo_mta.formats import keys as key_format
 from soboo_mta.formats.keys import KeyPair, SigningKey
 from soboo_mta.identity.state import Algorithm, KeyState, PublicKey
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.mail.ids import DomainId, KeyId
+from soboo_mta.mail.ids import DomainId, KeyId, TenantId
 from soboo_mta.store import schema
-from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.accounts import EVERYBODY, TenancyError
 from soboo_mta.tenancy.domains import (
     DEFAULT_SELECTORS,
     ED25519_SELECTOR,
@@ -95,9 +96,17 @@ def the_view(connection: Connection, domain_id: DomainId) -> DomainView:
     return found[0]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenKey:
+    """A key ready to sign, and whose it is: EVERYBODY for the operator's."""
+
+    whose: TenantId
+    key: SigningKey
+
+
 def open_signing_keys(
     connection: Connection, master: MasterKey, key_ids: Collection[KeyId]
-) -> dict[KeyId, SigningKey]:
+) -> dict[KeyId, OpenKey]:
     """Return the keys ready to sign, less those unknown or whose private half is
     destroyed. Raises SecretError when the master key does not open one of them."""
     rows = connection.execute(
@@ -107,14 +116,18 @@ def open_signing_keys(
             _key.public_key,
             _key.algorithm,
             _key.private_key,
-        ).where(_key.id.in_(key_ids), _key.private_key.is_not(None))
+            schema.sending_domain.c.tenant_id,
+        )
+        .join_from(schema.dkim_key, schema.sending_domain, isouter=True)
+        .where(_key.id.in_(key_ids), _key.private_key.is_not(None))
     )
     found = {}
     for row in rows:
         context = _context(row.domain_id, row.public_key)
         private = master.unseal(row.private_key, context=context)
         algorithm = key_format.Algorithm(row.algorithm)
-        found[KeyId(row.id)] = key_format.load_signing_key(private, algorithm)
+        key = key_format.load_signing_key(private, algorithm)
+        found[KeyId(row.id)] = OpenKey(TenantId(row.tenant_id or EVERYBODY), key)
     return found
 
 

@@ -31,16 +31,22 @@ from soboo_mta.tenancy.accounts.credentials import (
     the_credential,
     used,
 )
+from soboo_mta.tenancy.accounts.generation import (
+    EVERYBODY,
+    bump_generation,
+    concerned_since,
+    generation,
+    raise_generation,
+    tell_concerned,
+)
 from soboo_mta.tenancy.accounts.tenants import (
     MAX_QUOTA,
     TenancyError,
     Tenant,
     add_tenant,
-    bump_generation,
     change_tenant,
     find_tenant,
     find_tenants,
-    generation,
     list_tenants,
     parse_tenant_id,
     parse_tenant_name,
@@ -48,6 +54,7 @@ from soboo_mta.tenancy.accounts.tenants import (
 )
 
 __all__ = [
+    "EVERYBODY",
     "MAX_QUOTA",
     "Credential",
     "IpNetwork",
@@ -62,6 +69,7 @@ __all__ = [
     "certificate_names",
     "change_credential",
     "change_tenant",
+    "concerned_since",
     "find_certified",
     "find_credential",
     "find_login",
@@ -77,8 +85,10 @@ __all__ = [
     "parse_tenant_id",
     "parse_tenant_name",
     "parse_user_name",
+    "raise_generation",
     "renew_secret",
     "revoke_credential",
+    "tell_concerned",
     "the_credential",
     "the_tenant",
     "unbind_certificate",

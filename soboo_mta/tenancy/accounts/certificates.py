@@ -14,10 +14,10 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts.credentials import (
     Credential,
-    the_credential,
+    changing,
     to_credential,
 )
-from soboo_mta.tenancy.accounts.tenants import TenancyError, bump_generation
+from soboo_mta.tenancy.accounts.tenants import TenancyError
 
 _SHA256 = "sha256:"
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -56,8 +56,7 @@ def certificate_key(text: str) -> str:
 def bind_certificate(connection: Connection, user_name: str, name: str) -> None:
     """Let a certificate of that name log in as the credential; TenancyError when it is
     another's, or the credential is revoked."""
-    bump_generation(connection)
-    credential = the_credential(connection, user_name)
+    credential = changing(connection, user_name)
     if credential.revoked_at is not None:
         raise TenancyError(f"credential {user_name} is revoked: it can't log in")
     for owner in find_certified(connection, (name,)):
@@ -78,8 +77,7 @@ def bind_certificate(connection: Connection, user_name: str, name: str) -> None:
 def unbind_certificate(connection: Connection, user_name: str, name: str) -> None:
     """Let a certificate of that name log in no more. Sessions it opened end when the
     credential is revoked, not before."""
-    bump_generation(connection)
-    credential = the_credential(connection, user_name)
+    credential = changing(connection, user_name)
     removed = connection.execute(
         delete(schema.client_certificate).where(
             _certificate.name == name,

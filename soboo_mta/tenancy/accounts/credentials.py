@@ -13,9 +13,13 @@ from soboo_mta.mail.ids import CredentialId, TenantId
 from soboo_mta.ports import IpAddress
 from soboo_mta.store import schema
 from soboo_mta.store.unit import Statement
+from soboo_mta.tenancy.accounts.generation import (
+    bump_generation,
+    raise_generation,
+    tell_concerned,
+)
 from soboo_mta.tenancy.accounts.tenants import (
     TenancyError,
-    bump_generation,
     the_tenant,
 )
 from soboo_mta.tenancy.secrets import MasterKey, generate_secret
@@ -95,7 +99,7 @@ def add_credential(
     now: int,
 ) -> NewCredential:
     """Store a new credential and return it with its secret, the only time it is known."""
-    bump_generation(connection)
+    bump_generation(connection, *whose(tenant))
     if tenant is not None:
         the_tenant(connection, tenant)
     taken = find_credential(connection, user_name)
@@ -164,8 +168,7 @@ def change_credential(
     label: str,
 ) -> None:
     """Store the networks and the label of a credential as given."""
-    bump_generation(connection)
-    credential = the_credential(connection, user_name)
+    credential = changing(connection, user_name)
     connection.execute(
         update(schema.credential)
         .where(_credential.id == credential.credential_id)
@@ -175,8 +178,7 @@ def change_credential(
 
 def revoke_credential(connection: Connection, user_name: str, *, now: int) -> None:
     """End a credential: no new login, and open sessions end at their next MAIL."""
-    bump_generation(connection)
-    credential = the_credential(connection, user_name)
+    credential = changing(connection, user_name)
     if credential.revoked_at is not None:
         raise TenancyError(f"credential {user_name} is revoked already")
     connection.execute(
@@ -206,11 +208,27 @@ def find_login(
 
 def live_of(
     connection: Connection, credential_ids: Collection[CredentialId]
-) -> set[CredentialId]:
+) -> dict[CredentialId, Credential]:
     """Return those of these credentials that are not revoked."""
     live = (_credential.id.in_(credential_ids), _credential.revoked_at.is_(None))
-    found = connection.scalars(select(_credential.id).where(*live))
-    return {CredentialId(one) for one in found}
+    found = map(
+        to_credential, connection.execute(select(schema.credential).where(*live))
+    )
+    return {one.credential_id: one for one in found}
+
+
+def changing(connection: Connection, user_name: str) -> Credential:
+    """Return the credential that is to be changed, its tenant's generation raised."""
+    raised = raise_generation(connection)
+    credential = the_credential(connection, user_name)
+    tell_concerned(connection, raised, whose(credential.tenant))
+    return credential
+
+
+def whose(tenant: TenantId | None) -> tuple[TenantId, ...]:
+    """Whom a change to a credential concerns; nobody named: everybody, for a credential
+    of the operator sends for all."""
+    return () if tenant is None else (tenant,)
 
 
 def the_credential(connection: Connection, user_name: str) -> Credential:

@@ -1,4 +1,4 @@
-"""Tenants in the store, and the generation that tells workers of change."""
+"""Tenants in the store."""
 
 import re
 from collections.abc import Collection
@@ -10,12 +10,12 @@ from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store import schema
+from soboo_mta.tenancy.accounts.generation import bump_generation
 
 MAX_QUOTA = 2**31 - 1  # recipients; what the column holds
 _MAX_NAME = 200  # characters: it is shown in tables
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _tenant = schema.tenant.c
-_generation = schema.identity_generation.c
 
 
 class TenancyError(Exception):
@@ -39,27 +39,6 @@ class Tenant:
     report_address: Mailbox | None = None
 
 
-# ---- the generation
-
-
-def generation(connection: Connection) -> int:
-    """Return the identity generation."""
-    return int(connection.execute(select(_generation.generation)).scalar_one())
-
-
-def bump_generation(connection: Connection) -> int:
-    """Raise the identity generation by one and return it."""
-    raised = connection.execute(
-        update(schema.identity_generation)
-        .values(generation=_generation.generation + 1)
-        .returning(_generation.generation)
-    )
-    return int(raised.scalar_one())
-
-
-# ---- tenants
-
-
 def parse_tenant_id(text: str) -> TenantId:
     """Return `text` as a tenant's id: lower-case letters, digits, hyphens, up to 63."""
     if not _TENANT_ID.fullmatch(text):
@@ -81,7 +60,7 @@ def parse_tenant_name(text: str) -> str:
 
 def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
     """Store a new tenant; TenancyError when the id is taken."""
-    bump_generation(connection)
+    bump_generation(connection, tenant.tenant_id)
     if find_tenant(connection, tenant.tenant_id):
         raise TenancyError(f"tenant {tenant.tenant_id} exists already")
     values = _tenant_values(tenant) | {"id": tenant.tenant_id, "created_at": now}
@@ -90,7 +69,7 @@ def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
 
 def change_tenant(connection: Connection, tenant: Tenant) -> None:
     """Store the tenant's name, weight, quotas, reports and suspension as given."""
-    bump_generation(connection)
+    bump_generation(connection, tenant.tenant_id)
     changed = connection.execute(
         update(schema.tenant)
         .where(_tenant.id == tenant.tenant_id)

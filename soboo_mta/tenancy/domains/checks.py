@@ -21,8 +21,7 @@ from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.ports import RecordType
 from soboo_mta.store import schema
-from soboo_mta.tenancy.accounts import bump_generation
-from soboo_mta.tenancy.domains.rows import DomainView, views
+from soboo_mta.tenancy.domains.rows import DomainView, bump_for_domain, views
 
 _PROOFS = (Purpose.BOUNCE.value, Purpose.SELECTOR.value, Purpose.OWNERSHIP.value)
 _domain = schema.sending_domain.c
@@ -75,7 +74,7 @@ def store_check(
         return False  # released while it was looked at
     _replace_checks(connection, domain_id, checks)
     if changed or (owned and view[0].verified_at is None):
-        bump_generation(connection)
+        bump_for_domain(connection, domain_id)
     verified = (
         owned
         and view[0].verified_at is None

@@ -37,7 +37,12 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
 from soboo_mta.store import schema
-from soboo_mta.tenancy.accounts import TenancyError, bump_generation, the_tenant
+from soboo_mta.tenancy.accounts import (
+    TenancyError,
+    raise_generation,
+    tell_concerned,
+    the_tenant,
+)
 from soboo_mta.tenancy.secrets import generate_token
 
 DEFAULT_BOUNCE_LABEL = "bounce"
@@ -189,19 +194,42 @@ def the_domain(
 # ---- change
 
 
+def bump_for_domain(connection: Connection, domain_id: DomainId | None) -> int:
+    """Raise the identity generation for a change to a domain, or to what is the
+    operator's (None); return it."""
+    raised = raise_generation(connection)
+    tell_of_domain(connection, raised, domain_id)
+    return raised
+
+
+def tell_of_domain(
+    connection: Connection, raised: int, domain_id: DomainId | None
+) -> None:
+    """Say whom a change to a domain concerns: each tenant that set its name up, for it
+    decides whose the name is. What is the operator's concerns everybody."""
+    if domain_id is None:
+        tell_concerned(connection, raised, ())
+        return
+    name = select(_domain.name).where(_domain.id == domain_id).scalar_subquery()
+    found = connection.scalars(select(_domain.tenant_id).where(_domain.name == name))
+    tell_concerned(connection, raised, tuple(map(TenantId, found)))
+
+
 def insert_domain(connection: Connection, new: NewDomain, *, now: int) -> DomainId:
     """Store a new domain with a fresh token and no keys yet; due for a check at once.
 
     TenancyError when the tenant has it already. One that was released comes back as a
     new one: nothing of its token, its keys or its proof returns.
     """
-    bump_generation(connection)
+    raised = raise_generation(connection)
     the_tenant(connection, new.tenant)
     same = and_(_domain.tenant_id == new.tenant, _domain.name == new.name)
     if connection.execute(select(_domain.id).where(same)).first():
         raise TenancyError(f"tenant {new.tenant} has {new.name} already")
     connection.execute(insert(schema.sending_domain).values(_new_values(new, now)))
-    return DomainId(connection.execute(select(_domain.id).where(same)).scalar_one())
+    made = DomainId(connection.execute(select(_domain.id).where(same)).scalar_one())
+    tell_of_domain(connection, raised, made)
+    return made
 
 
 def change_domain(
@@ -213,7 +241,7 @@ def change_domain(
     assume_verified: bool,
 ) -> None:
     """Store what may change during a domain's life; the rest is fixed."""
-    bump_generation(connection)
+    bump_for_domain(connection, domain_id)
     connection.execute(
         update(schema.sending_domain)
         .where(_domain.id == domain_id)
@@ -244,8 +272,8 @@ def release_domain(
 ) -> None:
     """Give a domain up: nothing of it departs, its private keys are destroyed, and what
     was published for its token is withdrawn for good. Its row stays, as `name~id`."""
-    bump_generation(connection)
     domain_id = settings.domain_id
+    bump_for_domain(connection, domain_id)
     connection.execute(
         update(schema.sending_domain)
         .where(_domain.id == domain_id)

@@ -97,7 +97,7 @@ def test_a_stored_key_signs_and_its_private_half_does_not_show(
     )
     key_id = operator[0].key_id
     opened = read_now(store, lambda at: open_signing_keys(at, MASTER, [key_id]))
-    assert len(opened[key_id].sign(bytes(32))) == 128
+    assert len(opened[key_id].key.sign(bytes(32))) == 128
     rows = read_now(
         store,
         lambda at: at.execute(select(schema.dkim_key.c.private_key)).scalars().all(),
