@@ -46,9 +46,10 @@ async def test_case_126_127_131_177_calls_that_fail_are_answered_and_survived(
         "pwrite64:error=EIO": _INTERNAL,
     }
     for fault, expected in answers.items():
-        async with _failing(campaign.place, fault):
-            assert expected in (await _submit(campaign, 1))[0], fault
-        campaign.begin_life()  # a claim in doubt ends the lease
+        life = _life(campaign)
+        # A claim in doubt ends the lease.
+        async with campaign.disturbed(fault), _failing(campaign.place, fault):
+            assert expected in (await _submit(campaign, 1, life))[0], fault
         replies = await _submit(campaign, 5)
         assert all(reply.startswith("250") for reply in replies), (fault, replies)
     await _nothing_lost(campaign, capsys)
@@ -60,22 +61,23 @@ async def test_case_126_a_disk_that_is_full_for_longer_than_a_lease(
     place = tight.place
     assert all(r.startswith("250") for r in await _submit(tight, 5))
     ballast = place.directory / "data" / "ballast"
-    fill(ballast)
-    replies = []
-    while not replies or replies[-1].startswith("250"):
-        assert len(replies) < _TRIES
-        replies += await _submit(tight, 1)
-        fill(ballast)
-    assert replies[-1].startswith(_FULL), replies[-1]
+    replies, life = list[str](), _life(tight)
 
     async def has_lost_its_lease() -> bool:
-        replies.extend(await _submit(tight, 1))
+        replies.extend(await _submit(tight, 1, life))
         return _lease_is_over(place)
 
-    await place.until("the lease is over", has_lost_its_lease, 20)
-    assert not [r for r in replies if not r.startswith(("250", _FULL))]
-    tight.begin_life()  # what it delivered and could not note comes due again
-    ballast.unlink()
+    # What it delivers meanwhile and can't note comes due again.
+    async with tight.disturbed("disk full"):
+        fill(ballast)
+        while not replies or replies[-1].startswith("250"):
+            assert len(replies) < _TRIES
+            replies += await _submit(tight, 1, life)
+            fill(ballast)
+        assert replies[-1].startswith(_FULL), replies[-1]
+        await place.until("the lease is over", has_lost_its_lease, 20)
+        assert not [r for r in replies if not r.startswith(("250", _FULL))]
+        ballast.unlink()
 
     async def takes_mail() -> bool:
         return (await _submit(tight, 1))[0].startswith("250")
@@ -155,12 +157,20 @@ def _failing(place: World, fault: str) -> AbstractAsyncContextManager[None]:
     return traced(place.relay.pid, place.directory / "strace.out", *options)
 
 
-async def _submit(campaign: Campaign, messages: int) -> list[str]:
+def _life(campaign: Campaign) -> int:
+    """The life that is now: of what is submitted before a disturbance and during it."""
+    return len(campaign.lives) - 1
+
+
+async def _submit(
+    campaign: Campaign, messages: int, life: int | None = None
+) -> list[str]:
     """Submit; return the replies to the final dots."""
+    life = _life(campaign) if life is None else life
     client = await Client.connect(campaign.place)
     replies = []
     for _ in range(messages):
-        mail = campaign.post.mail(len(campaign.lives) - 1)
+        mail = campaign.post.mail(life)
         await client.submit(mail)
         replies.append(mail.reply)
     client.close()
