@@ -16,6 +16,7 @@ def facts_to_json(facts: Facts) -> str:
     return _text(
         {
             "usable": list(facts.usable),
+            "usable_author": list(facts.usable_author),
             "bounce_ready": facts.bounce_ready,
             "spf_bounce": list(facts.spf_bounce),
             "spf_author": list(facts.spf_author),
@@ -31,7 +32,8 @@ def facts_from_json(text: str) -> Facts:
     try:
         values = json.loads(text)
         return Facts(
-            usable=tuple(KeyId(int(key)) for key in values["usable"]),
+            usable=_keys(values["usable"]),
+            usable_author=_keys(values.get("usable_author", [])),
             bounce_ready=bool(values["bounce_ready"]),
             spf_bounce=tuple(map(str, values["spf_bounce"])),
             spf_author=tuple(map(str, values["spf_author"])),
@@ -63,6 +65,10 @@ def plan_to_json(plan: Plan) -> str:
             "verdict": plan.verdict,
         }
     )
+
+
+def _keys(values: Any) -> tuple[KeyId, ...]:  # JSON, as below
+    return tuple(KeyId(int(key)) for key in values)
 
 
 def _text(values: dict[str, object]) -> str:

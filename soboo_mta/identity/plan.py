@@ -109,7 +109,11 @@ def assumed_facts(settings: DomainSettings, source: Source) -> Facts:
         policy="none",
         dkim=Alignment.RELAXED,
         spf=Alignment.RELAXED,
-        organizational=((name, name), (settings.bounce_domain, name)),
+        organizational=(
+            (name, name),
+            (settings.home, name),
+            (settings.bounce_domain, name),
+        ),
     )
     return Facts(
         usable=keys if has_key else (),
@@ -200,9 +204,9 @@ class _Ways:
 
     def _own_signatures(self) -> tuple[SignaturePlan, ...]:
         # Ed25519 never alone: large receivers do not verify it (RFC 8463 §5).
-        return _signatures(
-            self.settings.name, self.settings.keys, self.facts.usable, _BOTH
-        )
+        settings, facts = self.settings, self.facts
+        author = _signatures(settings.name, settings.keys, facts.usable_author, _BOTH)
+        return author or _signatures(settings.home, settings.keys, facts.usable, _BOTH)
 
     def _operator_signature(self) -> tuple[SignaturePlan, ...]:
         if not self.settings.sign_with_operator:
@@ -302,7 +306,7 @@ def _opens_spf(record: RequiredRecord, facts: Facts, source: Source) -> bool:
         case Purpose.DMARC:
             has_spf = source.name in (*facts.spf_author, *facts.spf_bounce)
             return has_spf and not facts.walk.has_record
-        case Purpose.SELECTOR | Purpose.OWNERSHIP:
+        case Purpose.SELECTOR | Purpose.AUTHOR_SELECTOR | Purpose.OWNERSHIP:
             return False
 
 

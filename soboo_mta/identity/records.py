@@ -38,6 +38,8 @@ def _of_mode(settings: DomainSettings, operator: Operator) -> Iterator[RequiredR
             yield from _selector_cnames(settings, operator, is_required=True)
         case Mode.ZONE:
             yield from _delegation(settings, operator)
+            if settings.home != settings.name:
+                yield from _author_cnames(settings)
         case Mode.MANUAL:
             yield from _pasted(settings, operator)
         case Mode.RELAY:
@@ -66,7 +68,7 @@ def operator_records(
 
 def selector_owner(settings: DomainSettings, selector: DnsName) -> DnsName:
     """The name at which receivers look the key up (RFC 6376 §3.6.2.1)."""
-    return DnsName(f"{selector}._domainkey.{settings.name}")
+    return DnsName(f"{selector}._domainkey.{settings.home}")
 
 
 def selector_target(
@@ -157,11 +159,28 @@ def _delegation(
 ) -> Iterator[RequiredRecord]:
     for name in name_server_names(settings, operator):
         yield RequiredRecord(
-            owner=settings.name,
+            owner=settings.home,
             kind=RecordType.NS,
             value=f"{name}.",
             purpose=Purpose.OWNERSHIP,
             note="in the parent zone; all further records are ours",
+        )
+
+
+def _author_cnames(settings: DomainSettings) -> Iterator[RequiredRecord]:
+    """Into the zone: keys move there, and the customer's own zone never changes."""
+    for selector in settings.selectors:
+        yield RequiredRecord(
+            owner=DnsName(f"{selector}._domainkey.{settings.name}"),
+            kind=RecordType.CNAME,
+            value=f"{selector_owner(settings, selector)}.",
+            purpose=Purpose.AUTHOR_SELECTOR,
+            selector=selector,
+            is_required=False,
+            note=(
+                f"signs as {settings.name} itself: needed where its DMARC record says"
+                " adkim=s"
+            ),
         )
 
 

@@ -66,10 +66,18 @@ class DomainSettings:
     sign_with_operator: bool  # one more signature, d= the operator's domain
     assume_verified: bool  # test harnesses alone; see settings
     keys: tuple[PublicKey, ...]
+    zone: Domain | None = (
+        None  # mode zone: what is delegated to us; None: `name` itself
+    )
+
+    @property
+    def home(self) -> Domain:
+        """What our names stand under: the zone delegated to us, else the domain."""
+        return self.zone or self.name
 
     @property
     def bounce_domain(self) -> Domain:
-        return Domain(f"{self.bounce_label}.{self.name}")
+        return Domain(f"{self.bounce_label}.{self.home}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,7 @@ class Purpose(StrEnum):
 
     BOUNCE = "bounce"
     SELECTOR = "selector"
+    AUTHOR_SELECTOR = "author-selector"  # beside a zone: for d= identical to From
     OWNERSHIP = "ownership"
     SPF = "spf"
     DMARC = "dmarc"
@@ -169,9 +178,10 @@ class DmarcView:
 class Facts:
     """What DNS was last seen to say about one sending domain; stored as JSON.
 
-    `usable` are the selectors whose observed TXT equals our public key, each with the
-    key it leads to (cname: by our CNAME). `spf_bounce` and `spf_author` name the sources for
-    which SPF of the bounce domain and of the From domain is pass.
+    `usable` are the keys that receivers find under `home` (cname: by our CNAME), each TXT
+    equal to our public half; `usable_author` those that they find under the From domain
+    where that is another. `spf_bounce` and `spf_author` name the sources for which SPF of
+    the bounce domain and of the From domain is pass.
     """
 
     usable: tuple[KeyId, ...]
@@ -181,6 +191,7 @@ class Facts:
     walk: DmarcView
     suffix_list: DmarcView
     observed_at: int  # unix ms, of the oldest answer that these rest on
+    usable_author: tuple[KeyId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ def facts_of(
 ) -> Facts:
     """Return the facts that follow from one look at every required record."""
     usable: set[KeyId] = set()
+    author: set[KeyId] = set()  # under the From domain, where the keys stand elsewhere
     bounce_ready = False
     spf_bounce: tuple[str, ...] = ()
     spf_author: tuple[str, ...] = ()
@@ -57,9 +58,12 @@ def facts_of(
     observed_at = memory.now
     for check, finding in seen:
         kept = memory.for_record(check)
-        usable.update(finding.usable)
+        is_author = check.record.purpose is Purpose.AUTHOR_SELECTOR
+        found = author if is_author else usable
+        found.update(finding.usable)
         if kept:
-            usable.update(_kept_keys(settings, check, finding, kept))
+            was = kept.usable_author if is_author else kept.usable
+            found.update(_kept_keys(settings, check, finding, was))
             observed_at = min(observed_at, check.good_at or observed_at)
         if _tells_of_bounces(check):
             bounce_ready = _or_kept(
@@ -80,6 +84,9 @@ def facts_of(
             )
     return Facts(
         usable=tuple(key.key_id for key in settings.keys if key.key_id in usable),
+        usable_author=tuple(
+            key.key_id for key in settings.keys if key.key_id in author
+        ),
         bounce_ready=bounce_ready,
         spf_bounce=spf_bounce,
         spf_author=spf_author,
@@ -119,7 +126,10 @@ def _completed(view: DmarcView | None, kept: Facts | None) -> DmarcView | None:
 
 
 def _kept_keys(
-    settings: DomainSettings, check: RecordCheck, finding: Finding, kept: Facts
+    settings: DomainSettings,
+    check: RecordCheck,
+    finding: Finding,
+    were: tuple[KeyId, ...],
 ) -> Iterable[KeyId]:
     """The keys that `check` tells of and that were usable; a delegation tells of all."""
     return (
@@ -127,6 +137,6 @@ def _kept_keys(
         for key in settings.keys
         if (key.selector == check.record.selector or check.record.kind is RecordType.NS)
         and key.state is not KeyState.REVOKED
-        and key.key_id in kept.usable
+        and key.key_id in were
         and (finding.unanswered is None or key.key_id in finding.unanswered)
     )

@@ -13,12 +13,10 @@ from soboo_mta.identity.dmarc import (
     view_by_walk,
 )
 from soboo_mta.identity.records import (
-    bounce_target,
     include_name,
     key_text,
     name_server_names,
     selector_owner,
-    selector_target,
 )
 from soboo_mta.identity.state import (
     DomainSettings,
@@ -79,6 +77,8 @@ class Look:
         match record.purpose:
             case Purpose.BOUNCE:
                 return await self._bounce(record)
+            case Purpose.AUTHOR_SELECTOR:
+                return await self._selector(record)
             case Purpose.SELECTOR if record.kind is RecordType.CNAME:
                 return await self._selector(record)
             case Purpose.SELECTOR:
@@ -95,9 +95,7 @@ class Look:
     # ---- CNAME mode
 
     async def _bounce(self, record: RequiredRecord) -> Finding:
-        alias = Alias(
-            owner=record.owner, target=bounce_target(self._settings, self._operator)
-        )
+        alias = _alias(record)
         answer = await self._ask(record.owner, RecordType.MX)
         if not alias.leads_to_us(answer):
             return await self._astray(alias, answer)
@@ -108,10 +106,7 @@ class Look:
 
     async def _selector(self, record: RequiredRecord) -> Finding:
         selector = record.selector or DnsName("")
-        alias = Alias(
-            owner=record.owner,
-            target=selector_target(self._settings, selector, self._operator),
-        )
+        alias = _alias(record)
         answer = await self._ask(record.owner, RecordType.TXT)
         if not alias.leads_to_us(answer):
             return await self._astray(alias, answer)
@@ -187,9 +182,9 @@ class Look:
     # ---- a zone delegated to us
 
     async def _delegation(self) -> Finding:
-        answer = await self._ask(self._settings.name, RecordType.NS)
+        answer = await self._ask(self._settings.home, RecordType.NS)
         wanted = name_server_names(self._settings, self._operator)
-        finding = judge_policy.delegation(self._settings.name, answer, wanted)
+        finding = judge_policy.delegation(self._settings.home, answer, wanted)
         if not finding.proves:
             return finding
         served = await returns_finding(
@@ -234,7 +229,7 @@ class Look:
     def _others(self) -> tuple[Domain, ...]:
         """The names that may authenticate; the operator's where they could align."""
         author, operator = self._settings.name, self._operator
-        others = [self._settings.bounce_domain]
+        others = [self._settings.home, self._settings.bounce_domain]
         if operator.domain.labels[-2:] == author.labels[-2:]:
             others += [operator.domain, operator.bounce_domain]
         return tuple(others)
@@ -244,6 +239,10 @@ class Look:
 
     def _keys_at(self, selector: DnsName) -> tuple[PublicKey, ...]:
         return tuple(k for k in self._settings.keys if k.selector == selector)
+
+
+def _alias(record: RequiredRecord) -> Alias:
+    return Alias(owner=record.owner, target=DnsName(record.value.removesuffix(".")))
 
 
 async def returns_finding(

@@ -5,7 +5,7 @@ Owns the rhythm and what a change means; the look is `check.py`'s, the store is 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -20,7 +20,7 @@ from soboo_mta.identity.state import (
     Plan,
     RecordCheck,
 )
-from soboo_mta.mail.ids import DomainId
+from soboo_mta.mail.ids import DomainId, KeyId
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
 from soboo_mta.ports import Clock
 
@@ -185,12 +185,8 @@ def changes(previous: Facts | None, now: Facts) -> tuple[str, ...]:
     if previous is None:
         return ("first look",)
     phrases = [
-        *(f"key {key} is usable" for key in now.usable if key not in previous.usable),
-        *(
-            f"key {key} is no longer usable"
-            for key in previous.usable
-            if key not in now.usable
-        ),
+        *_key_changes("", previous.usable, now.usable),
+        *_key_changes(" as the domain", previous.usable_author, now.usable_author),
     ]
     if now.bounce_ready != previous.bounce_ready:
         phrases.append(
@@ -205,6 +201,17 @@ def changes(previous: Facts | None, now: Facts) -> tuple[str, ...]:
     if (now.walk, now.suffix_list) != (previous.walk, previous.suffix_list):
         phrases.append(f"DMARC: {_policy(now)}")
     return tuple(phrases)
+
+
+def _key_changes(
+    how: str, were: tuple[KeyId, ...], are: tuple[KeyId, ...]
+) -> Iterator[str]:
+    for key in are:
+        if key not in were:
+            yield f"key {key} is usable{how}"
+    for key in were:
+        if key not in are:
+            yield f"key {key} is no longer usable{how}"
 
 
 def _names(sources: tuple[str, ...]) -> str:

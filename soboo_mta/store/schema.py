@@ -90,6 +90,7 @@ sending_domain = Table(
     Column("facts_at", BigInteger),
     Column("next_check_at", BigInteger, nullable=False, default=0),
     Column("created_at", BigInteger, nullable=False),
+    Column("zone", Text),  # delegated to us; NULL in mode zone: the name itself
     UniqueConstraint("tenant_id", "name"),
 )
 Index("ix_sending_domain_name", sending_domain.c.name)

@@ -158,6 +158,7 @@ def _domain_changes(before: DomainSettings | None, new: NewDomain) -> Iterator[C
         return
     fixed = {
         "mode": (before.mode, new.mode),
+        "zone": (before.home, new.zone or new.name),
         "bounce_label": (before.bounce_label, new.bounce_label),
         "ed25519": (ED25519_SELECTOR in before.selectors, new.ed25519),
     }

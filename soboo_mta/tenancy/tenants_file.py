@@ -27,6 +27,7 @@ from soboo_mta.tenancy.domains import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
     NewDomain,
+    default_zone,
 )
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class DomainEntry(_Entry):
 
     name: Annotated[Domain, _parsed(Domain.parse)]
     mode: Mode = Mode.CNAME
+    zone: Annotated[Domain, _parsed(Domain.parse)] | None = None
     bounce_label: str = DEFAULT_BOUNCE_LABEL
     selectors: tuple[Annotated[DnsName, _parsed(DnsName.parse)], ...] = (
         DEFAULT_SELECTORS
@@ -77,6 +79,7 @@ class DomainEntry(_Entry):
             tenant=tenant,
             name=self.name,
             mode=self.mode,
+            zone=self.zone or default_zone(self.name, self.mode),
             bounce_label=self.bounce_label,
             selectors=self.selectors,
             ed25519=self.ed25519,

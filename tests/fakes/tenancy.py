@@ -9,6 +9,7 @@ from soboo_mta.identity.state import (
     DmarcView,
     DomainSettings,
     Facts,
+    Mode,
     Purpose,
     RecordCheck,
     RecordStatus,
@@ -18,7 +19,7 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import KeyId, TenantId
 from soboo_mta.ports import RecordType
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
-from soboo_mta.tenancy.domains import NewDomain
+from soboo_mta.tenancy.domains import NewDomain, default_zone
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 from soboo_mta.tenancy.secrets import MasterKey
 
@@ -63,6 +64,8 @@ def with_domain(
 ) -> DomainSettings:
     """A domain of `owner` with its first keys; its tenant must exist."""
     plain: dict[str, object] = {"tenant": owner, "name": NAME}
+    if values.get("mode") is Mode.ZONE:
+        plain["zone"] = default_zone(NAME, Mode.ZONE)
     new = NewDomain(**(plain | values))  # type: ignore[arg-type]  # a test's shorthand
     pairs = first_pairs(new, small_pair)
     return add_domain(connection, MASTER, new, pairs, now=1)

@@ -56,6 +56,7 @@ from soboo_mta.tenancy.domains import (
     NewDomain,
     change_domain,
     checks_of,
+    default_zone,
     list_domains,
     owner_state,
     release_domain,
@@ -89,8 +90,14 @@ def add(
     tenant: Annotated[str, typer.Option(help="Whose it is.")],
     config: ConfigPath = DEFAULT_CONFIG,
     mode: Annotated[Mode, typer.Option(help="How its DNS is set up.")] = Mode.CNAME,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Mode zone: what is delegated to us, DOMAIN or below (em.DOMAIN)."
+        ),
+    ] = None,
     bounce_label: Annotated[
-        str, typer.Option(help="Its bounce host is LABEL.DOMAIN.")
+        str, typer.Option(help="Its bounce host is LABEL.DOMAIN, or LABEL.ZONE.")
     ] = DEFAULT_BOUNCE_LABEL,
     selector: Annotated[
         list[str] | None, typer.Option(help="Three selectors; repeat.")
@@ -108,10 +115,12 @@ def add(
 ) -> None:
     """Set a sending domain up, and show what its owner has to publish."""
     store = open_store(config)
+    name = Domain.parse(domain)
     new = NewDomain(
         tenant=TenantId(tenant),
-        name=Domain.parse(domain),
+        name=name,
         mode=mode,
+        zone=Domain.parse(zone) if zone else default_zone(name, mode),
         bounce_label=bounce_label,
         selectors=tuple(map(DnsName.parse, selector or DEFAULT_SELECTORS)),
         ed25519=ed25519,

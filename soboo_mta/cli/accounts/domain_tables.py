@@ -64,6 +64,7 @@ def domain_values(
         "name": settings.name,
         "tenant": settings.tenant,
         "mode": settings.mode,
+        "zone": settings.zone,
         "token": settings.token,
         "bounce_label": settings.bounce_label,
         "selectors": settings.selectors,

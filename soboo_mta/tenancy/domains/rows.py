@@ -46,6 +46,7 @@ from soboo_mta.tenancy.accounts import (
 from soboo_mta.tenancy.secrets import generate_token
 
 DEFAULT_BOUNCE_LABEL = "bounce"
+DEFAULT_ZONE_LABEL = "em"
 DEFAULT_SELECTORS = (DnsName("sb1"), DnsName("sb2"), DnsName("sb3"))
 ED25519_SELECTOR = DnsName("sb4")  # receivers that can't verify Ed25519 see RSA first
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -56,11 +57,13 @@ _check = schema.record_check.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDomain:
-    """What is needed to set up a sending domain. The labels are fixed from then on."""
+    """What is needed to set up a sending domain. Labels and zone are fixed from then on;
+    `zone` in mode zone alone: the name itself or one below it."""
 
     tenant: TenantId
     name: Domain
     mode: Mode = Mode.CNAME
+    zone: Domain | None = None
     bounce_label: str = DEFAULT_BOUNCE_LABEL
     selectors: tuple[DnsName, ...] = DEFAULT_SELECTORS
     ed25519: bool = False
@@ -73,6 +76,14 @@ class NewDomain:
         for label in (self.bounce_label, *self.selectors):
             if not all(_LABEL.fullmatch(part) for part in label.split(".")):
                 raise FormatError(f"{label[:60]!r} is not a DNS label: use a-z, 0-9, -")
+        if (self.zone is not None) != (self.mode is Mode.ZONE):
+            raise FormatError(
+                "mode zone needs the name that is delegated to us, as em.customer.com"
+                if self.zone is None
+                else f"a zone is delegated in mode zone, not in mode {self.mode}"
+            )
+        if self.zone is not None and not _is_within(self.zone, self.name):
+            raise FormatError(f"the zone {self.zone} is not within {self.name}")
         if len(set(self.selectors)) != len(self.selectors):
             raise FormatError("a selector stands twice: each key needs its own")
         if self.mode is Mode.CNAME and len(self.selectors) < len(DEFAULT_SELECTORS):
@@ -363,6 +374,7 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
         sign_with_operator=one["sign_with_operator"],
         assume_verified=one["assume_verified"],
         keys=current_keys(keys),
+        zone=Domain(one["zone"]) if one["zone"] is not None else None,
     )
     state = DomainState(
         settings=settings,
@@ -376,12 +388,22 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
     )
 
 
+def default_zone(name: Domain, mode: Mode) -> Domain | None:
+    """The zone that mode zone asks for where no other is named: em.customer.com."""
+    return Domain(f"{DEFAULT_ZONE_LABEL}.{name}") if mode is Mode.ZONE else None
+
+
+def _is_within(zone: Domain, name: Domain) -> bool:
+    return zone == name or zone.is_below(name)
+
+
 def _new_values(new: NewDomain, now: int) -> dict[str, object]:
     return {
         "tenant_id": new.tenant,
         "name": str(new.name),
         "mode": new.mode.value,
         "token": generate_token(),
+        "zone": new.zone,
         "bounce_label": new.bounce_label,
         "selectors": json.dumps(new.all_selectors),
         "on_broken": new.on_broken.value,
