@@ -20,8 +20,9 @@ from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
+from soboo_mta.net.authority import AuthoritativeResolver
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import AuthoritativeResolver, DnsResolver
+from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.monitor import Monitor
 from soboo_mta.settings import Settings

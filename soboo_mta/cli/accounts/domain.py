@@ -38,7 +38,8 @@ from soboo_mta.identity.zone_text import records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.net.resolver import AuthoritativeResolver, DnsResolver
+from soboo_mta.net.authority import AuthoritativeResolver
+from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
 from soboo_mta.onboarding.monitor import changes
 from soboo_mta.settings.options import (

@@ -12,14 +12,10 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from soboo_mta.net.authority import AuthoritativeResolver
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import (
-    MAX_CHAIN,
-    AuthoritativeResolver,
-    DnsResolver,
-    ResolverOptions,
-    _shortened,
-)
+from soboo_mta.net.questions import MAX_CHAIN, ResolverOptions, shortened
+from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.ports import (
     Found,
     MxRecord,
@@ -393,13 +389,13 @@ async def test_what_is_not_authoritative_is_no_answer_and_says_who_was_silent(
 
 
 def test_what_the_library_says_is_cut_at_a_word_and_marked() -> None:
-    text = _shortened("the server 127.0.0.1 answered nothing; " * 20)
+    text = shortened("the server 127.0.0.1 answered nothing; " * 20)
 
     assert len(text) <= 290
     *words, mark = text.split(" ")
     assert mark == "…"
     assert set(words) <= {"the", "server", "127.0.0.1", "answered", "nothing;"}
-    assert _shortened("short") == "short"
+    assert shortened("short") == "short"
 
 
 def test_the_system_clock_is_aware_and_its_units_agree() -> None:
