@@ -109,6 +109,42 @@ class Resolver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """What one of a zone's own servers says; without authority it is Unanswered."""
+
+    server: DnsName
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What a parent zone says of a name: the servers it leads to, none where it is not
+    delegated, and whether it vouches for the zone's keys (a DS record, RFC 4035 §2.4)."""
+
+    servers: tuple[DnsName, ...]
+    has_ds: bool
+
+
+class Authority(Protocol):
+    """Asks zones' own servers, each by itself. Never raises for what DNS can say."""
+
+    async def each(
+        self, name: str, kind: RecordType
+    ) -> tuple[ServerAnswer, ...] | Unanswered:
+        """Return what every server of the name's zone says; Unanswered where no server
+        is known."""
+        ...
+
+    async def delegation(self, zone: str) -> Delegation | Unanswered:
+        """Return what the servers of the zone above say of `zone`."""
+        ...
+
+    async def is_bogus(self, name: str, kind: RecordType) -> bool:
+        """Whether a validating resolver refuses an answer that there is (RFC 4035 §5.5)."""
+        ...
+
+
 # ---- SMTP client
 
 

@@ -1,28 +1,90 @@
 """Look-ups at zones' own servers, past the caches in between.
 
-`AuthoritativeResolver` is a `Resolver` that asks them; `Authority` says what each server
+`AuthoritativeResolver` is a `Resolver` that asks them; `DnsAuthority` says what each server
 and the parent zone say, which is how a fault in a delegation is told from one in a record.
 """
 
+import asyncio
+from dataclasses import dataclass
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.net.questions import (
     ResolverOptions,
     Server,
     Step,
+    exchange,
     follow,
+    name_of,
     question,
     stub_of,
+    system_servers,
 )
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.ports import (
     Answer,
+    Delegation,
     Found,
     IpAddress,
-    MxRecord,
     RecordType,
+    ServerAnswer,
     Unanswered,
 )
 
-_MAX_SERVERS = 4  # of one zone, asked in turn
+_MAX_SERVERS = 4  # of one zone
+
+
+@dataclass(frozen=True, slots=True)
+class _NameServer:
+    """A server of a zone; `addresses` may be none: then it is lame."""
+
+    name: DnsName
+    addresses: tuple[Server, ...]
+
+
+class _Zones:
+    """Finds the servers of the zone that a name is in."""
+
+    def __init__(self, recursive: DnsResolver, port: int) -> None:
+        self._recursive = recursive
+        self._port = port
+
+    async def servers_of(self, name: str) -> tuple[_NameServer, ...] | Unanswered:
+        """Return the servers; or why none is known: our resolver is silent, which says
+        nothing of the zone, or there is no such zone."""
+        labels = name.split(".")
+        for cut in range(len(labels)):
+            answer = await self._recursive.lookup(".".join(labels[cut:]), RecordType.NS)
+            if isinstance(answer, Unanswered):
+                return Unanswered(
+                    cause=f"our own resolver gives no answer: {answer.cause}"
+                )
+            # NS behind a CNAME are those of another zone.
+            if isinstance(answer, Found) and not answer.chain:
+                return await self._located(answer)
+        return Unanswered(cause=f"no zone that {name} could be in is delegated")
+
+    async def _located(self, servers: Found) -> tuple[_NameServer, ...] | Unanswered:
+        hosts = [DnsName(str(host)) for host in servers.records[:_MAX_SERVERS]]
+        found = [_NameServer(host, await self._addresses(host)) for host in hosts]
+        if not any(one.addresses for one in found):
+            return Unanswered(
+                cause=f"no address was found of its name servers: {', '.join(hosts)}"
+            )
+        return tuple(found)
+
+    async def _addresses(self, host: DnsName) -> tuple[Server, ...]:
+        found: list[IpAddress] = []
+        for kind in (RecordType.A, RecordType.AAAA):
+            answer = await self._recursive.lookup(host, kind)
+            if isinstance(answer, Found):
+                found += [one for one in answer.records if isinstance(one, IpAddress)]
+        return tuple((address, self._port) for address in found)
 
 
 class AuthoritativeResolver:
@@ -33,7 +95,7 @@ class AuthoritativeResolver:
     """
 
     def __init__(self, *, recursive: DnsResolver, options: ResolverOptions) -> None:
-        self._recursive = recursive
+        self._zones = _Zones(recursive, options.authoritative_port)
         self._options = options
 
     async def lookup(
@@ -43,45 +105,93 @@ class AuthoritativeResolver:
         return await follow(name.lower().removesuffix("."), kind, self._ask)
 
     async def _ask(self, name: str, kind: RecordType) -> Step:
-        servers = await self._servers(name)
+        servers = await self._zones.servers_of(name)
         if isinstance(servers, Unanswered):
             return Step(servers)
-        stub = stub_of(self._options, servers)
-        stub.flags = 0  # no recursion desired
-        step = await question(stub, name, kind)
-        if not isinstance(step.answer, Unanswered) and not step.is_authoritative:
-            return Step(Unanswered(cause=f"no authoritative answer for {name}"))
-        return step
+        addresses = tuple(address for one in servers for address in one.addresses)
+        return await _asked(addresses, name, kind, self._options)
 
-    async def _servers(self, name: str) -> "tuple[Server, ...] | Unanswered":
-        """The servers of the zone that `name` is in; or why none is known: our resolver
-        is silent, which says nothing of the zone, or there is no such zone."""
-        labels = name.split(".")
-        for cut in range(len(labels)):
-            answer = await self._recursive.lookup(".".join(labels[cut:]), RecordType.NS)
-            if isinstance(answer, Unanswered):
-                return Unanswered(
-                    cause=f"our own resolver gives no answer: {answer.cause}"
-                )
-            # NS behind a CNAME are those of another zone.
-            if isinstance(answer, Found) and not answer.chain:
-                return await self._addresses(answer)
-        return Unanswered(cause=f"no zone that {name} could be in is delegated")
 
-    async def _addresses(self, servers: Found) -> "tuple[Server, ...] | Unanswered":
-        found: list[IpAddress] = []
-        for host in servers.records[:_MAX_SERVERS]:
-            for kind in (RecordType.A, RecordType.AAAA):
-                answer = await self._recursive.lookup(str(host), kind)
-                if isinstance(answer, Found):
-                    found += [
-                        record
-                        for record in answer.records
-                        if not isinstance(record, str | MxRecord)
-                    ]
-        if not found:
-            named = ", ".join(map(str, servers.records[:_MAX_SERVERS]))
-            return Unanswered(
-                cause=f"no address was found of its name servers: {named}"
+class DnsAuthority:
+    """An `Authority` that finds zones and validating resolvers through `recursive`."""
+
+    def __init__(self, *, recursive: DnsResolver, options: ResolverOptions) -> None:
+        self._zones = _Zones(recursive, options.authoritative_port)
+        self._options = options
+
+    async def each(
+        self, name: str, kind: RecordType
+    ) -> tuple[ServerAnswer, ...] | Unanswered:
+        """As `Authority.each`; a server that is known by name alone is Unanswered."""
+        servers = await self._zones.servers_of(name)
+        if isinstance(servers, Unanswered):
+            return servers
+
+        async def one(server: _NameServer) -> ServerAnswer:
+            if not server.addresses:
+                cause = f"the name server {server.name} has no address"
+                return ServerAnswer(server.name, Unanswered(cause=cause))
+            step = await _asked(server.addresses, name, kind, self._options)
+            return ServerAnswer(server.name, step.answer)
+
+        return tuple(await asyncio.gather(*map(one, servers)))
+
+    async def delegation(self, zone: str) -> Delegation | Unanswered:
+        """As `Authority.delegation`: the first server of the zone above that answers."""
+        above = zone.partition(".")[2]
+        servers = await self._zones.servers_of(above)
+        if isinstance(servers, Unanswered):
+            return servers
+        silence = Unanswered(cause=f"no server of the zone above {zone} answers")
+        for address in (each for one in servers for each in one.addresses):
+            reply = await exchange(address, zone, "NS", self._options)
+            if isinstance(reply, Unanswered):
+                silence = reply
+            elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                return _delegation_in(reply, zone)
+        return silence
+
+    async def is_bogus(self, name: str, kind: RecordType) -> bool:
+        """As `Authority.is_bogus`; False where no resolver validates."""
+        for server in self._options.servers or system_servers():
+            plain = await exchange(
+                server, name, kind.value, self._options, flags=dns.flags.RD
             )
-        return tuple((address, self._options.authoritative_port) for address in found)
+            if not _has_failed(plain):
+                continue
+            flags = dns.flags.RD | dns.flags.CD  # RFC 4035 §3.2.2: not validated
+            unchecked = await exchange(
+                server, name, kind.value, self._options, flags=flags
+            )
+            if not isinstance(unchecked, Unanswered) and not _has_failed(unchecked):
+                return True
+        return False
+
+
+async def _asked(
+    servers: tuple[Server, ...], name: str, kind: RecordType, options: ResolverOptions
+) -> Step:
+    stub = stub_of(options, servers)
+    stub.flags = 0  # no recursion desired
+    step = await question(stub, name, kind)
+    if not isinstance(step.answer, Unanswered) and not step.is_authoritative:
+        return Step(Unanswered(cause=f"no authoritative answer for {name}"))
+    return step
+
+
+def _delegation_in(reply: dns.message.Message, zone: str) -> Delegation:
+    """A referral has the NS in its authority section; a server of both zones answers."""
+    owner = dns.name.from_text(zone)
+    servers: list[DnsName] = []
+    has_ds = False
+    for rrset in (*reply.answer, *reply.authority):
+        if rrset.name != owner:
+            continue
+        if rrset.rdtype == dns.rdatatype.NS:
+            servers += [name_of(one.to_text()) for one in rrset]
+        has_ds = has_ds or rrset.rdtype == dns.rdatatype.DS
+    return Delegation(tuple(dict.fromkeys(servers)), has_ds)
+
+
+def _has_failed(reply: dns.message.Message | Unanswered) -> bool:
+    return not isinstance(reply, Unanswered) and reply.rcode() == dns.rcode.SERVFAIL

@@ -1,6 +1,6 @@
 """Questions to DNS servers by dnspython, and their answers in our words (RFC 1035, 2308).
 
-The library's answers and exceptions end here: nothing else knows its names.
+Its answers and exceptions end here and in `authority`: nothing above knows its names.
 """
 
 from collections.abc import Awaitable, Callable
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
 import dns.flags
@@ -37,6 +38,7 @@ from soboo_mta.ports import (
 Server = tuple[IpAddress, int]
 MAX_CHAIN = 8  # CNAMEs followed: a loop must end (RFC 1034 §5.2.2)
 _IMPOSSIBLE_NAME_TTL = 3_600
+_PAYLOAD = 1232  # octets; dnsflagday.net/2020: no fragments
 _MAX_CAUSE = (
     280  # characters of what the library says; it repeats itself for each server
 )
@@ -103,6 +105,12 @@ def _with_chain(
             return NoName(chain=chain, ttl=ttl)
 
 
+def system_servers() -> tuple[Server, ...]:
+    """The recursive servers of /etc/resolv.conf."""
+    stub = dns.asyncresolver.Resolver()
+    return tuple((ip_address(str(one)), stub.port) for one in stub.nameservers)
+
+
 def stub_of(
     options: ResolverOptions, servers: tuple[Server, ...]
 ) -> dns.asyncresolver.Resolver:
@@ -115,8 +123,33 @@ def stub_of(
     stub.timeout = options.timeout.total_seconds()
     stub.lifetime = options.lifetime.total_seconds()
     stub.search = []
-    stub.use_edns(0, 0, 1232)  # dnsflagday.net/2020: no fragments
+    stub.use_edns(0, 0, _PAYLOAD)
     return stub
+
+
+async def exchange(
+    server: Server,
+    name: str,
+    kind: str,
+    options: ResolverOptions,
+    *,
+    flags: int = 0,
+) -> dns.message.Message | Unanswered:
+    """Send one question to one server and return its whole message."""
+    query = dns.message.make_query(
+        name, kind, use_edns=0, want_dnssec=True, payload=_PAYLOAD, flags=flags
+    )
+    try:
+        message, _ = await dns.asyncquery.udp_with_fallback(
+            query,
+            str(server[0]),
+            port=server[1],
+            timeout=options.timeout.total_seconds(),
+        )
+    except (dns.exception.DNSException, OSError) as error:
+        cause = f"{kind} {name} at {server[0]}: {error or type(error).__name__}"
+        return Unanswered(cause=shortened(cause))
+    return message
 
 
 async def question(
