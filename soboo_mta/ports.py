@@ -120,10 +120,12 @@ class ServerAnswer:
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """What a parent zone says of a name: the servers it leads to, none where it is not
-    delegated, and whether it vouches for the zone's keys (a DS record, RFC 4035 §2.4)."""
+    delegated, and whether it vouches for the zone's keys (a DS record, RFC 4035 §2.4);
+    then, whether the zone's servers have any (None: not asked, or no answer)."""
 
     servers: tuple[DnsName, ...]
     has_ds: bool
+    has_keys: bool | None = None
 
 
 class Authority(Protocol):

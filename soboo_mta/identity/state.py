@@ -137,6 +137,16 @@ class RecordStatus(StrEnum):
     UNKNOWN = "unknown"  # no answer: says nothing
 
 
+class Fault(StrEnum):
+    """What is wrong with a record, for programs; people read the cause."""
+
+    NONE = ""
+    SPLIT_SERVERS = "split-servers"
+    LAME_SERVERS = "lame-servers"
+    BOGUS = "dnssec-bogus"
+    ORPHAN_DS = "orphan-ds"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordCheck:
     """What one look at one required record found, in words a DNS admin can act on."""

@@ -5,7 +5,7 @@ and the parent zone say, which is how a fault in a delegation is told from one i
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dns.flags
 import dns.message
@@ -71,14 +71,15 @@ class _Zones:
 
     async def _located(self, servers: Found) -> tuple[_NameServer, ...] | Unanswered:
         hosts = [DnsName(str(host)) for host in servers.records[:_MAX_SERVERS]]
-        found = [_NameServer(host, await self._addresses(host)) for host in hosts]
+        found = [_NameServer(host, await self.addresses(host)) for host in hosts]
         if not any(one.addresses for one in found):
             return Unanswered(
                 cause=f"no address was found of its name servers: {', '.join(hosts)}"
             )
         return tuple(found)
 
-    async def _addresses(self, host: DnsName) -> tuple[Server, ...]:
+    async def addresses(self, host: DnsName) -> tuple[Server, ...]:
+        """Return where a name server listens; none where nothing is found."""
         found: list[IpAddress] = []
         for kind in (RecordType.A, RecordType.AAAA):
             answer = await self._recursive.lookup(host, kind)
@@ -148,8 +149,24 @@ class DnsAuthority:
             if isinstance(reply, Unanswered):
                 silence = reply
             elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                return _delegation_in(reply, zone)
+                found = _delegation_in(reply, zone)
+                if not found.has_ds:
+                    return found
+                return replace(found, has_keys=await self._have_keys(found, zone))
         return silence
+
+    async def _have_keys(self, delegation: Delegation, zone: str) -> bool | None:
+        """Whether the first server below that answers has a DNSKEY."""
+        for host in delegation.servers:
+            for address in await self._zones.addresses(host):
+                reply = await exchange(address, zone, "DNSKEY", self._options)
+                if not isinstance(reply, Unanswered):
+                    owner = dns.name.from_text(zone)
+                    kind = dns.rdatatype.DNSKEY
+                    return any(
+                        (one.name, one.rdtype) == (owner, kind) for one in reply.answer
+                    )
+        return None
 
     async def is_bogus(self, name: str, kind: RecordType) -> bool:
         """As `Authority.is_bogus`; False where no resolver validates."""

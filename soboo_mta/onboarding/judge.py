@@ -11,6 +11,7 @@ from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import (
     Algorithm,
     DmarcView,
+    Fault,
     KeyState,
     PublicKey,
     RecordStatus,
@@ -32,6 +33,7 @@ class Finding:
     known how to align, and not with whom."""
 
     status: RecordStatus
+    fault: Fault = Fault.NONE
     found: str = ""
     cause: str = ""
     mend: str = ""
