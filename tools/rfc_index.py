@@ -58,6 +58,7 @@ RFCS = {
     3834: ("Automatic responses", "Auto-Submitted in reports"),
     3848: ("ESMTP transmission types", "the `with` of Received"),
     4033: ("DNSSEC introduction", "left to the resolver"),
+    4035: ("DNSSEC", "what a validating resolver refuses, and why"),
     4422: ("SASL", "EXTERNAL, by client certificates"),
     4592: ("Wildcards in DNS", "the lab's authority"),
     4616: ("SASL PLAIN", "submission"),

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import structlog
@@ -16,15 +16,18 @@ import structlog
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
 from soboo_mta.daemon.reporting import reports
+from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.authority import AuthoritativeResolver
 from soboo_mta.net.clock import SystemClock
+from soboo_mta.net.questions import system_servers
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.monitor import Monitor
+from soboo_mta.onboarding.rotation import NamedResolver, RotationOptions, Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     authoritative_options,
@@ -98,6 +101,7 @@ class Control:
         async with asyncio.TaskGroup() as group:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
+            group.create_task(self._rotator(writer).run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))
             if self.watch.socket is not None:
@@ -128,6 +132,27 @@ class Control:
             clock=clock,
             options=monitor_options(settings),
             operator_facts=lambda: None,
+        )
+
+    def _rotator(self, writer: Writer) -> Rotator:
+        asked = resolver_options(self.settings)
+        return Rotator(
+            book=StoredKeys(
+                writer=writer,
+                master=self.settings.master_key(),
+                clock=self.clock,
+                every_days=self.settings.signing.rotate_days,
+            ),
+            resolvers=[
+                NamedResolver(
+                    str(server[0]),
+                    DnsResolver(
+                        options=replace(asked, servers=(server,)), clock=self.clock
+                    ),
+                )
+                for server in asked.servers or system_servers()
+            ],
+            options=RotationOptions(),
         )
 
     async def _sweep(self, writer: Writer) -> None:

@@ -337,6 +337,7 @@ class Signing(Section):
         "7d"
     )
     return_life: Wait = parse_duration("30d")
+    rotate_days: Annotated[int, Field(ge=0, le=3650)] = 90
 
 
 class Onboarding(Section):

@@ -91,6 +91,8 @@ sending_domain = Table(
     Column("next_check_at", BigInteger, nullable=False, default=0),
     Column("created_at", BigInteger, nullable=False),
     Column("zone", Text),  # delegated to us; NULL in mode zone: the name itself
+    Column("rotate_days", Integer),  # NULL: as the settings say; 0: when asked for
+    Column("rotation_wanted_at", BigInteger),  # asked for; done once the key is seen
     UniqueConstraint("tenant_id", "name"),
 )
 Index("ix_sending_domain_name", sending_domain.c.name)

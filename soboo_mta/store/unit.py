@@ -7,7 +7,7 @@ once, at import, so that its compiled form is cached.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Executable
+from sqlalchemy import Connection, Executable
 
 
 class StoreError(Exception):
@@ -34,3 +34,9 @@ class Statement:
     clause: Executable
     rows: tuple[Mapping[str, object], ...]
     expected: int | None = None
+
+
+def perform(connection: Connection, *statements: Statement) -> None:
+    """Carry out statements in a transaction that is open already."""
+    for one in statements:
+        connection.execute(one.clause, [dict(row) for row in one.rows])

@@ -211,6 +211,20 @@ def revoke(
     return Revocation(revoked=key, successor=successor, generation=generation)
 
 
+def prepare_next(
+    connection: Connection,
+    master: MasterKey,
+    domain_id: DomainId,
+    pair: KeyPair,
+    *,
+    now: int,
+) -> PublicKey | None:
+    """Make `pair` the next RSA key where there is none; None where there is one, or no
+    selector is free."""
+    bump_for_domain(connection, domain_id)
+    return _fill(connection, master, domain_id, Algorithm.RSA, pair, now)
+
+
 def import_key(
     connection: Connection,
     master: MasterKey,

@@ -13,7 +13,7 @@ from soboo_mta.cli.accounts.credential import (
     show_secrets,
 )
 from soboo_mta.cli.accounts.domain import domain_event, refuse_unfit
-from soboo_mta.cli.accounts.tenant import Json, chosen_pool, keep_gate, perform
+from soboo_mta.cli.accounts.tenant import Json, chosen_pool, keep_gate
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
@@ -25,6 +25,7 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (
     NewCredential,

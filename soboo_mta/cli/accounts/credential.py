@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import Json, perform
+from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     ConfigPath,
@@ -22,6 +22,7 @@ from soboo_mta.cli.queue.words import moment
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (
     Credential,

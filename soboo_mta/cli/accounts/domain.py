@@ -18,7 +18,7 @@ from soboo_mta.cli.accounts.domain_tables import (
     records_table,
     verified_text,
 )
-from soboo_mta.cli.accounts.tenant import Json, perform
+from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
@@ -47,7 +47,7 @@ from soboo_mta.settings.options import (
     check_options,
     resolver_options,
 )
-from soboo_mta.store.unit import Statement
+from soboo_mta.store.unit import Statement, perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import (
@@ -65,6 +65,7 @@ from soboo_mta.tenancy.domains import (
     the_domain,
 )
 from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.tenancy.rotation import set_schedule
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -251,10 +252,18 @@ def change(
     sign_with_operator: Annotated[
         bool | None, typer.Option(help="One more signature with the operator's d=.")
     ] = None,
+    rotate_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=3650, help="Days that a key signs; 0: until `key rotate`."
+        ),
+    ] = None,
 ) -> None:
     """Change what is done for a domain; what is not given stays."""
-    if on_broken is None and sign_with_operator is None:
-        raise FormatError("say what to change: --on-broken or --sign-with-operator")
+    if on_broken is None and sign_with_operator is None and rotate_days is None:
+        raise FormatError(
+            "say what to change: --on-broken, --sign-with-operator or --rotate-days"
+        )
     store = open_store(config)
     settings = _view(store, domain, tenant).settings
     extra = (
@@ -262,16 +271,19 @@ def change(
         if sign_with_operator is None
         else sign_with_operator
     )
-    write_now(
-        store.engine,
-        lambda connection: change_domain(
+
+    def write(connection: Connection) -> None:
+        change_domain(
             connection,
             settings.domain_id,
             on_broken=on_broken or settings.on_broken,
             sign_with_operator=extra,
             assume_verified=settings.assume_verified,
-        ),
-    )
+        )
+        if rotate_days is not None:
+            set_schedule(connection, settings.domain_id, rotate_days)
+
+    write_now(store.engine, write)
     say(f"changed {settings.name}")
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import Json, perform
+from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
@@ -37,8 +37,9 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
 from soboo_mta.spool.lease import lease_time, live_workers
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.accounts import generation
+from soboo_mta.tenancy.accounts import TenancyError, generation
 from soboo_mta.tenancy.domains import (
     DomainView,
     domain_state,
@@ -53,10 +54,12 @@ from soboo_mta.tenancy.keys import (
     import_key,
     make_pair,
     operator_keys,
+    prepare_next,
     revoke,
     rotate,
     rotate_emergency,
 )
+from soboo_mta.tenancy.rotation import want_rotation
 
 _LOOK_AGAIN = 0.1  # seconds between looks at the workers
 app = typer.Typer(no_args_is_help=True, help="DKIM keys.", add_completion=False)
@@ -123,6 +126,9 @@ def rotate_keys(
     store = open_store(config)
     view = None if domain is None else _view(store, domain, tenant)
     settings = None if view is None else view.settings
+    if not emergency and view is not None and view.settings.mode is Mode.MANUAL:
+        _rotate_once_published(store, view)
+        return
     if not emergency:
         _say_rotation(_rotate(store, settings))
         say("the retired key stays published for mail that is under way")
@@ -235,6 +241,36 @@ def _rotate(store: CliStore, settings: DomainSettings | None) -> Rotation:
         return done
 
     return write_now(store.engine, write)
+
+
+def _rotate_once_published(store: CliStore, view: DomainView) -> None:
+    """In mode manual the customer publishes the next key: make one, and let the relay
+    rotate when every resolver shows it."""
+    settings, master, now = view.settings, store.master, store.clock.unix_ms()
+    pair = make_pair(Algorithm.RSA)
+
+    def write(connection: Connection) -> tuple[PublicKey, ...]:
+        made = prepare_next(connection, master, settings.domain_id, pair, now=now)
+        if made is not None:
+            _note(connection, EventKind.KEY_CREATED, made, settings, now)
+        want_rotation(connection, settings.domain_id, now)
+        return the_domain(
+            connection, settings.name, tenant=settings.tenant
+        ).settings.keys
+
+    keys = write_now(store.engine, write)
+    ready = [one for one in keys if one.state is KeyState.NEXT]
+    if not ready:
+        raise TenancyError(
+            "no selector is free for a next key: a key retired less than 7 days ago is"
+            " still needed by mail under way"
+        )
+    for key in ready:
+        say(
+            f"key {key.key_id}, selector {key.selector}: signs once every resolver has it"
+        )
+    say(f"its owner publishes it: soboo-mta domain records {settings.name}")
+    say(f"what it waits for: soboo-mta domain verify {settings.name}, and the log")
 
 
 def _rotate_emergency(store: CliStore, settings: DomainSettings | None) -> Rotation:

@@ -22,7 +22,7 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.moves.settle import closing, opening
-from soboo_mta.store.unit import Statement
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (
     MAX_QUOTA,
@@ -66,12 +66,6 @@ ReportAddress = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-
-
-def perform(connection: Connection, *statements: Statement) -> None:
-    """Carry out other rooms' statements in the transaction of a command."""
-    for one in statements:
-        connection.execute(one.clause, [dict(row) for row in one.rows])
 
 
 @app.command()

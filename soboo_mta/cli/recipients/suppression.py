@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
-from soboo_mta.cli.accounts.tenant import Json, perform
+from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
@@ -25,6 +25,7 @@ from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import parse_tenant_id
 from soboo_mta.tenancy.suppression import (

@@ -1,0 +1,142 @@
+"""Keys give way to the next ones on time, with nothing for the customer to do.
+
+A key is activated only when every resolver we ask shows it: one that still says "no such
+name" would make receivers call our mail unsigned. Retired keys are revoked once no mail
+under way needs them. In mode manual the customer publishes; the rotation waits, and says
+for what.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from soboo_mta.identity.state import DomainSettings, PublicKey
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.ids import KeyId
+from soboo_mta.onboarding.judge import is_served
+from soboo_mta.ports import RecordType, Resolver, Unanswered
+from soboo_mta.tenancy.rotation import RotationDue
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationOptions:
+    """When keys give way."""
+
+    pause: timedelta = timedelta(minutes=5)
+    """Between looks for what is due."""
+    at_once: int = 50
+    """Rotations, and revocations, of one round."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedResolver:
+    """A recursive resolver, and how people call it (its address)."""
+
+    name: str
+    resolver: Resolver
+
+
+class RotationBook(Protocol):
+    """What rotation needs of the store; each call is one transaction."""
+
+    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
+        """Return the domains whose key is to give way."""
+        ...
+
+    async def rotate(self, settings: DomainSettings) -> bool:
+        """Let the next key sign and the active one retire, and make another next one;
+        False, and nothing has happened, where no slot is free for that one."""
+        ...
+
+    async def drained(self, *, limit: int) -> tuple[KeyId, ...]:
+        """Return the retired keys that nothing needs any more."""
+        ...
+
+    async def revoke(self, key_id: KeyId) -> None:
+        """Publish its p= empty and destroy its private half."""
+        ...
+
+
+class Rotator:
+    """Rotates what is due and revokes what is drained, until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        book: RotationBook,
+        resolvers: Sequence[NamedResolver],
+        options: RotationOptions,
+    ) -> None:
+        self._book = book
+        self._resolvers = resolvers
+        self._options = options
+
+    async def run(self) -> None:
+        """Round after round. An error of one round is logged; the next one tries again."""
+        while True:
+            try:
+                await self.round()
+            except Exception:  # noqa: BLE001 - a task's root: nothing may end the watch
+                _log.exception("rotation_round_failed")
+            await asyncio.sleep(self._options.pause.total_seconds())
+
+    async def round(self) -> None:
+        """One look at everything that is due."""
+        for due in await self._book.due(limit=self._options.at_once):
+            await self._rotate(due)
+        for key_id in await self._book.drained(limit=self._options.at_once):
+            await self._book.revoke(key_id)
+
+    async def _rotate(self, due: RotationDue) -> None:
+        settings = due.state.settings
+        waits_for = await self.waits_for(due)
+        if not waits_for and not await self._book.rotate(settings):
+            waits_for = (
+                "a free selector: a retired key is still needed by mail under way"
+            )
+        if waits_for:
+            _log.info(
+                "rotation_waits",
+                domain=settings.name,
+                tenant=settings.tenant,
+                waits_for=waits_for,
+            )
+
+    async def waits_for(self, due: RotationDue) -> str:
+        """Return what the rotation waits for, in words; "" where it need not wait."""
+        settings, facts = due.state.settings, due.state.facts
+        if due.ready is None:
+            return "a next key: a retired key still holds the selector it needs"
+        if settings.assume_verified:
+            return ""
+        if facts is None or due.ready.key_id not in facts.usable:
+            return f"selector {due.ready.selector} to be published in {settings.home}"
+        is_author = due.active.key_id in facts.usable_author
+        if is_author and due.ready.key_id not in facts.usable_author:
+            return f"selector {due.ready.selector} to be published in {settings.name}"
+        homes = {settings.home, settings.name} if is_author else {settings.home}
+        for home in sorted(homes):
+            name = DnsName(f"{due.ready.selector}._domainkey.{home}")
+            if unseen := await self._unseen(name, due.ready):
+                return f"{name} to be seen by {unseen}"
+        return ""
+
+    async def _unseen(self, name: DnsName, key: PublicKey) -> str:
+        """The first resolver that answers and does not show the key. One that is silent
+        tells nothing; where all are, the first one is named."""
+        answers = [
+            await one.resolver.lookup(name, RecordType.TXT, fresh=True)
+            for one in self._resolvers
+        ]
+        for one, answer in zip(self._resolvers, answers, strict=True):
+            if not isinstance(answer, Unanswered) and not is_served(answer, key):
+                return one.name
+        if any(is_served(answer, key) for answer in answers):
+            return ""
+        return self._resolvers[0].name
