@@ -1,8 +1,10 @@
-"""The monitor's door to the store, put together from sibling rooms.
+"""The doors to the store of who looks at domains, put together from sibling rooms.
 
 Each of those knows only its own tables; here a look at a domain becomes its rows, its
 event and its log line, and a mended domain's gate is opened.
 """
+
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -18,12 +20,15 @@ from soboo_mta.spool.view import gates
 from soboo_mta.store.unit import Statement
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.domains import (
+    check_soon,
     checks_of,
     domain_state,
     domains_due,
     postpone_check,
     store_check,
+    view_of,
 )
+from soboo_mta.web.setup.pages import Setup
 
 _ACTOR = "monitor"
 
@@ -124,3 +129,30 @@ class StoredDomains:
             domain=settings.name,
             detail={"changes": list(changes)},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSetups:
+    """The setup page's door to the store (web.setup.pages.SetupBook)."""
+
+    writer: Writer
+
+    async def look(self, domain_id: DomainId) -> Setup | None:
+        """Return the domain with what was last seen of its records."""
+
+        def look(connection: Connection) -> Setup | None:
+            view = view_of(connection, domain_id)
+            if view is None:
+                return None
+            return Setup(
+                settings=view.settings,
+                checks=checks_of(connection, domain_id),
+                verified_at=view.verified_at,
+                next_check_at=view.next_check_at,
+            )
+
+        return await self.writer.read(look)
+
+    async def check_soon(self, domain_id: DomainId) -> None:
+        """Make the monitor look at the domain at once."""
+        await self.writer.transact(lambda at: check_soon(at, domain_id))

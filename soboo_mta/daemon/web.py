@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from soboo_mta.daemon.book import StoredSetups
+from soboo_mta.identity.state import Operator
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.net.http_server import HttpServer
 from soboo_mta.net.knock import knock
@@ -17,6 +19,7 @@ from soboo_mta.settings.sections import HttpListener, Listener, ListenerTls
 from soboo_mta.spool.view import QueuedMessage, show
 from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
+from soboo_mta.tenancy.setup_link import SetupLinks
 from soboo_mta.web.health import (
     Check,
     Readiness,
@@ -30,6 +33,7 @@ from soboo_mta.web.metrics.board import Board
 from soboo_mta.web.metrics.exposition import Exposition
 from soboo_mta.web.metrics.figures import StoreFigures
 from soboo_mta.web.monitoring import monitoring
+from soboo_mta.web.setup.pages import setup_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class MailDoors:
         acceptance: Acceptance,
         limits: Limits,
         writer: Writer,
+        clock: Clock,
+        operator: Callable[[], Operator],
         tls: ssl.SSLContext | None,
     ) -> None:
         self._acceptance = acceptance
@@ -74,6 +80,14 @@ class MailDoors:
                 options=inject_options(settings),
             ),
             message,
+        )
+        app.include_router(
+            setup_routes(
+                book=StoredSetups(writer),
+                links=SetupLinks(settings.master_key().setup_key()),
+                operator=operator,
+                clock=clock,
+            )
         )
         options = http_options(settings)
         self._servers = {

@@ -302,6 +302,8 @@ class Worker:
             acceptance=self._acceptance,
             limits=limits,
             writer=self._writer,
+            clock=self._clock,
+            operator=lambda: self._the_operator()[0],
             tls=tls,
         )
 

@@ -59,8 +59,11 @@ class _Zones:
         nothing of the zone, or there is no such zone."""
         labels = name.split(".")
         for cut in range(len(labels)):
-            answer = await self._recursive.lookup(".".join(labels[cut:]), RecordType.NS)
+            at = ".".join(labels[cut:])
+            answer = await self._recursive.lookup(at, RecordType.NS)
             if isinstance(answer, Unanswered):
+                if await self._is_alias(at):
+                    continue  # what it leads to is silent, not the zone it is in
                 return Unanswered(
                     cause=f"our own resolver gives no answer: {answer.cause}"
                 )
@@ -68,6 +71,10 @@ class _Zones:
             if isinstance(answer, Found) and not answer.chain:
                 return await self._located(answer)
         return Unanswered(cause=f"no zone that {name} could be in is delegated")
+
+    async def _is_alias(self, name: str) -> bool:
+        answer = await self._recursive.lookup(name, RecordType.CNAME)
+        return isinstance(answer, Found)
 
     async def _located(self, servers: Found) -> tuple[_NameServer, ...] | Unanswered:
         hosts = [DnsName(str(host)) for host in servers.records[:_MAX_SERVERS]]

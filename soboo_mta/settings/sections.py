@@ -39,6 +39,7 @@ from soboo_mta.settings.values import (
     parse_duration,
     parse_endpoint,
     parse_octets,
+    parse_site,
 )
 from soboo_mta.transfer.routing.rules import NextHop
 
@@ -160,6 +161,7 @@ class Http(Section):
     max_batch: Count = 100
     head_timeout: Wait = parse_duration("15s")
     idle_timeout: Wait = parse_duration("15s")
+    public_url: Annotated[str, BeforeValidator(parse_site)] | None = None
 
 
 class Monitoring(Section):

@@ -29,6 +29,7 @@ _RATE = re.compile(r"(\d{1,6}) ?/ ?(s|m|h)")
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB|)")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SITE = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 MAX_PORT: Final = 65_535
 
 
@@ -60,6 +61,14 @@ def parse_octets(value: object) -> int:
     if found is None:
         raise ValueError(f'{value!r} is not a size: write octets, or "25MiB"')
     return int(found[1]) * _SIZES[found[2]]
+
+
+def parse_site(value: object) -> str:
+    """Return `https://host` or `https://host:port`, without a final slash."""
+    text = _text(value, "a URL").rstrip("/")
+    if not _SITE.fullmatch(text):
+        raise ValueError(f'{value!r} is not a site: write "https://mail.esp.example"')
+    return text
 
 
 def parse_domain(value: object) -> Domain:

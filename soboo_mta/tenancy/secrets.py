@@ -163,6 +163,10 @@ class MasterKey:
             raise ValueError(version)
         return _derived(self._octets, b"verp/%d" % version)
 
+    def setup_key(self) -> bytes:
+        """Return the key that signs links to setup pages."""
+        return _derived(self._octets, b"setup")
+
 
 def generate_secret() -> str:
     """Return a fresh credential secret: 160 bits, lower-case base32."""

@@ -66,6 +66,7 @@ from soboo_mta.tenancy.domains import (
 )
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 from soboo_mta.tenancy.rotation import set_schedule
+from soboo_mta.tenancy.setup_link import SetupLinks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -285,6 +286,28 @@ def change(
 
     write_now(store.engine, write)
     say(f"changed {settings.name}")
+
+
+@app.command()
+def link(
+    domain: DomainArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
+) -> None:
+    """Make a link to a page that shows what to publish and how it looks now: for whoever
+    manages the domain's DNS, without an account."""
+    store = open_store(config)
+    site = store.settings.http.public_url
+    if site is None:
+        raise FormatError(
+            "no link can be made: set [http] public_url to where the HTTP listeners are"
+            " reached from outside"
+        )
+    settings = _view(store, domain, tenant).settings
+    until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
+    links = SetupLinks(store.master.setup_key())
+    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}")
 
 
 @app.command()

@@ -29,6 +29,7 @@ from soboo_mta.tenancy.domains.rows import (
     tenant_states,
     the_domain,
     to_public_key,
+    view_of,
     views,
 )
 
@@ -59,5 +60,6 @@ __all__ = [
     "tenant_states",
     "the_domain",
     "to_public_key",
+    "view_of",
     "views",
 ]

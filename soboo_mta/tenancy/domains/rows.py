@@ -115,6 +115,12 @@ class DomainView:
 # ---- look
 
 
+def view_of(connection: Connection, domain_id: DomainId) -> DomainView | None:
+    """Return the domain; None when there is none or it was released."""
+    found = views(connection, _domain.id == domain_id)
+    return found[0] if found else None
+
+
 def domain_state(connection: Connection, domain_id: DomainId) -> DomainState | None:
     """Return the domain's state; None when there is none or it was released."""
     return domain_states(connection, [domain_id]).get(domain_id)

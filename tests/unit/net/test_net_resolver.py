@@ -388,6 +388,21 @@ async def test_what_is_not_authoritative_is_no_answer_and_says_who_was_silent(
     assert cause in answer.cause
 
 
+async def test_an_alias_into_a_zone_that_is_gone_is_still_seen_as_the_alias_it_is(
+    server: _Server, resolver: DnsResolver
+) -> None:
+    """A resolver that is asked for the zone of such a name gives no answer at all."""
+    _delegate(server)
+    alias = ["a.example. 60 IN CNAME gone.test."]
+    server.answers[("a.example", "CNAME")] = alias
+    server.answers[("a.example", "NS")] = dns.rcode.SERVFAIL
+    authoritative = AuthoritativeResolver(recursive=resolver, options=_options(server))
+
+    answer = await authoritative.lookup("a.example", RecordType.CNAME)
+
+    assert answer == Found(records=("gone.test",), chain=(), ttl=60)
+
+
 def test_what_the_library_says_is_cut_at_a_word_and_marked() -> None:
     text = shortened("the server 127.0.0.1 answered nothing; " * 20)
 

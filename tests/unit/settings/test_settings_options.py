@@ -315,6 +315,12 @@ def _rest() -> Iterator[Felt]:
             lambda s: options.departure_options(s).return_life,
             timedelta(days=9),
         ),
+        Felt(
+            "http.public_url",
+            "https://mail.esp.example/",
+            lambda s: s.http.public_url,
+            "https://mail.esp.example",
+        ),
         Felt("signing.rotate_days", 30, lambda s: s.signing.rotate_days, 30),
         Felt("onboarding.shortest", "9s", lambda s: one(s).shortest, seconds(9)),
         Felt("onboarding.longest", "9m", lambda s: one(s).longest, seconds(540)),

@@ -1,0 +1,1 @@
+"""The setup page: what a domain's owner publishes in DNS, and how it looks now."""
