@@ -174,11 +174,11 @@ def prepare(case: Case, home: Path, store: str) -> None:
             for number in range(case.tenants)
         )
     )
-    _command(home, "secret", "generate")
-    _command(home, "apply", "-f", str(home / "tenants.toml"))
+    command(home, "secret", "generate")
+    command(home, "apply", "-f", str(home / "tenants.toml"))
 
 
-def _command(home: Path, *words: str) -> None:
+def command(home: Path, *words: str) -> None:
     command = [sys.executable, "-m", "soboo_mta", *words]
     config = ["--config", str(home / "soboo.toml")]
     subprocess.run([*command, *config], check=True, stdout=subprocess.DEVNULL)
@@ -209,7 +209,7 @@ def processes(parent: int) -> list[int]:
     return [parent, *map(int, children)]
 
 
-def _cpu_seconds(processes: list[int]) -> float:
+def cpu_seconds(processes: list[int]) -> float:
     ticks = 0
     for one in processes:
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
@@ -251,7 +251,7 @@ class Rig:
     def run(self, *, rate: float, first: int) -> _Run:
         """One load; ends the benchmark where mail is refused or does not arrive."""
         running = processes(self.relay)
-        before = _cpu_seconds(running)
+        before = cpu_seconds(running)
         sent = self.send(
             Load(
                 port=PORT,
@@ -280,7 +280,7 @@ class Rig:
         over = max(at[number] for number in answered)
         return _Run(
             rate=len(answered) / (over - min(began.values())),
-            cpu_ms=1_000 * (_cpu_seconds(running) - before) / len(answered),
+            cpu_ms=1_000 * (cpu_seconds(running) - before) / len(answered),
             memory=memory,
             to_answer=[when - began[number] for number, when in answered.items()],
             to_arrival=[at[number] - began[number] for number in answered],

@@ -18,11 +18,10 @@ from soboo_mta.net.questions import (
     ResolverOptions,
     Server,
     Step,
+    asked_in_turn,
     exchange,
     follow,
     name_of,
-    question,
-    stub_of,
     system_servers,
 )
 from soboo_mta.net.resolver import DnsResolver
@@ -37,6 +36,9 @@ from soboo_mta.ports import (
 )
 
 _MAX_SERVERS = 4  # of one zone
+_LONGEST_KNOWN = (
+    3_600  # seconds that a zone's servers are asked without a look at its NS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,43 @@ class _NameServer:
     addresses: tuple[Server, ...]
 
 
-class _Zones:
-    """Finds the servers of the zone that a name is in."""
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """A zone's servers, good until then (monotonic seconds)."""
 
-    def __init__(self, recursive: DnsResolver, port: int) -> None:
+    servers: tuple[_NameServer, ...]
+    until: float
+
+
+class _Zones:
+    """Finds the servers of the zone that a name is in, and remembers zones."""
+
+    def __init__(self, recursive: DnsResolver, options: ResolverOptions) -> None:
         self._recursive = recursive
-        self._port = port
+        self._port = options.authoritative_port
+        self._entries = options.entries
+        self._known: dict[str, _Zone] = {}
+
+    def nearest(self, name: str) -> tuple[_NameServer, ...] | None:
+        """Return the servers of the lowest zone above `name` that is known: its own, or
+        one whose servers refer to it."""
+        now = self._recursive.clock.monotonic()
+        while name:
+            known = self._known.get(name)
+            if known is not None and now < known.until:
+                return known.servers
+            name = name.partition(".")[2]
+        return None
+
+    def _remember(
+        self, name: str, servers: tuple[_NameServer, ...] | Unanswered, ttl: int
+    ) -> None:
+        if isinstance(servers, Unanswered):
+            return
+        if len(self._known) >= self._entries:
+            del self._known[next(iter(self._known))]
+        until = self._recursive.clock.monotonic() + min(ttl, _LONGEST_KNOWN)
+        self._known[name] = _Zone(servers, until)
 
     async def servers_of(self, name: str) -> tuple[_NameServer, ...] | Unanswered:
         """Return the servers; or why none is known: our resolver is silent, which says
@@ -69,7 +102,9 @@ class _Zones:
                 )
             # NS behind a CNAME are those of another zone.
             if isinstance(answer, Found) and not answer.chain:
-                return await self._located(answer)
+                servers = await self._located(answer)
+                self._remember(at, servers, answer.ttl)
+                return servers
         return Unanswered(cause=f"no zone that {name} could be in is delegated")
 
     async def _is_alias(self, name: str) -> bool:
@@ -103,7 +138,7 @@ class AuthoritativeResolver:
     """
 
     def __init__(self, *, recursive: DnsResolver, options: ResolverOptions) -> None:
-        self._zones = _Zones(recursive, options.authoritative_port)
+        self._zones = _Zones(recursive, options)
         self._options = options
 
     async def lookup(
@@ -113,18 +148,25 @@ class AuthoritativeResolver:
         return await follow(name.lower().removesuffix("."), kind, self._ask)
 
     async def _ask(self, name: str, kind: RecordType) -> Step:
+        # Most names are in a zone that is known: one question instead of one a label.
+        nearest, step = self._zones.nearest(name), None
+        if nearest is not None:
+            step = await asked_in_turn(_addresses(nearest), name, kind, self._options)
+            if step.is_authoritative:
+                return step
         servers = await self._zones.servers_of(name)
         if isinstance(servers, Unanswered):
             return Step(servers)
-        addresses = tuple(address for one in servers for address in one.addresses)
-        return await _asked(addresses, name, kind, self._options)
+        if step is not None and servers == nearest:
+            return _with_authority(step, name)  # nobody else is to be asked
+        return await _asked(_addresses(servers), name, kind, self._options)
 
 
 class DnsAuthority:
     """An `Authority` that finds zones and validating resolvers through `recursive`."""
 
     def __init__(self, *, recursive: DnsResolver, options: ResolverOptions) -> None:
-        self._zones = _Zones(recursive, options.authoritative_port)
+        self._zones = _Zones(recursive, options)
         self._options = options
 
     async def each(
@@ -151,8 +193,8 @@ class DnsAuthority:
         if isinstance(servers, Unanswered):
             return servers
         silence = Unanswered(cause=f"no server of the zone above {zone} answers")
-        for address in (each for one in servers for each in one.addresses):
-            reply = await exchange(address, zone, "NS", self._options)
+        for address in _addresses(servers):
+            reply = await exchange(address, zone, "NS", self._options, with_keys=True)
             if isinstance(reply, Unanswered):
                 silence = reply
             elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
@@ -192,12 +234,17 @@ class DnsAuthority:
         return False
 
 
+def _addresses(servers: tuple[_NameServer, ...]) -> tuple[Server, ...]:
+    return tuple(address for one in servers for address in one.addresses)
+
+
 async def _asked(
     servers: tuple[Server, ...], name: str, kind: RecordType, options: ResolverOptions
 ) -> Step:
-    stub = stub_of(options, servers)
-    stub.flags = 0  # no recursion desired
-    step = await question(stub, name, kind)
+    return _with_authority(await asked_in_turn(servers, name, kind, options), name)
+
+
+def _with_authority(step: Step, name: str) -> Step:
     if not isinstance(step.answer, Unanswered) and not step.is_authoritative:
         return Step(Unanswered(cause=f"no authoritative answer for {name}"))
     return step

@@ -3,6 +3,7 @@
 Its answers and exceptions end here and in `authority`: nothing above knows its names.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.nameserver
+import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
@@ -134,32 +136,66 @@ async def exchange(
     options: ResolverOptions,
     *,
     flags: int = 0,
+    with_keys: bool = False,
 ) -> dns.message.Message | Unanswered:
-    """Send one question to one server and return its whole message."""
-    query = dns.message.make_query(
-        name, kind, use_edns=0, want_dnssec=True, payload=_PAYLOAD, flags=flags
-    )
+    """Send one question to one server and return its whole message; `with_keys`: what
+    DNSSEC adds is wanted too."""
     try:
+        query = dns.message.make_query(
+            name, kind, use_edns=0, want_dnssec=with_keys, payload=_PAYLOAD, flags=flags
+        )
         message, _ = await dns.asyncquery.udp_with_fallback(
             query,
             str(server[0]),
             port=server[1],
             timeout=options.timeout.total_seconds(),
         )
-    except (dns.exception.DNSException, OSError) as error:
+    except (dns.exception.DNSException, UnicodeError, OSError) as error:
         cause = f"{kind} {name} at {server[0]}: {error or type(error).__name__}"
         return Unanswered(cause=shortened(cause))
     return message
 
 
+async def asked_in_turn(
+    servers: tuple[Server, ...], name: str, kind: RecordType, options: ResolverOptions
+) -> Step:
+    """Ask servers of a zone without recursion, one after another and all of them twice,
+    until one says what is there."""
+    if not _is_possible(name):
+        return Step(NoName(chain=(), ttl=_IMPOSSIBLE_NAME_TTL))
+    silence = f"{kind.value} {name}: no server is known"
+    try:
+        async with asyncio.timeout(options.lifetime.total_seconds()):
+            for server in servers * 2:
+                reply = await exchange(server, name, kind.value, options)
+                if isinstance(reply, Unanswered):
+                    silence = reply.cause
+                elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    exists = reply.rcode() == dns.rcode.NOERROR
+                    return _read(reply, kind, exists=exists)
+                else:
+                    said = dns.rcode.to_text(reply.rcode())
+                    silence = f"{kind.value} {name}: {server[0]} answers {said}"
+    except TimeoutError:
+        silence = f"{silence}; {options.lifetime.total_seconds():g} s are over"
+    return Step(Unanswered(cause=shortened(silence)))
+
+
+def _is_possible(name: str) -> bool:
+    """Empty or over-long labels: no zone can hold such a name."""
+    try:
+        dns.name.from_text(name)
+    except (dns.exception.DNSException, UnicodeError):
+        return False
+    return True
+
+
 async def question(
     stub: dns.asyncresolver.Resolver, name: str, kind: RecordType
 ) -> Step:
-    try:
-        asked = dns.name.from_text(name)
-    except (dns.exception.DNSException, UnicodeError):
-        # Empty or over-long labels: no zone can hold such a name.
+    if not _is_possible(name):
         return Step(NoName(chain=(), ttl=_IMPOSSIBLE_NAME_TTL))
+    asked = dns.name.from_text(name)
     try:
         answer = await stub.resolve(asked, kind.value, raise_on_no_answer=False)
     except dns.resolver.NXDOMAIN as error:

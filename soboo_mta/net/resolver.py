@@ -22,6 +22,7 @@ class DnsResolver:
     """A `Resolver` over recursive servers, with a bounded cache by TTL."""
 
     def __init__(self, *, options: ResolverOptions, clock: Clock) -> None:
+        self.clock = clock
         self._options = options
         self._cache = _Cache(options, clock)
         self._in_flight: dict[_Key, asyncio.Future[Answer | None]] = {}
