@@ -23,6 +23,7 @@ def facts_to_json(facts: Facts) -> str:
             "walk": _view_values(facts.walk),
             "suffix_list": _view_values(facts.suffix_list),
             "observed_at": facts.observed_at,
+            "stable_since": facts.stable_since,
         }
     )
 
@@ -40,6 +41,7 @@ def facts_from_json(text: str) -> Facts:
             walk=_view(values["walk"]),
             suffix_list=_view(values["suffix_list"]),
             observed_at=int(values["observed_at"]),
+            stable_since=int(values.get("stable_since", values["observed_at"])),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"not the facts of a domain: {error!r}") from error

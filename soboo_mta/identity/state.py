@@ -202,6 +202,7 @@ class Facts:
     suffix_list: DmarcView
     observed_at: int  # unix ms, of the oldest answer that these rest on
     usable_author: tuple[KeyId, ...] = ()
+    stable_since: int = 0  # unix ms, of the look that first showed all this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

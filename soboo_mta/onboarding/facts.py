@@ -82,7 +82,7 @@ def facts_of(
             suffix_list = _or_kept(
                 finding.suffix_list, kept.suffix_list if kept else None, suffix_list
             )
-    return Facts(
+    now = Facts(
         usable=tuple(key.key_id for key in settings.keys if key.key_id in usable),
         usable_author=tuple(
             key.key_id for key in settings.keys if key.key_id in author
@@ -93,7 +93,18 @@ def facts_of(
         walk=walk,
         suffix_list=suffix_list,
         observed_at=observed_at,  # a watch that stops now adds no further 72 hours
+        stable_since=memory.now,
     )
+    return _stable(memory.previous, now)
+
+
+def _stable(previous: Facts | None, now: Facts) -> Facts:
+    """`now`, since when it was so where nothing differs."""
+    if previous is None:
+        return now
+    as_before = replace(now, stable_since=previous.stable_since)
+    is_same = replace(as_before, observed_at=previous.observed_at) == previous
+    return as_before if is_same else now
 
 
 def _tells_of_bounces(check: RecordCheck) -> bool:

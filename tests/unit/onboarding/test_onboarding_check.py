@@ -547,17 +547,30 @@ def test_a_long_foreign_record_is_marked_where_it_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "seconds"), [(1, 30), (60, 60), (600, 600), (86_400, 3_600)]
+    ("stable", "seconds"),
+    [(0, 30), (299, 30), (600, 60), (36_000, 3_600), (9e6, 3_600)],
 )
-async def test_the_next_look_follows_the_ttl_within_bounds(
-    ttl: int, seconds: int
+async def test_the_longer_nothing_changes_the_longer_until_the_next_look(
+    stable: float, seconds: int
 ) -> None:
     customer = _cname()
-    customer.dns.ttl = ttl
+    await customer.look()
+    customer.clock.advance(stable)
 
     result = await customer.look()
 
     assert result.next_check_at == customer.clock.unix_ms() + seconds * 1_000
+
+
+async def test_what_changes_is_watched_closely_again() -> None:
+    customer = _cname()
+    await customer.look()
+    customer.clock.advance(36_000)
+    customer.dns.replace("_dmarc.customer.com", "TXT", "v=DMARC1; p=quarantine")
+
+    result = await customer.look()
+
+    assert result.next_check_at == customer.clock.unix_ms() + 30_000
 
 
 async def test_a_broken_domain_is_looked_at_soon_again() -> None:
