@@ -21,7 +21,7 @@ from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
-from soboo_mta.net.authority import AuthoritativeResolver
+from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.questions import system_servers
 from soboo_mta.net.resolver import DnsResolver
@@ -126,6 +126,9 @@ class Control:
                 suffixes=SuffixList(),
                 clock=clock,
                 options=check_options(settings),
+                authority=DnsAuthority(
+                    recursive=recursive, options=resolver_options(settings)
+                ),
             ),
             book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
             operator=operator,

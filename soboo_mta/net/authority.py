@@ -6,6 +6,7 @@ and the parent zone say, which is how a fault in a delegation is told from one i
 
 import asyncio
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 import dns.flags
 import dns.message
@@ -175,6 +176,8 @@ class DnsAuthority:
         """As `Authority.each`; a server that is known by name alone is Unanswered."""
         servers = await self._zones.servers_of(name)
         if isinstance(servers, Unanswered):
+            servers = await self._referred(name) or servers
+        if isinstance(servers, Unanswered):
             return servers
 
         async def one(server: _NameServer) -> ServerAnswer:
@@ -188,8 +191,17 @@ class DnsAuthority:
 
     async def delegation(self, zone: str) -> Delegation | Unanswered:
         """As `Authority.delegation`: the first server of the zone above that answers."""
-        above = zone.partition(".")[2]
-        servers = await self._zones.servers_of(above)
+        found = await self._referral(zone)
+        if isinstance(found, Unanswered):
+            return found
+        names = tuple(server.name for server in found.servers)
+        if not found.has_ds:
+            return Delegation(names, has_ds=False)
+        return Delegation(names, has_ds=True, has_keys=await self._have_keys(found))
+
+    async def _referral(self, zone: str) -> "_Referral | Unanswered":
+        """What the zone above says of `zone`, and where the servers listen."""
+        servers = await self._zones.servers_of(zone.partition(".")[2])
         if isinstance(servers, Unanswered):
             return servers
         silence = Unanswered(cause=f"no server of the zone above {zone} answers")
@@ -198,23 +210,43 @@ class DnsAuthority:
             if isinstance(reply, Unanswered):
                 silence = reply
             elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                found = _delegation_in(reply, zone)
-                if not found.has_ds:
-                    return found
-                return replace(found, has_keys=await self._have_keys(found, zone))
+                return await self._located(_referral_in(reply, zone))
         return silence
 
-    async def _have_keys(self, delegation: Delegation, zone: str) -> bool | None:
+    async def _located(self, referral: "_Referral") -> "_Referral":
+        """With the addresses of servers that came without glue."""
+        servers = [
+            one
+            if one.addresses
+            else replace(one, addresses=await self._zones.addresses(one.name))
+            for one in referral.servers
+        ]
+        at = self._options.authoritative_port
+        return replace(
+            referral,
+            servers=tuple(
+                replace(one, addresses=tuple((host, at) for host, _ in one.addresses))
+                for one in servers
+            ),
+        )
+
+    async def _referred(self, name: str) -> tuple[_NameServer, ...]:
+        """The servers that the zones above lead to, where our resolver tells nothing of
+        the name's zone: it refuses what is lame or badly signed."""
+        while "." in name:
+            found = await self._referral(name)
+            if not isinstance(found, Unanswered) and found.servers:
+                return found.servers
+            name = name.partition(".")[2]
+        return ()
+
+    async def _have_keys(self, referral: "_Referral") -> bool | None:
         """Whether the first server below that answers has a DNSKEY."""
-        for host in delegation.servers:
-            for address in await self._zones.addresses(host):
-                reply = await exchange(address, zone, "DNSKEY", self._options)
-                if not isinstance(reply, Unanswered):
-                    owner = dns.name.from_text(zone)
-                    kind = dns.rdatatype.DNSKEY
-                    return any(
-                        (one.name, one.rdtype) == (owner, kind) for one in reply.answer
-                    )
+        for address in _addresses(referral.servers):
+            reply = await exchange(address, referral.zone, "DNSKEY", self._options)
+            if not isinstance(reply, Unanswered):
+                wanted = dns.name.from_text(referral.zone), dns.rdatatype.DNSKEY
+                return any((one.name, one.rdtype) == wanted for one in reply.answer)
         return None
 
     async def is_bogus(self, name: str, kind: RecordType) -> bool:
@@ -250,18 +282,39 @@ def _with_authority(step: Step, name: str) -> Step:
     return step
 
 
-def _delegation_in(reply: dns.message.Message, zone: str) -> Delegation:
+@dataclass(frozen=True, slots=True)
+class _Referral:
+    """What a zone's parent says of it; no servers: it is not delegated."""
+
+    zone: str
+    servers: tuple[_NameServer, ...]
+    has_ds: bool
+
+
+def _referral_in(reply: dns.message.Message, zone: str) -> _Referral:
     """A referral has the NS in its authority section; a server of both zones answers."""
     owner = dns.name.from_text(zone)
-    servers: list[DnsName] = []
-    has_ds = False
-    for rrset in (*reply.answer, *reply.authority):
-        if rrset.name != owner:
-            continue
-        if rrset.rdtype == dns.rdatatype.NS:
-            servers += [name_of(one.to_text()) for one in rrset]
-        has_ds = has_ds or rrset.rdtype == dns.rdatatype.DS
-    return Delegation(tuple(dict.fromkeys(servers)), has_ds)
+    of_zone = [one for one in (*reply.answer, *reply.authority) if one.name == owner]
+    hosts = dict.fromkeys(
+        name_of(record.to_text())
+        for rrset in of_zone
+        if rrset.rdtype == dns.rdatatype.NS
+        for record in rrset
+    )
+    servers = tuple(_NameServer(host, _glue(reply, host)) for host in hosts)
+    has_ds = any(one.rdtype == dns.rdatatype.DS for one in of_zone)
+    return _Referral(zone, servers, has_ds)
+
+
+def _glue(reply: dns.message.Message, host: DnsName) -> tuple[Server, ...]:
+    """The addresses of a server that came along; the port is not said."""
+    owner = dns.name.from_text(host)
+    return tuple(
+        (ip_address(record.to_text()), 0)
+        for rrset in reply.additional
+        if rrset.name == owner and rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
+        for record in rrset
+    )
 
 
 def _has_failed(reply: dns.message.Message | Unanswered) -> bool:

@@ -25,10 +25,11 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, TenantId
+from soboo_mta.onboarding.delegation import ZoneDoctor
 from soboo_mta.onboarding.facts import Memory, facts_of
 from soboo_mta.onboarding.judge import Finding
 from soboo_mta.onboarding.look import Look
-from soboo_mta.ports import Clock, RecordType, Resolver
+from soboo_mta.ports import Authority, Clock, RecordType, Resolver
 
 _MS = timedelta(milliseconds=1)
 
@@ -78,7 +79,11 @@ class DomainCheck:
         suffixes: Suffixes,
         clock: Clock,
         options: CheckOptions,
+        authority: Authority | None = None,
     ) -> None:
+        """`authority` None: a delegation is believed to the zone itself, and a fault of
+        a zone is not told from one of its records."""
+        self._authority = authority
         self._resolver = resolver
         self._operator = operator
         self._suffixes = suffixes
@@ -106,9 +111,10 @@ class DomainCheck:
             settings=settings,
             operator=self._operator,
             suffixes=self._suffixes,
+            authority=self._authority,
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(look.finding(record)) for record in asked]
+            tasks = [group.create_task(self._finding(look, record)) for record in asked]
         now = self._clock.unix_ms()
         before = {_place(check.record): check.good_at for check in previous_checks}
         seen = [
@@ -129,6 +135,12 @@ class DomainCheck:
                 facts.observed_at + kept + 1,
             ),
         )
+
+    async def _finding(self, look: Look, record: RequiredRecord) -> Finding:
+        finding = await look.finding(record)
+        if self._authority is None:
+            return finding
+        return await ZoneDoctor(self._authority).explained(record, finding)
 
     def _interval_ms(self, checks: tuple[RecordCheck, ...], stable_ms: int) -> int:
         options = self._options

@@ -32,35 +32,18 @@ class ZoneDoctor:
         """Return `finding` with the zone's own fault as its cause, where there is one."""
         if finding.status is RecordStatus.GOOD:
             return finding
+        is_unknown = finding.status is RecordStatus.UNKNOWN
+        if is_unknown and await self.authority.is_bogus(record.owner, record.kind):
+            return await self._untrusted(record, finding)
         answers = await self.authority.each(record.owner, record.kind)
         if isinstance(answers, Unanswered):
-            return await self._unreached(record, finding)
-        lame = [one for one in answers if isinstance(one.answer, Unanswered)]
+            return finding
         said = _by_what_is_said(answers)
         if len(said) > 1:
             return _split(record, finding, said)
-        if lame and finding.status is RecordStatus.UNKNOWN:
-            return await self._unreached(record, finding, lame)
+        if is_unknown and not said:
+            return _lame(finding, answers)
         return finding
-
-    async def _unreached(
-        self,
-        record: RequiredRecord,
-        finding: Finding,
-        lame: Iterable[ServerAnswer] = (),
-    ) -> Finding:
-        if await self.authority.is_bogus(record.owner, record.kind):
-            return await self._untrusted(record, finding)
-        servers = ", ".join(one.server for one in lame)
-        if not servers:
-            return finding
-        return replace(
-            finding,
-            fault=Fault.LAME_SERVERS,
-            cause=f"the name servers of the zone do not answer for it: {servers}",
-            mend="where the domain is registered, name the servers that have the zone,"
-            " and no others",
-        )
 
     async def _untrusted(self, record: RequiredRecord, finding: Finding) -> Finding:
         zone, delegation = await self._zone_of(record.owner)
@@ -88,6 +71,17 @@ class ZoneDoctor:
             if isinstance(found, Delegation) and found.servers:
                 return zone, found
         return name, None
+
+
+def _lame(finding: Finding, answers: Iterable[ServerAnswer]) -> Finding:
+    servers = ", ".join(one.server for one in answers)
+    return replace(
+        finding,
+        fault=Fault.LAME_SERVERS,
+        cause=f"the name servers of the zone do not answer for it: {servers}",
+        mend="where the domain is registered, name the servers that have the zone, and no"
+        " others",
+    )
 
 
 def _by_what_is_said(answers: Iterable[ServerAnswer]) -> dict[str, list[DnsName]]:

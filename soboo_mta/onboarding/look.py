@@ -32,6 +32,7 @@ from soboo_mta.onboarding.judge import Alias, Finding, Text
 from soboo_mta.onboarding.spf import spf_results
 from soboo_mta.ports import (
     Answer,
+    Authority,
     Found,
     NoData,
     RecordType,
@@ -66,7 +67,9 @@ class Look:
         settings: DomainSettings,
         operator: Operator,
         suffixes: Suffixes,
+        authority: Authority | None = None,
     ) -> None:
+        self._authority = authority
         self._resolver = Fresh(resolver)
         self._settings = settings
         self._operator = operator
@@ -182,7 +185,7 @@ class Look:
     # ---- a zone delegated to us
 
     async def _delegation(self) -> Finding:
-        answer = await self._ask(self._settings.home, RecordType.NS)
+        answer = await self._delegated()
         wanted = name_server_names(self._settings, self._operator)
         finding = judge_policy.delegation(self._settings.home, answer, wanted)
         if not finding.proves:
@@ -198,6 +201,19 @@ class Look:
             for key in live
         }
         return judge_policy.zone_served(finding, served, keys)
+
+    async def _delegated(self) -> Answer:
+        """The NS of the zone: those of the zone above, which the customer has written,
+        where it can be asked. The zone itself may not be served yet."""
+        home = self._settings.home
+        if self._authority is not None:
+            found = await self._authority.delegation(home)
+            if isinstance(found, Unanswered):
+                return found
+            if found.servers:
+                return Found(records=found.servers, chain=(), ttl=0)
+            return NoData(chain=(), ttl=0)
+        return await self._ask(home, RecordType.NS)
 
     # ---- DMARC
 

@@ -38,7 +38,7 @@ from soboo_mta.identity.zone_text import records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
-from soboo_mta.net.authority import AuthoritativeResolver
+from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
 from soboo_mta.onboarding.monitor import changes
@@ -377,6 +377,7 @@ async def _look(store: CliStore, view: DomainView) -> CheckResult:
         suffixes=SuffixList(),
         clock=store.clock,
         options=check_options(settings),
+        authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
     )
     domain_id = view.settings.domain_id
     before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
