@@ -159,6 +159,8 @@ class RecordCheck:
     ttl: int  # seconds until a look can differ
     checked_at: int  # unix ms
     good_at: int | None  # unix ms of the last look that was GOOD
+    fault: Fault = Fault.NONE
+    since: int | None = None  # unix ms of the look that first found it so
 
 
 # ---- DMARC and capabilities

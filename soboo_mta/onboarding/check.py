@@ -116,7 +116,7 @@ class DomainCheck:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._finding(look, record)) for record in asked]
         now = self._clock.unix_ms()
-        before = {_place(check.record): check.good_at for check in previous_checks}
+        before = {_place(check.record): check for check in previous_checks}
         seen = [
             (_record_check(record, finding, before, now), finding)
             for record, finding in zip(asked, [t.result() for t in tasks], strict=True)
@@ -225,10 +225,15 @@ def _place(record: RequiredRecord) -> _Place:
 def _record_check(
     record: RequiredRecord,
     finding: Finding,
-    before: Mapping[_Place, int | None],
+    before: Mapping[_Place, RecordCheck],
     now: int,
 ) -> RecordCheck:
     is_good = finding.status is RecordStatus.GOOD
+    last = before.get(_place(record))
+    is_same = last is not None and (last.status, last.fault) == (
+        finding.status,
+        finding.fault,
+    )
     return RecordCheck(
         record=record,
         status=finding.status,
@@ -237,5 +242,7 @@ def _record_check(
         mend=finding.mend,
         ttl=finding.ttl,
         checked_at=now,
-        good_at=now if is_good else before.get(_place(record)),
+        good_at=now if is_good else (last.good_at if last else None),
+        fault=finding.fault,
+        since=last.since if last is not None and is_same else now,
     )

@@ -129,6 +129,8 @@ record_check = Table(
     Column("ttl", Integer, nullable=False),
     Column("checked_at", BigInteger, nullable=False),
     Column("good_at", BigInteger),
+    Column("fault", Text, nullable=False, server_default=""),
+    Column("since", BigInteger),  # status and fault are as they are
 )
 
 identity_generation = Table(  # one row; raised by whatever changes who may send or sign

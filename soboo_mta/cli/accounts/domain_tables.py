@@ -98,6 +98,8 @@ def check_values(check: RecordCheck) -> dict[str, object]:
         "ttl": check.ttl,
         "checked_at": check.checked_at,
         "good_at": check.good_at,
+        "fault": check.fault,
+        "since": check.since,
     }
 
 

@@ -12,6 +12,7 @@ from soboo_mta.identity.facts_json import facts_to_json
 from soboo_mta.identity.state import (
     DomainSettings,
     Facts,
+    Fault,
     Purpose,
     RecordCheck,
     RecordStatus,
@@ -175,6 +176,8 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         ttl=one["ttl"],
         checked_at=one["checked_at"],
         good_at=one["good_at"],
+        fault=Fault(one["fault"]),
+        since=one["since"],
     )
 
 
@@ -196,4 +199,6 @@ def _check_values(domain_id: DomainId, check: RecordCheck) -> dict[str, object]:
         "ttl": check.ttl,
         "checked_at": check.checked_at,
         "good_at": check.good_at,
+        "fault": check.fault.value,
+        "since": check.since,
     }
