@@ -26,6 +26,7 @@ from soboo_mta.store.schema import identity_generation
 from soboo_mta.store.unit import Statement, StoreUnavailable
 
 T = TypeVar("T")
+_GIVING_WAY = 0.0005  # seconds between the units of a group that failed
 _OF_THE_STORE = (SQLAlchemyError, OverflowError, UnicodeEncodeError)
 
 
@@ -228,6 +229,9 @@ class Writer:
         return [self._alone(unit) for unit in group]
 
     def _alone(self, unit: _Unit) -> _Result:
+        # Who waits for the lock is woken when it is let go, and comes too late where it
+        # is taken again at once.
+        time.sleep(_GIVING_WAY)
         try:
             with self._lock:
                 error = self._transactor.commit([unit.statements])
