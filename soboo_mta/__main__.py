@@ -9,7 +9,8 @@ from soboo_mta.tenancy.secrets import SecretError
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 it failed, 2 wrong words or settings."""
+    """Run the command line; exit codes: 0 done, 1 it failed, 2 wrong words or settings,
+    3 (where a command says so) DNS gave no answer."""
     try:
         app()
     except SettingsError as error:

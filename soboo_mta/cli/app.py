@@ -22,7 +22,7 @@ _GROUPS = {
     "secret": "accounts.secret:app",
     "tenant": "accounts.tenant:app",
     "credential": "accounts.credential:app",
-    "domain": "accounts.domain:app",
+    "domain": "accounts.domain_commands:app",
     "key": "accounts.key:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",

@@ -33,6 +33,7 @@ from soboo_mta.tenancy.slots import check_master
 
 FAULT: Final = 1
 CONFIG_FAULT: Final = 2
+NO_ANSWER: Final = 3  # from DNS: neither good nor bad
 _WIDE: Final = 500
 _MEASURED: Final = 10_000  # characters: wider than any table
 DEFAULT_CONFIG: Final = Path("soboo.toml")

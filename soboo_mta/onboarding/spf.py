@@ -7,7 +7,7 @@ import spftrace
 from spftrace.resolver import NOERROR, NXDOMAIN, SERVFAIL
 
 from soboo_mta.identity.state import Source
-from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.ports import (
     Found,
     MxRecord,
@@ -42,7 +42,7 @@ class SpfResults:
 
 
 async def spf_results(
-    domain: Domain, sources: Iterable[Source], resolver: Resolver
+    domain: DnsName, sources: Iterable[Source], resolver: Resolver
 ) -> SpfResults:
     """Evaluate SPF of `domain` as reverse-path domain for each source."""
     door = _Door(resolver)

@@ -1,0 +1,6 @@
+"""`soboo-mta domain`: its commands in one place."""
+
+from soboo_mta.cli.accounts.domain import app
+from soboo_mta.cli.accounts.spf import spf
+
+app.command()(spf)
