@@ -4,7 +4,7 @@ Pure. Long TXT values become several character-strings of at most 255 octets (RF
 §3.3.14); names are written in full, with the final dot.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from soboo_mta.identity.state import RequiredRecord
 from soboo_mta.mail.domain import DnsName, Domain
@@ -53,6 +53,34 @@ def records_text(records: Iterable[RequiredRecord]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def panel_text(records: Iterable[RequiredRecord]) -> str:
+    """Return records as the fields of a DNS host's web form want them: the exact strings,
+    each on a line of its own, nothing before or after it to be copied along.
+
+    A TXT value over 255 octets comes twice: whole, for a form that cuts it itself, and in
+    quoted pieces, for one that does not.
+    """
+    return "\n".join("".join(f"{line}\n" for line in _panel(r)) for r in records)
+
+
+def _panel(record: RequiredRecord) -> Iterator[str]:
+    wish = "" if record.is_required else " (recommended)"
+    yield f"; {record.kind}{wish}: {record.note or record.purpose}"
+    yield "; name; a form that adds the zone's name itself wants it without that"
+    yield record.owner
+    if record.kind is not RecordType.TXT:
+        yield f"; {record.kind} value; a form without final dots wants it without"
+        yield record.value
+        return
+    yield "; value, one line, no quotation marks: the form adds them"
+    yield record.value
+    cut = pieces(record.value)
+    if len(cut) > 1:
+        yield f"; or, where a form takes no more than 255 characters: {len(cut)} pieces of"
+        yield "; one record, in this order, with nothing between them but one blank"
+        yield quoted(record.value)
+
+
 def record_line(record: RequiredRecord) -> str:
     value = record.value
     if record.kind is RecordType.TXT:
@@ -62,12 +90,14 @@ def record_line(record: RequiredRecord) -> str:
 
 def quoted(value: str) -> str:
     """Return a TXT value as quoted character-strings."""
-    octets = value.encode("latin-1")
-    pieces = [
-        octets[start : start + _STRING_OCTETS]
-        for start in range(0, len(octets), _STRING_OCTETS)
-    ] or [b""]
-    return " ".join(f'"{_escaped(piece)}"' for piece in pieces)
+    return " ".join(f'"{_escaped(one.encode("latin-1"))}"' for one in pieces(value))
+
+
+def pieces(value: str) -> tuple[str, ...]:
+    """Return a TXT value (latin-1, an octet a character) in character-strings of at most
+    255 octets: joined without a blank they are the value."""
+    cut = range(0, len(value), _STRING_OCTETS)
+    return tuple(value[start : start + _STRING_OCTETS] for start in cut) or ("",)
 
 
 def _escaped(piece: bytes) -> str:

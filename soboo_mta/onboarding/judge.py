@@ -1,23 +1,14 @@
 """What one answer of DNS says about one required record, in words a DNS admin can act on.
 
-Pure: the look-ups are `check.py`'s. A finding that rests on no answer is UNKNOWN and
+Pure: the look-ups are `check.py`'s; keys are judged in `judge_key.py`, policies in
+`judge_policy.py` and `judge_spf.py`. A finding that rests on no answer is UNKNOWN and
 says nothing about what exists (RFC 2308 §7.1).
 """
 
 from dataclasses import dataclass
 
-from soboo_mta.formats.keys import txt_p
-from soboo_mta.identity.records import key_text
-from soboo_mta.identity.state import (
-    Algorithm,
-    DmarcView,
-    Fault,
-    KeyState,
-    PublicKey,
-    RecordStatus,
-)
+from soboo_mta.identity.state import DmarcView, Fault, RecordStatus
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.ports import Answer, Found, MxRecord, NoName, Unanswered
 
@@ -122,37 +113,6 @@ def _missing(alias: Alias, ttl: int, is_no_name: bool) -> Finding:
     )
 
 
-def served_key(alias: Alias, answer: Answer, keys: tuple[PublicKey, ...]) -> Finding:
-    """The finding for a selector CNAME that leads to us; `keys` are those of its slot."""
-    live = tuple(key for key in keys if key.state is not KeyState.REVOKED)
-    if isinstance(answer, Unanswered):
-        return unknown(answer)
-    if not live:
-        return Finding(
-            status=RecordStatus.GOOD,
-            found=f"CNAME {alias.target}.",
-            ttl=answer.ttl,
-            proves=True,
-        )
-    usable = tuple(key.key_id for key in live if is_served(answer, key))
-    if usable:
-        return Finding(
-            status=RecordStatus.GOOD,
-            found=f"CNAME {alias.target}. with our key",
-            ttl=answer.ttl,
-            proves=True,
-            usable=usable,
-        )
-    return Finding(
-        status=RecordStatus.WRONG,
-        found=f"CNAME {alias.target}. {shown(answer)}".rstrip(),
-        cause="the CNAME is right; the operator's zone does not serve this key",
-        mend=f"the operator publishes {alias.target} TXT {key_text(live[0])}",
-        ttl=answer.ttl,
-        proves=True,
-    )
-
-
 # ---- TXT
 
 
@@ -189,29 +149,6 @@ def missing_text(text: Text, answer: Answer) -> Finding:
     )
 
 
-def pasted_key(text: Text, answer: Answer, key: PublicKey) -> Finding:
-    """The finding for a key record that the customer published by hand."""
-    if not isinstance(answer, Found):
-        return missing_text(text, answer)
-    if key.state is KeyState.REVOKED:
-        return _withdrawn(text, answer)
-    if is_served(answer, key):
-        return Finding(
-            status=RecordStatus.GOOD,
-            found=shown(answer),
-            ttl=answer.ttl,
-            proves=True,
-            usable=(key.key_id,),
-        )
-    return Finding(
-        status=RecordStatus.WRONG,
-        found=shown(answer),
-        cause=f"{text.owner}: {_why_not(texts(answer), key)}",
-        mend=f"replace it: {text.mend}",
-        ttl=answer.ttl,
-    )
-
-
 def ownership(text: Text, answer: Answer) -> Finding:
     """The finding for the record that proves ownership; others may stand beside it."""
     if not isinstance(answer, Found):
@@ -227,77 +164,6 @@ def ownership(text: Text, answer: Answer) -> Finding:
         mend=text.mend,
         ttl=answer.ttl,
     )
-
-
-def is_served(answer: Answer, key: PublicKey) -> bool:
-    """Whether a receiver that looks `key` up finds it and may use it."""
-    if not isinstance(answer, Found):
-        return False
-    found = texts(answer)
-    return len(found) == 1 and _fault(found[0], key) == ""
-
-
-def _withdrawn(text: Text, answer: Found) -> Finding:
-    if all(_is_revocation(found) for found in texts(answer)):
-        return Finding(status=RecordStatus.GOOD, found=shown(answer), ttl=answer.ttl)
-    return Finding(
-        status=RecordStatus.WRONG,
-        found=shown(answer),
-        cause=f"{text.owner} still publishes a revoked key",
-        mend=f"replace it: {text.mend}",
-        ttl=answer.ttl,
-    )
-
-
-def _is_revocation(text: str) -> bool:
-    try:
-        return txt_p(text)[0] == ""
-    except FormatError:
-        return False
-
-
-_KEY_TYPES = {Algorithm.RSA: "rsa", Algorithm.ED25519: "ed25519"}
-
-
-def _why_not(found: tuple[str, ...], key: PublicKey) -> str:
-    if len(found) > 1:
-        return f"{len(found)} TXT records are there; a receiver may take any of them"
-    return _fault(found[0], key)
-
-
-def _fault(text: str, key: PublicKey) -> str:
-    """What stops a receiver from using `key` as published in `text`; "" for nothing."""
-    if '"' in text:
-        return "quotation marks became part of the value"
-    if "\\" in text:
-        return "backslashes became part of the value: write ; instead of \\;"
-    try:
-        p, tags = txt_p(text)
-    except FormatError as error:
-        return str(error)
-    return _wrong_p(p, key.p) if p != key.p else _wrong_tags(tags, key)
-
-
-def _wrong_p(found: str, expected: str) -> str:
-    if not found:
-        return "its p= is empty, which revokes the key"
-    if expected.startswith(found):
-        return f"the key was cut after {len(found)} of {len(expected)} characters"
-    if found.lower() == expected.lower():
-        return "the key's capitals were changed; base64 must be kept as it is"
-    return "its p= is another key"
-
-
-def _wrong_tags(tags: dict[str, str], key: PublicKey) -> str:
-    if tags.get("k", "rsa") != _KEY_TYPES[key.algorithm]:
-        return f"k= must be {_KEY_TYPES[key.algorithm]}"
-    if "sha256" not in tags.get("h", "sha256").split(":"):
-        return "h= does not allow sha256"
-    if not {"*", "email"} & set(tags.get("s", "*").split(":")):
-        return "s= does not allow e-mail"
-    if "y" in tags.get("t", "").split(":"):
-        return "t=y makes receivers treat the mail as unsigned (RFC 6376 §3.6.1)"
-    return ""
 
 
 # ---- shown

@@ -1,6 +1,6 @@
-"""What DNS answers say about bounce hosts, SPF, delegations and DMARC of a domain.
+"""What DNS answers say about bounce hosts, delegations and DMARC of a domain.
 
-Pure, as `judge.py`, which judges keys and names.
+Pure, as `judge.py`, which judges names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,8 @@ from dataclasses import replace
 from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at
 from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.judge import (
-    Finding,
-    is_served,
-    printable,
-    shown,
-    texts,
-    unknown,
-)
+from soboo_mta.onboarding.judge import Finding, printable, shown, texts, unknown
+from soboo_mta.onboarding.judge_key import is_served
 from soboo_mta.onboarding.spf import SpfResults
 from soboo_mta.ports import Answer, Found, MxRecord, Unanswered
 
@@ -71,63 +65,6 @@ def returns(
 def proven(finding: Finding, found: str) -> Finding:
     """`finding` of a name that leads to us by `found`: this shows whose it is."""
     return replace(finding, proves=True, found=f"{found} {finding.found}".rstrip())
-
-
-def author_spf(
-    name: Domain, answer: Answer, spf: SpfResults, include: DnsName
-) -> Finding:
-    """The finding for SPF of the From domain itself (RFC 7208)."""
-    if isinstance(answer, Unanswered):
-        return unknown(answer)
-    records = [t for t in texts(answer) if t == "v=spf1" or t.startswith("v=spf1 ")]
-    if spf.unknown:
-        return Finding(
-            status=RecordStatus.UNKNOWN,
-            found=printable(", ".join(records)),
-            cause=f"SPF of {name} got no answer: {spf.others}",
-            mend="nothing yet: we ask again",
-            ttl=answer.ttl,
-            spf=spf.passing,
-            spf_unknown=spf.unknown,
-        )
-    if not spf.others:
-        return Finding(
-            status=RecordStatus.GOOD,
-            found=printable(", ".join(records)),
-            ttl=answer.ttl,
-            spf=spf.passing,
-        )
-    status, cause, mend = _spf_fault(name, records, spf, include)
-    return Finding(
-        status=status,
-        found=printable(", ".join(records)),
-        cause=cause,
-        mend=mend,
-        ttl=answer.ttl,
-        spf=spf.passing,
-    )
-
-
-def _spf_fault(
-    name: Domain, records: list[str], spf: SpfResults, include: DnsName
-) -> tuple[RecordStatus, str, str]:
-    if not records:
-        return (
-            RecordStatus.MISSING,
-            f"{name} has no SPF record",
-            f'publish {name} TXT "v=spf1 include:{include} ~all"',
-        )
-    if len(records) > 1:
-        return (
-            RecordStatus.WRONG,
-            f"{name} has {len(records)} SPF records, which is an error (RFC 7208 §4.5)",
-            f"join them to one that holds include:{include}",
-        )
-    return (
-        RecordStatus.WRONG,
-        f"SPF of {name} does not pass for all our sources: {spf.others}",
-        f"put include:{include} into the record, before its all",
-    )
 
 
 def _mx_hosts(answer: Answer) -> set[str]:

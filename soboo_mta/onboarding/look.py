@@ -27,9 +27,10 @@ from soboo_mta.identity.state import (
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding import judge, judge_policy
+from soboo_mta.onboarding import judge, judge_key, judge_policy, judge_spf
 from soboo_mta.onboarding.judge import Alias, Finding, Text
 from soboo_mta.onboarding.spf import spf_results
+from soboo_mta.onboarding.spf_walk import spf_budget
 from soboo_mta.ports import (
     Answer,
     Authority,
@@ -113,7 +114,7 @@ class Look:
         answer = await self._ask(record.owner, RecordType.TXT)
         if not alias.leads_to_us(answer):
             return await self._astray(alias, answer)
-        return judge.served_key(alias, answer, self._keys_at(selector))
+        return judge_key.served_key(alias, answer, self._keys_at(selector))
 
     async def _astray(self, alias: Alias, answer: Answer) -> Finding:
         """The finding for a name that did not lead through our target."""
@@ -160,7 +161,8 @@ class Look:
             if selector_owner(self._settings, key.selector) == record.owner
             and key_text(key) == record.value
         )
-        return judge.pasted_key(text, answer, key)
+        others = [one for one in self._settings.keys if one != key]
+        return judge_key.pasted_key(text, answer, key, others)
 
     async def _ownership(self, record: RequiredRecord) -> Finding:
         answer = await self._ask(record.owner, RecordType.TXT)
@@ -178,9 +180,11 @@ class Look:
         if isinstance(answer, Unanswered):
             return judge.unknown(answer)
         results = await spf_results(name, self._operator.sources, self._resolver)
-        return judge_policy.author_spf(
-            name, answer, results, include_name(self._operator)
+        budget = await spf_budget(name, self._resolver)
+        wanted = judge_spf.Wanted(
+            name=name, include=include_name(self._operator), budget=budget
         )
+        return judge_spf.author_spf(wanted, answer, results)
 
     # ---- a zone delegated to us
 

@@ -34,7 +34,7 @@ from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import DomainSettings, Mode, OnBroken, RecordCheck
-from soboo_mta.identity.zone_text import records_text
+from soboo_mta.identity.zone_text import panel_text, records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
@@ -84,6 +84,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     ZONE = "zone"
+    PANEL = "panel"  # the exact strings for a web form
     JSON = "json"
 
 
@@ -141,6 +142,8 @@ def add(
         )
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
+    for drawback in DRAWBACKS.get(settings.mode, ()):
+        say(f"mind: {drawback}")
     say("and we publish what `soboo-mta domain records --operator` shows; then:")
     say(f"soboo-mta domain verify {settings.name}")
 
@@ -154,7 +157,7 @@ def list_all(
     """List sending domains, whether they are verified and how their records are."""
     owner = None if tenant is None else TenantId(tenant)
 
-    def look(
+    def seen(
         connection: Connection,
     ) -> list[tuple[DomainView, tuple[RecordCheck, ...]]]:
         return [
@@ -162,7 +165,7 @@ def list_all(
             for view in list_domains(connection, tenant=owner)
         ]
 
-    found = read_now(open_store(config).engine, look)
+    found = read_now(open_store(config).engine, seen)
     if as_json:
         say_json([domain_values(view, checks) for view, checks in found])
         return
@@ -217,6 +220,8 @@ def records(
             say(records_table(found))
         case Format.ZONE:
             typer.echo(records_text(found), nl=False)
+        case Format.PANEL:
+            typer.echo(panel_text(found), nl=False)
         case Format.JSON:
             say_json([record_values(record) for record in found])
 
@@ -230,8 +235,8 @@ def verify(
 ) -> None:
     """Look at a domain's records now: expected, found, why. Exit code 1 while one lacks."""
     store = open_store(config)
-    view = _view(store, domain, tenant)
-    result = asyncio.run(_look(store, view))
+    view = view_of(store, domain, tenant)
+    result = asyncio.run(look(store, view))
     verified = _keep(store, view, result)
     if as_json:
         say_json([check_values(check) for check in result.checks])
@@ -266,7 +271,7 @@ def change(
             "say what to change: --on-broken, --sign-with-operator or --rotate-days"
         )
     store = open_store(config)
-    settings = _view(store, domain, tenant).settings
+    settings = view_of(store, domain, tenant).settings
     extra = (
         settings.sign_with_operator
         if sign_with_operator is None
@@ -304,7 +309,7 @@ def link(
             "no link can be made: set [http] public_url to where the HTTP listeners are"
             " reached from outside"
         )
-    settings = _view(store, domain, tenant).settings
+    settings = view_of(store, domain, tenant).settings
     until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
     links = SetupLinks(store.master.setup_key())
     say(f"{site}/setup/{links.token(settings.domain_id, until=until)}")
@@ -319,7 +324,7 @@ def release(
 ) -> None:
     """Give a domain up for good: its keys are destroyed, its targets never used again."""
     store = open_store(config)
-    settings = _view(store, domain, tenant).settings
+    settings = view_of(store, domain, tenant).settings
     if not yes:
         typer.confirm(
             f"release {settings.name} of {settings.tenant}? its DNS records must be made "
@@ -339,6 +344,18 @@ def release(
 # ---- steps
 
 
+DRAWBACKS = {
+    Mode.MANUAL: (
+        "no key can change without the customer: a rotation waits until the new key is"
+        " pasted, and in an emergency mail is held or leaves by SPF alone until then",
+        "where SPF alone carries the mail, its reverse-path is the customer's own, and"
+        " bounces go there and not to us",
+        "keys are pasted by hand: `soboo-mta domain records DOMAIN --format panel` shows"
+        " the exact strings, `soboo-mta domain verify` what went wrong",
+        "mode cname has none of this, for one more record",
+    )
+}
+"""What a mode costs its users, said where it is chosen."""
 _SENDING_MODES = (Mode.CNAME, Mode.MANUAL)
 
 
@@ -366,7 +383,8 @@ def _add(store: CliStore, new: NewDomain) -> DomainSettings:
     return write_now(store.engine, write)
 
 
-async def _look(store: CliStore, view: DomainView) -> CheckResult:
+async def look(store: CliStore, view: DomainView) -> CheckResult:
+    """Look at a domain's records now; nothing is stored."""
     settings = store.settings
     recursive = DnsResolver(options=resolver_options(settings), clock=store.clock)
     check = DomainCheck(
@@ -405,7 +423,8 @@ def _keep(store: CliStore, view: DomainView, result: CheckResult) -> bool:
     return write_now(store.engine, write)
 
 
-def _view(store: CliStore, text: str, tenant: str | None) -> DomainView:
+def view_of(store: CliStore, text: str, tenant: str | None) -> DomainView:
+    """Return the domain that was typed; raise FormatError or TenancyError."""
     name = Domain.parse(text)
     owner = None if tenant is None else TenantId(tenant)
     return read_now(
@@ -417,7 +436,7 @@ def _chosen(
     store: CliStore, text: str | None, tenant: str | None
 ) -> tuple[DomainView, ...]:
     if text is not None:
-        return (_view(store, text, tenant),)
+        return (view_of(store, text, tenant),)
     owner = None if tenant is None else TenantId(tenant)
     return read_now(
         store.engine, lambda connection: list_domains(connection, tenant=owner)

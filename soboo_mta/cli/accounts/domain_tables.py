@@ -6,6 +6,8 @@ from rich.table import Table
 
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
+from soboo_mta.identity.zone_text import pieces
+from soboo_mta.ports import RecordType
 from soboo_mta.tenancy.domains import DomainView
 
 
@@ -82,6 +84,7 @@ def record_values(record: RequiredRecord) -> dict[str, object]:
         "name": record.owner,
         "type": record.kind,
         "value": record.value,
+        "strings": pieces(record.value) if record.kind is RecordType.TXT else None,
         "purpose": record.purpose,
         "required": record.is_required,
         "note": record.note,
