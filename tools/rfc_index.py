@@ -112,6 +112,7 @@ RFCS = {
     9112: ("HTTP/1.1", "served by uvicorn"),
     9422: ("SMTP LIMITS", "RCPTMAX and MAILMAX of next hops"),
     9989: ("DMARC", "tree walk and alignment, before each departure"),
+    9990: ("DMARC aggregate reports", "who agrees to take them, in preflight"),
 }
 
 References = dict[tuple[int, str], set[str]]

@@ -13,7 +13,10 @@ from typing import Protocol
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from soboo_mta.mail.errors import FormatError
@@ -137,6 +140,25 @@ def txt_p(txt: str) -> tuple[str, dict[str, str]]:
     if tags.get("v", "DKIM1") != "DKIM1" or ("v" in tags and next(iter(tags)) != "v"):
         raise FormatError("the key record must begin with v=DKIM1")
     return _FOLDING.sub("", tags["p"]), tags
+
+
+def public_bits(p: str, algorithm: Algorithm) -> int:
+    """Return the size of the key that a p= tag holds; FormatError where it holds none.
+
+    RSA keys come as SubjectPublicKeyInfo, as ours do, or bare (RFC 6376 §3.6.1).
+    """
+    try:
+        octets = base64.b64decode(p, validate=True)
+        if algorithm is Algorithm.ED25519:
+            return 8 * len(
+                Ed25519PublicKey.from_public_bytes(octets).public_bytes_raw()
+            )
+        key = serialization.load_der_public_key(octets)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FormatError("the p= tag holds no public key") from error
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise FormatError("the p= tag holds a key of another kind")
+    return key.key_size
 
 
 class _RsaKey:

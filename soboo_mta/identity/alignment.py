@@ -25,13 +25,33 @@ def verdict(
     a signature with d= identical to `author` is asked for instead.
     """
     if not all(
-        _is_aligned(author, view, spf_domain, dkim_domains)
+        aligned_by(author, view, spf_domain=spf_domain, dkim_domains=dkim_domains)
         for view in (walk, suffix_list)
     ):
         return Verdict.FAIL
     if walk.has_record:
         return Verdict.PASS
     return Verdict.NOT_APPLICABLE if author in dkim_domains else Verdict.FAIL
+
+
+def aligned_by(
+    author: Domain,
+    view: DmarcView,
+    *,
+    spf_domain: Domain | None,
+    dkim_domains: tuple[Domain, ...],
+) -> tuple[str, ...]:
+    """Return what aligns under one algorithm, in words: "SPF of a.example", "DKIM
+    d=b.example"; the arguments as in `verdict`."""
+    found = []
+    if spf_domain is not None and aligns(author, spf_domain, view, view.spf):
+        found.append(f"SPF of {spf_domain}")
+    found += [
+        f"DKIM d={domain}"
+        for domain in dict.fromkeys(dkim_domains)
+        if aligns(author, domain, view, view.dkim)
+    ]
+    return tuple(found)
 
 
 def aligns(author: Domain, other: Domain, view: DmarcView, how: Alignment) -> bool:
@@ -46,14 +66,3 @@ def aligns(author: Domain, other: Domain, view: DmarcView, how: Alignment) -> bo
     organizational = dict(view.organizational)
     ours = organizational.get(author)
     return ours is not None and ours == organizational.get(other)
-
-
-def _is_aligned(
-    author: Domain,
-    view: DmarcView,
-    spf_domain: Domain | None,
-    dkim_domains: tuple[Domain, ...],
-) -> bool:
-    if spf_domain is not None and aligns(author, spf_domain, view, view.spf):
-        return True
-    return any(aligns(author, domain, view, view.dkim) for domain in dkim_domains)

@@ -15,6 +15,7 @@ from publicsuffixlist import PublicSuffixList
 
 from soboo_mta.identity.state import Alignment, DmarcView
 from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.errors import FormatError
 
 MAX_WALK = 8  # look-ups of one walk, RFC 9989 §4.10: it can't be driven for ever
 Texts = Mapping[DnsName, tuple[str, ...]]
@@ -68,8 +69,25 @@ def parse_record(text: str) -> DmarcRecord | None:
 
 def record_at(texts: Iterable[str]) -> DmarcRecord | None:
     """Return the record of one name; several records there count as none."""
-    candidates = [text for text in texts if _VERSION.match(text)]
+    candidates = record_texts(texts)
     return parse_record(candidates[0]) if len(candidates) == 1 else None
+
+
+def record_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a name's TXT values that begin as a DMARC record does."""
+    return tuple(text for text in texts if _VERSION.match(text))
+
+
+def report_hosts(text: str) -> tuple[Domain, ...]:
+    """Return the domains that the rua= of a record sends reports to (RFC 9990 §4), each
+    once; what is no mailto: address is left out, as receivers leave it."""
+    found = []
+    for uri in _tags(text).get("rua", "").split(","):
+        scheme, _, address = uri.strip().partition(":")
+        host = address.partition("!")[0].partition("?")[0].rpartition("@")[2]
+        if scheme.lower() == "mailto" and _is_domain(host):
+            found.append(Domain.parse(host))
+    return tuple(dict.fromkeys(found))
 
 
 # ---- the tree walk
@@ -225,6 +243,14 @@ def _tags(text: str) -> dict[str, str]:
         if equals:
             tags.setdefault(name.strip().lower(), value.strip())
     return tags
+
+
+def _is_domain(text: str) -> bool:
+    try:
+        Domain.parse(text)
+    except FormatError:
+        return False
+    return True
 
 
 def _alignment(value: str) -> Alignment:

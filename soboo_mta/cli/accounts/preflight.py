@@ -1,0 +1,174 @@
+"""`soboo-mta domain preflight`: would mail of a domain leave, pass and be taken?"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from soboo_mta.cli.accounts.domain import DomainArgument, TenantOption, look, view_of
+from soboo_mta.cli.accounts.tenant import Json
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    FAULT,
+    NO_ANSWER,
+    CliStore,
+    ConfigPath,
+    open_store,
+    say,
+    say_json,
+)
+from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.identity.preflight.checks import preflight as judged
+from soboo_mta.identity.preflight.checks import would_pass
+from soboo_mta.identity.preflight.rules import IN_THE_MESSAGE
+from soboo_mta.identity.preflight.values import Check, Observed, Provider, Traffic
+from soboo_mta.identity.state import DomainState, Source
+from soboo_mta.mail.address import parse_mailbox
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.onboarding.judge import printable
+from soboo_mta.onboarding.preflight import Intended, observe
+from soboo_mta.settings.options import resolver_options
+from soboo_mta.store.writer import read_now
+from soboo_mta.tenancy.accounts import the_tenant
+from soboo_mta.tenancy.domains import DomainView
+
+
+def preflight(
+    domain: DomainArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    author: Annotated[
+        str | None, typer.Option("--from", help="The Author address, at DOMAIN.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Through this source; the first one if not said.")
+    ] = None,
+    traffic: Annotated[
+        Traffic, typer.Option("--class", help="What is sent.")
+    ] = Traffic.BULK,
+    provider: Annotated[
+        list[Provider] | None, typer.Option(help="To whom; repeat. All if not said.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether mail of DOMAIN would leave now, pass and be taken, and what to mend.
+
+    Looks at DNS as receivers do and changes nothing. Exit code 0: it would pass; 1: it
+    would be held or refused; 3: DNS gave no answer, so nobody can say.
+    """
+    store = open_store(config)
+    view = view_of(store, domain, tenant)
+    _refuse_foreign(author, view)
+    seen = asyncio.run(_observe(store, view, _source(store, source)))
+    checks = judged(seen, provider or tuple(Provider), traffic)
+    passes = would_pass(checks)
+    if as_json:
+        say_json(preflight_values(seen, checks, traffic))
+    else:
+        _show(seen, checks, traffic)
+    if passes is not True:
+        raise typer.Exit(NO_ANSWER if passes is None else FAULT)
+
+
+def _refuse_foreign(author: str | None, view: DomainView) -> None:
+    """An address at another domain needs a preflight, and an owner, of its own."""
+    name = view.settings.name
+    if author is not None and parse_mailbox(author).domain != name:
+        raise FormatError(
+            f"{author} is not at {name}: mail from it is another domain's, ask for"
+            f" `soboo-mta domain preflight {parse_mailbox(author).domain}`"
+        )
+
+
+def _source(store: CliStore, name: str | None) -> Source:
+    sources = {source.name: source for source in store.operator.sources}
+    if name is None:
+        return store.operator.sources[0]
+    if name not in sources:
+        raise FormatError(f"there is no source {name!r}: have {', '.join(sources)}")
+    return sources[name]
+
+
+async def _observe(store: CliStore, view: DomainView, source: Source) -> Observed:
+    """Look at the domain as `domain verify` does, then as receivers of its mail do."""
+    result = await look(store, view)
+    state = DomainState(
+        settings=view.settings,
+        was_verified=view.state.was_verified or result.owned,
+        facts=result.facts,
+    )
+    intended = Intended(
+        state=state,
+        source=source,
+        operator=store.operator,
+        tls=store.settings.delivery.tls,
+        is_suspended=read_now(
+            store.engine, lambda at: the_tenant(at, view.settings.tenant)
+        ).suspended,
+    )
+    options = resolver_options(store.settings)
+    resolver = DnsResolver(options=options, clock=store.clock)
+    return await observe(intended, resolver, SuffixList())
+
+
+# ---- shown
+
+
+_VERDICTS = {
+    True: "would leave and pass",
+    False: "would be held here or refused there: see hold and fix",
+    None: "cannot be foretold: DNS gave no answer",
+}
+
+
+def _show(seen: Observed, checks: tuple[Check, ...], traffic: Traffic) -> None:
+    say(checks_table(checks))
+    for reminder in IN_THE_MESSAGE[traffic]:
+        say(f"not seen in DNS: {reminder}")
+    name, source = seen.settings.name, seen.source
+    say(
+        f"{traffic} mail of {name} from {source.name} ({source.public_address})"
+        f" {_VERDICTS[would_pass(checks)]}"
+    )
+
+
+def checks_table(checks: tuple[Check, ...]) -> Table:
+    """Return the checks as a table; long sentences go on in the next line."""
+    table = Table(show_lines=True)
+    for title in ("check", "result", "what", "do", "asked by"):
+        table.add_column(title, overflow="fold")
+    for check in checks:
+        table.add_row(
+            check.code,
+            check.result,
+            printable(check.sentence),
+            check.mend,
+            "\n".join(check.asked_by),
+        )
+    return table
+
+
+def preflight_values(
+    seen: Observed, checks: tuple[Check, ...], traffic: Traffic
+) -> dict[str, object]:
+    """Return a preflight as JSON shows it; `passes` null: DNS gave no answer."""
+    return {
+        "domain": seen.settings.name,
+        "source": seen.source.name,
+        "address": seen.source.public_address,
+        "class": traffic,
+        "passes": would_pass(checks),
+        "checks": [
+            {
+                "code": check.code,
+                "result": check.result,
+                "sentence": check.sentence,
+                "mend": check.mend,
+                "asked_by": list(check.asked_by),
+            }
+            for check in checks
+        ],
+        "in_the_message": list(IN_THE_MESSAGE[traffic]),
+    }

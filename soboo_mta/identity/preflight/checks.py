@@ -1,0 +1,358 @@
+"""The checks of a preflight: from what was observed to what would happen to the mail.
+
+Pure. Each check is one function of `Observed`; a check that a provider asked about demands
+weighs FIX where it fails, any other WARN.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from soboo_mta.formats.keys import Algorithm
+from soboo_mta.identity.alignment import aligned_by, verdict
+from soboo_mta.identity.preflight import hosts
+from soboo_mta.identity.preflight.rules import MAILBOX_PROVIDERS, rules_for
+from soboo_mta.identity.preflight.values import (
+    Check,
+    Code,
+    KeySeen,
+    Observed,
+    Provider,
+    Result,
+    Traffic,
+)
+from soboo_mta.identity.state import (
+    Alignment,
+    Hold,
+    Plan,
+    Refuse,
+    Rung,
+    Verdict,
+)
+
+GOOD_RSA_BITS = 2_048  # RFC 8301 §3.2: signers should use no less
+
+
+def preflight(
+    seen: Observed, providers: Iterable[Provider], traffic: Traffic
+) -> tuple[Check, ...]:
+    """Return every check, in the order in which a message meets them."""
+    wanted = tuple(providers)
+    made = [
+        _plan(seen),
+        _author(seen),
+        *_keys(seen),
+        *_spf(seen),
+        _dmarc(seen),
+        _alignment(seen),
+        *hosts.mail_hosts(seen),
+        hosts.reverse(seen),
+        hosts.ehlo(seen),
+        hosts.root(seen),
+        hosts.tls(seen),
+    ]
+    return tuple(_weighed(check, wanted, traffic) for check in made)
+
+
+def would_pass(checks: Iterable[Check]) -> bool | None:
+    """Whether mail would leave and be taken; None: DNS did not answer enough to say."""
+    results = {check.result for check in checks}
+    if results & {Result.HOLD, Result.FIX}:
+        return False
+    return None if Result.UNKNOWN in results else True
+
+
+def _weighed(check: Check, providers: tuple[Provider, ...], traffic: Traffic) -> Check:
+    """`check` with whose rules ask for it; a WARN that one of them demands is a FIX."""
+    rules = rules_for(check.code, providers, traffic)
+    is_demanded = bool(rules) and check.result is Result.WARN and not check.asked_by
+    return Check(
+        code=check.code,
+        result=Result.FIX if is_demanded else check.result,
+        sentence=check.sentence,
+        mend=check.mend,
+        asked_by=tuple(map(str, rules)),
+    )
+
+
+ADVICE = ("advice",)
+"""`asked_by` of a WARN that stays one, whoever demands the check as such."""
+
+
+# ---- the plan and the From domain
+
+
+def _plan(seen: Observed) -> Check:
+    tenant = seen.settings.tenant
+    if seen.is_suspended:
+        return Check(
+            code=Code.PLAN,
+            result=Result.HOLD,
+            sentence=f"the tenant {tenant} is suspended: its mail is held",
+            mend=f"`soboo-mta tenant resume {tenant}` once the reason is gone",
+        )
+    match seen.departure:
+        case Hold(explanation):
+            return Check(
+                code=Code.PLAN,
+                result=Result.HOLD,
+                sentence=f"its mail is held: {explanation}",
+                mend=f"mend that, then `soboo-mta domain verify {seen.settings.name}`",
+            )
+        case Refuse(explanation):
+            return Check(
+                code=Code.PLAN,
+                result=Result.HOLD,
+                sentence=f"its mail is refused, as the domain asks: {explanation}",
+                mend=f"mend that, then `soboo-mta domain verify {seen.settings.name}`",
+            )
+        case Plan() as plan:
+            return _planned(plan)
+
+
+_RUNGS = {
+    Rung.FULL: "",
+    Rung.OPERATOR_BOUNCE: "SPF does not align, DKIM alone carries it",
+    Rung.SPF_ONLY: "nothing signs, SPF alone carries it: forwarded mail fails",
+    Rung.UNALIGNED: "it leaves unaligned, as the domain asks",
+}
+
+
+def _planned(plan: Plan) -> Check:
+    bounce = plan.bounce_domain or "the author"
+    signed = ", ".join(f"d={s.domain} s={s.selector}" for s in plan.signatures)
+    sentence = (
+        f"leaves on rung {plan.rung}: reverse-path at {bounce}, signed"
+        f" {signed or 'by nobody'}, EHLO {plan.ehlo_name}"
+    )
+    lacks = _RUNGS[plan.rung]
+    if plan.rung is Rung.FULL:
+        return Check(code=Code.PLAN, result=Result.PASS, sentence=sentence)
+    if plan.bounce_blind:
+        lacks += "; bounces go to the customer and not to us"
+    return Check(
+        code=Code.PLAN,
+        result=Result.FIX if plan.rung is Rung.UNALIGNED else Result.WARN,
+        sentence=f"{sentence}; {lacks}",
+        mend="publish what `soboo-mta domain records` shows; mode cname has all of it",
+    )
+
+
+def _author(seen: Observed) -> Check:
+    name = seen.settings.name
+    if name in MAILBOX_PROVIDERS:
+        return Check(
+            code=Code.FROM,
+            result=Result.HOLD,
+            sentence=f"{name} is a mailbox provider's: its policy lets nobody else send",
+            mend="send from a domain of the customer's own",
+        )
+    return Check(
+        code=Code.FROM, result=Result.PASS, sentence=f"{name} is no mailbox provider's"
+    )
+
+
+# ---- keys and SPF
+
+
+def _keys(seen: Observed) -> Iterator[Check]:
+    if not seen.keys:
+        yield Check(
+            code=Code.DKIM_KEY,
+            result=Result.WARN,
+            sentence="no signature would be made: no usable key",
+            mend="publish the selectors that `soboo-mta domain records` shows",
+        )
+    for key in seen.keys:
+        yield _key(key)
+
+
+def _key(key: KeySeen) -> Check:
+    kind = key.signature.algorithm
+    size = f"{key.bits} bits" if kind is Algorithm.RSA else "Ed25519"
+    if key.fault is None:
+        return Check(
+            code=Code.DKIM_KEY,
+            result=Result.UNKNOWN,
+            sentence=f"{key.owner}: DNS gave no answer",
+            mend=_AGAIN,
+        )
+    if key.fault:
+        return Check(
+            code=Code.DKIM_KEY,
+            result=Result.WARN,
+            sentence=f"{key.owner}: {key.fault}",
+            mend=f"publish the key as shown for {key.owner.partition('.')[0]} by"
+            " `soboo-mta domain records`",
+        )
+    if kind is Algorithm.RSA and key.bits < GOOD_RSA_BITS:
+        return Check(
+            code=Code.DKIM_KEY,
+            result=Result.WARN,
+            sentence=f"{key.owner} holds our key, of {size} only (RFC 8301 §3.2)",
+            mend=f"rotate to one of {GOOD_RSA_BITS}: `soboo-mta key rotate`",
+            asked_by=ADVICE,
+        )
+    return Check(
+        code=Code.DKIM_KEY,
+        result=Result.PASS,
+        sentence=f"{key.owner} holds our key, {size}",
+    )
+
+
+_AGAIN = "ask again later; if it lasts, look at the zone's name servers"
+
+
+def _spf(seen: Observed) -> Iterator[Check]:
+    spf, source = seen.spf, seen.source
+    if spf is None:
+        return
+    where = f"{spf.domain} for {source.public_address} ({source.name})"
+    cost = f"{spf.lookups} of 10 look-ups, {spf.voids} of 2 void"
+    if spf.is_unknown:
+        yield Check(
+            code=Code.SPF_PASS,
+            result=Result.UNKNOWN,
+            sentence=f"SPF of {where}: DNS gave no answer",
+            mend=_AGAIN,
+        )
+    elif spf.result == "pass":
+        yield Check(
+            code=Code.SPF_PASS,
+            result=Result.PASS,
+            sentence=f"SPF of {where} is pass; {cost}",
+        )
+    else:
+        yield Check(
+            code=Code.SPF_PASS,
+            result=Result.WARN,
+            sentence=f"SPF of {where} is {spf.result}; {cost}",
+            mend=f"see `soboo-mta domain spf {spf.domain}`, and let it name the address",
+        )
+
+
+# ---- DMARC
+
+
+def _dmarc(seen: Observed) -> Check:
+    found, name = seen.dmarc, seen.settings.name
+    if found is None:
+        return Check(
+            code=Code.DMARC_REC,
+            result=Result.UNKNOWN,
+            sentence=f"DMARC of {name}: DNS gave no answer",
+            mend=_AGAIN,
+        )
+    if not found.walk.has_record or not found.suffix_list.has_record:
+        return _no_record(seen)
+    strict = [
+        tag
+        for tag, how in (("adkim=s", found.walk.dkim), ("aspf=s", found.walk.spf))
+        if how is Alignment.STRICT
+    ]
+    sentence = ", ".join([f"{found.found_at}: p={found.walk.policy}", *strict])
+    if found.is_test:
+        sentence += ", t=y (reports alone)"
+    refused = [r for r in found.reports if r.is_authorised is False]
+    if refused:
+        return Check(
+            code=Code.DMARC_REC,
+            result=Result.WARN,
+            sentence=f"{sentence}; {refused[0].host} does not agree to take its reports",
+            mend=f'{refused[0].host} publishes {refused[0].owner} TXT "v=DMARC1"',
+            asked_by=ADVICE,
+        )
+    if any(report.is_authorised is None for report in found.reports):
+        sentence += "; whether its rua= is agreed to got no answer"
+    return Check(code=Code.DMARC_REC, result=Result.PASS, sentence=sentence)
+
+
+def _no_record(seen: Observed) -> Check:
+    found, name = seen.dmarc, seen.settings.name
+    assert found is not None
+    if len(found.records) > 1:
+        sentence = f"_dmarc.{name} has {len(found.records)} records: none counts"
+        return Check(
+            code=Code.DMARC_REC,
+            result=Result.WARN,
+            sentence=sentence,
+            mend="keep one",
+        )
+    if found.walk.has_record or found.suffix_list.has_record:
+        who = "RFC 9989" if found.walk.has_record else "the public suffix list"
+        return Check(
+            code=Code.DMARC_REC,
+            result=Result.WARN,
+            sentence=f"only receivers that go by {who} find a record for {name}",
+            mend=f'publish _dmarc.{name} TXT "v=DMARC1; p=none"',
+        )
+    return Check(
+        code=Code.DMARC_REC,
+        result=Result.WARN,
+        sentence=f"no DMARC record applies to {name}",
+        mend=f'publish _dmarc.{name} TXT "v=DMARC1; p=none"',
+    )
+
+
+# ---- alignment
+
+
+def _alignment(seen: Observed) -> Check:
+    """What a receiver will conclude, by what authenticates as observed and not by what the
+    plan rests on: the two must come to the same."""
+    found, name = seen.dmarc, seen.settings.name
+    if found is None:
+        return Check(
+            code=Code.ALIGN,
+            result=Result.UNKNOWN,
+            sentence="without DMARC's answer nothing is known of alignment",
+            mend=_AGAIN,
+        )
+    spf = seen.spf.domain if seen.spf and seen.spf.result == "pass" else None
+    keys = tuple(key.signature.domain for key in seen.keys if _verifies(key))
+    by = {
+        "tree walk (RFC 9989)": aligned_by(
+            name, found.walk, spf_domain=spf, dkim_domains=keys
+        ),
+        "public suffix list": aligned_by(
+            name, found.suffix_list, spf_domain=spf, dkim_domains=keys
+        ),
+    }
+    judged = verdict(
+        name,
+        walk=found.walk,
+        suffix_list=found.suffix_list,
+        spf_domain=spf,
+        dkim_domains=keys,
+    )
+    words = str(judged).replace("_", " ")
+    sentence = f"DMARC {words}: " + "; ".join(
+        f"by {how} {_aligning(what)}" for how, what in by.items()
+    )
+    if judged is not Verdict.FAIL:
+        return Check(code=Code.ALIGN, result=Result.PASS, sentence=sentence)
+    if _is_half_heard(seen):
+        return Check(
+            code=Code.ALIGN,
+            result=Result.UNKNOWN,
+            sentence=f"{sentence}, as far as DNS answered",
+            mend=_AGAIN,
+        )
+    return Check(
+        code=Code.ALIGN,
+        result=Result.FIX,
+        sentence=sentence,
+        mend="a usable key with d= of the domain, or SPF of a bounce domain below it",
+    )
+
+
+def _aligning(what: tuple[str, ...]) -> str:
+    return f"{' and '.join(what) or 'nothing'} align{'s' if len(what) < 2 else ''}"
+
+
+def _verifies(key: KeySeen) -> bool:
+    # Large receivers do not verify Ed25519: it counts for nothing (RFC 8463 §5).
+    return key.fault == "" and key.signature.algorithm is Algorithm.RSA
+
+
+def _is_half_heard(seen: Observed) -> bool:
+    silent = any(key.fault is None for key in seen.keys)
+    return silent or (seen.spf is not None and seen.spf.is_unknown)
