@@ -7,8 +7,8 @@ the caller's.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from publicsuffixlist import PublicSuffixList
@@ -22,6 +22,7 @@ Texts = Mapping[DnsName, tuple[str, ...]]
 """`_dmarc.` name → its TXT values; a name that is missing has none."""
 
 _POLICIES = ("none", "quarantine", "reject")
+_LOWER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 
 
@@ -39,20 +40,35 @@ class DmarcRecord:
     spf: Alignment
     psd: str  # y | n | u
     is_test: bool
+    is_applied: bool = True  # False: no policy and no rua, so DMARC is not applied
+
+    def policy_for(self, *, is_own: bool, exists: bool = True) -> str:
+        """Return the policy for an Author Domain: the record's own, a subdomain that
+        exists, or one that does not; t=y lowers it by one (RFC 9989 §4.7, §4.10.1)."""
+        policy = self.policy
+        if not is_own:
+            policy = self.subdomain_policy if exists else self.nonexistent_policy
+        return _LOWER[policy] if self.is_test else policy
 
 
 def parse_record(text: str) -> DmarcRecord | None:
     """Return the record in one TXT value, or None where DMARC does not apply to it."""
+    record = _declared(text)
+    return record if record is not None and record.is_applied else None
+
+
+def _declared(text: str) -> DmarcRecord | None:
+    """Return what one TXT value says, applied or not; None where it is no DMARC record."""
     if not _VERSION.match(text):
         return None
     tags = _tags(text)
     policy = tags.get("p", "").lower()
+    is_applied = True
     broken = policy not in _POLICIES or any(
         tags[tag].lower() not in _POLICIES for tag in ("sp", "np") if tag in tags
     )
     if broken:
-        if not _has_report_address(tags.get("rua", "")):
-            return None
+        is_applied = _has_report_address(tags.get("rua", ""))
         policy = "none"
         tags = {**tags, "sp": "none", "np": "none"}
     subdomain = tags.get("sp", policy).lower()
@@ -64,6 +80,7 @@ def parse_record(text: str) -> DmarcRecord | None:
         spf=_alignment(tags.get("aspf", "r")),
         psd=_psd(tags.get("psd", "u")),
         is_test=tags.get("t", "n").lower() == "y",
+        is_applied=is_applied,
     )
 
 
@@ -100,7 +117,10 @@ def names_to_ask(name: DnsName) -> tuple[DnsName, ...]:
 
 def organizational_domain(name: Domain, texts: Texts) -> Domain:
     """Return the Organizational Domain of `name` by the tree walk (RFC 9989 §4.10.2)."""
-    found = _walk(name, texts)
+    return _organizational(name, _walk(name, texts))
+
+
+def _organizational(name: Domain, found: list[tuple[str, DmarcRecord]]) -> Domain:
     for step, record in found:
         if record.psd == "n":
             return Domain(step)
@@ -109,15 +129,30 @@ def organizational_domain(name: Domain, texts: Texts) -> Domain:
     return Domain(found[-1][0]) if found else name
 
 
-def view_by_walk(author: Domain, others: Iterable[Domain], texts: Texts) -> DmarcView:
+def view_by_walk(
+    author: Domain, others: Iterable[Domain], texts: Texts, *, exists: bool = True
+) -> DmarcView:
     """Return what a receiver of RFC 9989 finds for the From domain `author`.
 
     `others` are the names that may authenticate; `texts` must hold `names_to_ask` of
-    each of them and of `author`.
+    each of them and of `author`; `exists`: DNS knows the name of `author`. A name whose
+    Organizational Domain rests on whether a record without a valid policy counts has
+    none here: receivers read RFC 9989 §4.10.1 both ways.
     """
     names = tuple(dict.fromkeys((author, *others)))
-    organizational = tuple((name, organizational_domain(name, texts)) for name in names)
-    return _view(author, _policy_by_walk(author, texts), organizational)
+    organizational = tuple(
+        (name, organizational_domain(name, texts))
+        for name in names
+        if organizational_domain(name, texts)
+        == _organizational(name, _walk(name, texts, _declared_at))
+    )
+    found = _policy_by_walk(author, texts)
+    view = _view(author, found, organizational)
+    if found is None:
+        return view
+    name, record = found
+    policy = record.policy_for(is_own=name == author, exists=exists)
+    return replace(view, policy=policy)
 
 
 def _steps(name: DnsName) -> tuple[str, ...]:
@@ -130,11 +165,21 @@ def _steps(name: DnsName) -> tuple[str, ...]:
     return tuple(steps)
 
 
-def _walk(name: DnsName, texts: Texts) -> list[tuple[str, DmarcRecord]]:
+def _declared_at(texts: Iterable[str]) -> DmarcRecord | None:
+    """As `record_at`, with records that are not applied."""
+    candidates = record_texts(texts)
+    return _declared(candidates[0]) if len(candidates) == 1 else None
+
+
+def _walk(
+    name: DnsName,
+    texts: Texts,
+    read: Callable[[Iterable[str]], DmarcRecord | None] = record_at,
+) -> list[tuple[str, DmarcRecord]]:
     """The names with a record, longest first, up to the one that says psd=n or psd=y."""
     found: list[tuple[str, DmarcRecord]] = []
     for step in _steps(name):
-        record = record_at(texts.get(DnsName(f"_dmarc.{step}"), ()))
+        record = read(texts.get(DnsName(f"_dmarc.{step}"), ()))
         if record is None:
             continue
         found.append((step, record))

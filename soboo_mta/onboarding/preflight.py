@@ -51,6 +51,7 @@ from soboo_mta.ports import (
     Found,
     IpAddress,
     MxRecord,
+    NoName,
     RecordType,
     Resolver,
     TlsPolicy,
@@ -191,7 +192,9 @@ class _Observer:
             if isinstance(answer, Unanswered):
                 return None
             found[name] = texts(answer)
-        walk = view_by_walk(author, others, found)
+        there = await self._resolver.lookup(author, RecordType.MX)
+        exists = not isinstance(there, NoName) or bool(there.chain)
+        walk = view_by_walk(author, others, found, exists=exists)
         return await self._found_policy(
             found, walk, view_by_suffix_list(author, others, found, suffixes)
         )

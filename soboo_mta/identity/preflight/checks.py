@@ -250,7 +250,7 @@ def _dmarc(seen: Observed) -> Check:
     ]
     sentence = ", ".join([f"{found.found_at}: p={found.walk.policy}", *strict])
     if found.is_test:
-        sentence += ", t=y (reports alone)"
+        sentence += ", t=y (lowered by one, RFC 9989 §4.7)"
     refused = [r for r in found.reports if r.is_authorised is False]
     if refused:
         return Check(

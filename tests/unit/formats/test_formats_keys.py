@@ -20,6 +20,7 @@ from soboo_mta.formats.keys import (
     generate_rsa,
     import_private,
     load_signing_key,
+    public_bits,
     txt_p,
 )
 from soboo_mta.mail.errors import FormatError
@@ -180,3 +181,17 @@ def test_all_tags_are_given() -> None:
 def test_what_is_no_key_record_is_refused_in_words(txt: str, word: str) -> None:
     with pytest.raises(FormatError, match=word):
         txt_p(txt)
+
+
+def test_the_size_of_a_published_key_is_read_from_its_p() -> None:
+    assert public_bits(generate_rsa(1024).p, Algorithm.RSA) == 1024
+    assert public_bits(generate_ed25519().p, Algorithm.ED25519) == 256
+
+
+@pytest.mark.parametrize(
+    ("p", "algorithm"),
+    [("", Algorithm.RSA), ("A!", Algorithm.RSA), ("AAAA", Algorithm.ED25519)],
+)
+def test_what_is_no_key_has_no_size(p: str, algorithm: Algorithm) -> None:
+    with pytest.raises(FormatError, match="no public key"):
+        public_bits(p, algorithm)
