@@ -65,6 +65,11 @@ def plan_to_json(plan: Plan) -> str:
             ],
             "ehlo": plan.ehlo_name,
             "verdict": plan.verdict,
+            "aligned": {
+                "walk": list(plan.by_walk),
+                "suffix_list": list(plan.by_suffix_list),
+            },
+            "policy": plan.policy,
         }
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from soboo_mta.identity.alignment import verdict
+from soboo_mta.identity.alignment import aligned_by, verdict
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import (
     Algorithm,
@@ -186,20 +186,29 @@ class _Ways:
     ) -> Plan:
         theirs = self._operator_signature()
         believed = (*own, *theirs) if self.operator_facts else own
+        author, walk, suffix_list = (
+            self.settings.name,
+            self.facts.walk,
+            self.facts.suffix_list,
+        )
+        dkim = tuple(s.domain for s in believed if s.algorithm is Algorithm.RSA)
         return Plan(
             rung=rung,
             bounce_domain=bounce_domain,
             signatures=(*own, *theirs),
             ehlo_name=self.source.ehlo_name,
             verdict=verdict(
-                self.settings.name,
-                walk=self.facts.walk,
-                suffix_list=self.facts.suffix_list,
+                author,
+                walk=walk,
+                suffix_list=suffix_list,
                 spf_domain=spf,
-                dkim_domains=tuple(
-                    s.domain for s in believed if s.algorithm is Algorithm.RSA
-                ),
+                dkim_domains=dkim,
             ),
+            by_walk=aligned_by(author, walk, spf_domain=spf, dkim_domains=dkim),
+            by_suffix_list=aligned_by(
+                author, suffix_list, spf_domain=spf, dkim_domains=dkim
+            ),
+            policy=walk.policy if walk.has_record else "",
         )
 
     def _own_signatures(self) -> tuple[SignaturePlan, ...]:

@@ -255,13 +255,18 @@ class Rung(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How one message departs. `bounce_domain` None: `author` is the reverse-path and
-    bounces go to the customer (`bounce_blind`)."""
+    bounces go to the customer (`bounce_blind`). What the verdict rests on, as evidence:
+    `by_walk` and `by_suffix_list` are what aligns under each algorithm, in words, and
+    `policy` is what the From domain publishes, "" where no record applies."""
 
     rung: Rung
     bounce_domain: Domain | None
     signatures: tuple[SignaturePlan, ...]
     ehlo_name: Domain
     verdict: Verdict
+    by_walk: tuple[str, ...] = ()
+    by_suffix_list: tuple[str, ...] = ()
+    policy: str = ""
 
     @property
     def bounce_blind(self) -> bool:

@@ -64,22 +64,48 @@ def _attempt_line(attempt: TracedAttempt) -> str:
 
 def _circumstances(attempt: TracedAttempt) -> Iterator[str]:
     if attempt.plan is not None:
-        yield f"plan {plan_words(attempt.plan)}"
+        yield from plan_lines(attempt.plan, attempt.source)
     yield from attempt.dialogue.splitlines()
 
 
-# JSON, as it was stored: Any.
-def plan_words(plan: Any) -> str:
-    """Return how an attempt departed, in words."""
-    signatures = ", ".join(
-        f"d={one['d']} s={one['s']} ({one['a']})" for one in plan["signatures"]
-    )
+_RUNGS = {
+    "full": "own bounce domain, own signature",
+    "operator-bounce": "own signature, the operator's bounce domain",
+    "spf-only": "no signature of the domain's own, SPF carries it",
+    "unaligned": "unaligned, by the domain's own setting",
+}
+_VERDICTS = {
+    "pass": "DMARC pass was foretold",
+    "not_applicable": "no DMARC record applied, signed as the From domain itself",
+    "fail": "DMARC fail was foretold",
+}
+
+
+# JSON, as it was stored: Any. A plan of an older release lacks what aligned.
+def plan_lines(plan: Any, source: str) -> Iterator[str]:
+    """Return how an attempt departed and what receivers were to make of it, a line each."""
     bounce = plan["bounce_domain"] or "the author (bounces go to the customer)"
-    verdict = str(plan["verdict"]).replace("_", " ")
-    return (
-        f"{plan['rung']}: reverse-path at {bounce}, signed {signatures or 'by nobody'},"
-        f" EHLO {plan['ehlo']}, DMARC {verdict}"
+    rung = str(plan["rung"])
+    yield f"plan {rung}: {_RUNGS.get(rung, rung)}"
+    yield f"  reverse-path at {bounce}, EHLO {plan['ehlo']}, source {source or 'unknown'}"
+    signatures = ", ".join(
+        f"d={one['d']} s={one['s']} ({one['a']}, key {one['key']})"
+        for one in plan["signatures"]
     )
+    yield f"  signed {signatures or 'by nobody'}"
+    verdict = str(plan["verdict"])
+    policy = f", policy {plan['policy']}" if plan.get("policy") else ""
+    yield f"  {_VERDICTS.get(verdict, verdict)}{policy}"
+    for name, words in _ALGORITHMS.items():
+        if "aligned" in plan:
+            found = " and ".join(plan["aligned"][name]) or "nothing"
+            yield f"  {words}: {found} aligned"
+
+
+_ALGORITHMS = {
+    "walk": "receivers by the tree walk (RFC 9989)",
+    "suffix_list": "receivers by the public suffix list",
+}
 
 
 def _words(detail: Any) -> str:

@@ -233,3 +233,83 @@ def test_an_unknown_message_is_said_in_one_sentence(
 
 def test_a_word_that_is_no_message_id_is_refused(run: Run) -> None:
     assert "is not a message id" in run("trace", "nonsense", code=2)
+
+
+_PLAN = {
+    "rung": "full",
+    "bounce_domain": "bounce.acme.example",
+    "bounce_blind": False,
+    "signatures": [
+        {"d": "acme.example", "s": "sb1", "a": "rsa-sha256", "key": 12},
+        {"d": "esp.example", "s": "sb1", "a": "rsa-sha256", "key": 3},
+    ],
+    "ehlo": "mta1.esp.example",
+    "verdict": "pass",
+}
+_ALIGNED = {
+    "aligned": {
+        "walk": ["SPF of bounce.acme.example", "DKIM d=acme.example"],
+        "suffix_list": ["DKIM d=acme.example"],
+    },
+    "policy": "reject",
+}
+
+
+def _attempted(config: Path, plan: dict[str, object]) -> None:
+    """One more attempt, under this plan."""
+
+    def write(connection: Connection) -> None:
+        connection.execute(insert(schema.plan).values(id=5, detail=json.dumps(plan)))
+        connection.execute(
+            insert(schema.attempt).values(
+                message_id=int(MESSAGE),
+                position=0,
+                at=NOON + 2_000,
+                outcome="delivered",
+                reason="reply",
+                reply="250 2.0.0 ok",
+                host="mx.far.example[127.0.0.1]:25",
+                source="default",
+                tls="TLSv1.3",
+                duration_ms=9,
+                plan_id=5,
+            )
+        )
+
+    write_now(open_store(config).engine, write)
+
+
+@pytest.mark.usefixtures("waiting")
+def test_an_attempt_tells_how_it_departed_and_what_was_foretold(
+    run: Run, config: Path
+) -> None:
+    _attempted(config, _PLAN | _ALIGNED)
+
+    lines = [line.strip() for line in run("trace", str(MESSAGE)).splitlines()]
+
+    start = lines.index("plan full: own bounce domain, own signature")
+    assert lines[start + 1 : start + 6] == [
+        "reverse-path at bounce.acme.example, EHLO mta1.esp.example, source default",
+        "signed d=acme.example s=sb1 (rsa-sha256, key 12),"
+        " d=esp.example s=sb1 (rsa-sha256, key 3)",
+        "DMARC pass was foretold, policy reject",
+        "receivers by the tree walk (RFC 9989): SPF of bounce.acme.example and DKIM"
+        " d=acme.example aligned",
+        "receivers by the public suffix list: DKIM d=acme.example aligned",
+    ]
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_plan_of_an_older_release_is_told_as_far_as_it_was_kept(
+    run: Run, config: Path
+) -> None:
+    _attempted(
+        config, _PLAN | {"bounce_domain": None, "signatures": [], "rung": "spf-only"}
+    )
+
+    shown = run("trace", str(MESSAGE))
+
+    assert "reverse-path at the author (bounces go to the customer)" in shown
+    assert "signed by nobody" in shown
+    assert "DMARC pass was foretold" in shown
+    assert "suffix list" not in shown

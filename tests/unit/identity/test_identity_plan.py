@@ -378,3 +378,16 @@ def test_a_bounce_domain_that_does_not_lead_to_us_is_never_used(
     if isinstance(plan, Plan) and plan.bounce_domain == BOUNCE:
         facts = domain.facts
         assert domain.settings.assume_verified or (facts and facts.bounce_ready)
+
+
+def test_a_plan_keeps_what_its_verdict_rests_on() -> None:
+    split = _with_views(FACTS, VIEW, _SPLIT)
+    plan = depart(state(split), OUT_1, OPERATOR)
+    without = depart(state(_with_views(FACTS, NO_RECORD, VIEW)), OUT_1, OPERATOR)
+
+    assert isinstance(plan, Plan)
+    assert plan.by_walk == ("SPF of bounce.customer.com", "DKIM d=customer.com")
+    assert plan.by_suffix_list == ("DKIM d=customer.com",)
+    assert plan.policy == "reject"
+    assert isinstance(without, Plan)
+    assert without.policy == ""
