@@ -23,7 +23,7 @@ Texts = Mapping[DnsName, tuple[str, ...]]
 
 _POLICIES = ("none", "quarantine", "reject")
 _LOWER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-_VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
+_VERSION = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

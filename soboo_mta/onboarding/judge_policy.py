@@ -6,7 +6,7 @@ Pure, as `judge.py`, which judges names.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at
+from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at, record_texts
 from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judge import Finding, printable, shown, texts, unknown
@@ -128,17 +128,13 @@ def dmarc(
     ttl: int,
 ) -> Finding:
     """The finding for DMARC; `found` holds the TXT of every name of both walks."""
-    own = tuple(
-        text
-        for text in found.get(DnsName(f"_dmarc.{author}"), ())
-        if text.startswith("v=DMARC1")
-    )
+    own = record_texts(found.get(DnsName(f"_dmarc.{author}"), ()))
     applied = next(
         (
             f"{name} {text}"
             for name in names_to_ask(author)
-            for text in found.get(name, ())
-            if record_at(found[name]) and text.startswith("v=DMARC1")
+            for text in record_texts(found.get(name, ()))
+            if record_at(found[name])
         ),
         "",
     )

@@ -25,7 +25,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 def corpora() -> Path:
     """Other people's messages; a test that asks for them fails where they are not."""
     path = Path(os.environ.get("SOBOO_CORPORA", "../shared/corpora")).resolve()
-    for name in ("dkim", "mime", "smtp-dialogs"):
+    for name in ("dkim", "dmarc", "mime", "smtp-dialogs", "spf"):
         assert (path / name).is_dir(), (
             f"no corpora: {path / name} is not there; set SOBOO_CORPORA to the folder "
             "that has it, or leave test_corpora_*.py out as `make interop` does"

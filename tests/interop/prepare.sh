@@ -18,6 +18,7 @@ need libnet-ssleay-perl perl -MNet::SSLeay -e 1
 need opendkim test -x /usr/sbin/opendkim
 need libmail-dkim-perl perl -MMail::DKIM -e 1
 need libmail-spf-perl perl -MMail::SPF -e 1
+need libmail-dmarc-perl perl -MMail::DMARC -e 1
 need libnet-dns-perl perl -MNet::DNS -e 1
 need strace command -v strace
 need faketime command -v faketime

@@ -146,6 +146,7 @@ _POLICIES: list[tuple[str, bool, Zone, str | None]] = [
     ("example.com", True, {"example.com": "v=DMARC1; adkim=x; p=reject; junk; =; ;"}, "reject"),
     ("example.com", True, {"example.com": "p=reject; v=DMARC1"}, None),
     ("example.com", True, {"example.com": "v=dmarc1; p=reject"}, None),
+    ("example.com", True, {"example.com": "V = DMARC1; P=Reject"}, "reject"),
 ]  # fmt: skip
 
 
