@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 import spftrace
 from spftrace.errors import SpfPermError
+from spftrace.evaluator import valid_domain
 from spftrace.macros import MacroContext, expand, truncate_domain
 from spftrace.parser import VERSION_RE, Record, Term, parse
 
@@ -56,6 +57,8 @@ class _Walk:
     void: set[tuple[str, RecordType]] = field(default_factory=set)
 
     async def node(self, name: str, above: tuple[str, ...]) -> SpfNode:
+        if not valid_domain(name):  # RFC 7208 §4.3: nobody asks for it
+            return SpfNode(name=name, fault=f"{name[:80]!r} is no domain")
         answer, voids = await self._ask(name, RecordType.TXT)
         if isinstance(answer, Unanswered):
             return SpfNode(name=name, is_unanswered=True)
@@ -130,6 +133,8 @@ class _Walk:
     async def _asked(self, term: Term, target: str) -> SpfTerm:
         """a, mx, ptr and exists: one term, however many look-ups."""
         fault = ""
+        if not valid_domain(target) and term.name != "ptr":
+            return SpfTerm(text=term.raw, target=target, lookups=1)
         first = {
             "mx": (target, RecordType.MX),
             "ptr": (self.client.reverse_pointer, RecordType.PTR),

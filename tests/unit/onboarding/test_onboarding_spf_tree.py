@@ -171,6 +171,19 @@ async def test_a_record_that_passes_for_everybody_is_unwise(record: str) -> None
     assert not budget.faults
 
 
+async def test_a_target_that_is_no_domain_is_not_asked_for() -> None:
+    long = "x" * 64
+    dns = _dns(
+        customer_com=f"v=spf1 a:%{{l}}.{long}.%{{d}} include:%{{l}}.{long}.%{{d}} -all"
+    )
+
+    budget = await _budget(dns)
+
+    assert not any(long in name for name, _ in dns.asked)
+    assert (budget.lookups, budget.voids) == (2, 0)  # the terms count all the same
+    assert "is no domain" in budget.faults[0]
+
+
 async def test_ptr_costs_and_is_unwise() -> None:
     budget = await _budget(_dns(customer_com="v=spf1 ptr -all"))
 
