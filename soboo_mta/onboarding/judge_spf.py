@@ -11,7 +11,7 @@ from soboo_mta.identity.state import RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judge import Finding, printable, texts, unknown
 from soboo_mta.onboarding.spf import SpfResults
-from soboo_mta.onboarding.spf_tree import SpfBudget
+from soboo_mta.onboarding.spf.tree import SpfBudget
 from soboo_mta.ports import Answer, Unanswered
 
 _VERSION = re.compile(r"v=spf1(?= |$)", re.IGNORECASE)
@@ -20,11 +20,12 @@ _ANY_VERSION = re.compile(r"v=spf1\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The name, what its record is to include, and the record as a tree."""
+    """The name, what its record is to include, and the record as a tree; None where all
+    our sources pass and it is not open to others."""
 
     name: Domain
     include: DnsName
-    budget: SpfBudget
+    budget: SpfBudget | None
 
     @property
     def term(self) -> str:
@@ -89,6 +90,8 @@ def _fault(
             " (RFC 7208 §4.5)",
             f"join them to one that holds {wanted.term}",
         )
+    if wanted.budget is None:
+        return None
     if wanted.budget.v4.passes_all or wanted.budget.v6.passes_all:
         return _Fault(
             RecordStatus.WRONG,
@@ -98,6 +101,12 @@ def _fault(
     if not spf.others:
         return None
     return _syntax(wanted, records[0]) or _include(wanted, records[0], spf)
+
+
+def is_open(answer: Answer) -> bool:
+    """Whether a record there may pass for everybody: it says all without -, ~ or ?."""
+    words = {word.lower() for text in texts(answer) for word in text.split()}
+    return bool(words & {"all", "+all"})
 
 
 def _near_misses(found: tuple[str, ...]) -> list[str]:
@@ -145,7 +154,7 @@ def _syntax(wanted: Wanted, record: str) -> _Fault | None:
             "quotation marks or backslashes became part of the SPF record",
             "leave them out",
         )
-    faults = wanted.budget.faults
+    faults = wanted.budget.faults if wanted.budget else ()
     if not faults:
         return None
     return _Fault(
@@ -173,9 +182,8 @@ def _include(wanted: Wanted, record: str, spf: SpfResults) -> _Fault:
     terms = [word.lower() for word in record.split()[1:]]
     bare = [term.lstrip("+") for term in terms]
     if wanted.term in bare:
-        reached = {
-            t.text.lower().lstrip("+"): t.is_reached for t in wanted.budget.v4.terms
-        }
+        seen = wanted.budget.v4.terms if wanted.budget else ()
+        reached = {t.text.lower().lstrip("+"): t.is_reached for t in seen}
         if not reached.get(wanted.term, True):
             return _Fault(
                 RecordStatus.WRONG,

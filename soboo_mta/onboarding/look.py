@@ -30,7 +30,7 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding import judge, judge_key, judge_policy, judge_spf
 from soboo_mta.onboarding.judge import Alias, Finding, Text
 from soboo_mta.onboarding.spf import spf_results
-from soboo_mta.onboarding.spf_walk import spf_budget
+from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.ports import (
     Answer,
     Authority,
@@ -180,7 +180,9 @@ class Look:
         if isinstance(answer, Unanswered):
             return judge.unknown(answer)
         results = await spf_results(name, self._operator.sources, self._resolver)
-        budget = await spf_budget(name, self._resolver)
+        # The whole tree is dear: it is walked where something is wrong alone.
+        is_suspect = bool(results.others) or judge_spf.is_open(answer)
+        budget = await spf_budget(name, self._resolver) if is_suspect else None
         wanted = judge_spf.Wanted(
             name=name, include=include_name(self._operator), budget=budget
         )

@@ -46,7 +46,7 @@ from soboo_mta.onboarding.judge import texts
 from soboo_mta.onboarding.judge_key import key_fault
 from soboo_mta.onboarding.look import Fresh
 from soboo_mta.onboarding.spf import spf_results
-from soboo_mta.onboarding.spf_walk import spf_budget, spf_tree
+from soboo_mta.onboarding.spf.walk import spf_budget, spf_tree
 from soboo_mta.ports import (
     Found,
     IpAddress,

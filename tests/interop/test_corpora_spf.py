@@ -9,8 +9,8 @@ from typing import Any
 import spftrace
 import yaml
 
-from soboo_mta.onboarding.spf import _Door
-from soboo_mta.onboarding.spf_walk import MAX_WALKED, spf_budget, spf_tree
+from soboo_mta.onboarding.spf.results import _Door
+from soboo_mta.onboarding.spf.walk import MAX_WALKED, spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver
 
 _TYPES = ("A", "AAAA", "MX", "PTR", "CNAME", "TXT")

@@ -21,14 +21,14 @@ from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.judge import printable
 from soboo_mta.onboarding.spf import SpfResults, spf_results
-from soboo_mta.onboarding.spf_tree import (
+from soboo_mta.onboarding.spf.tree import (
     MAX_LOOKUPS,
     MAX_VOIDS,
     SpfBudget,
     SpfNode,
     SpfTerm,
 )
-from soboo_mta.onboarding.spf_walk import spf_budget
+from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.settings import load
 from soboo_mta.settings.options import resolver_options
 

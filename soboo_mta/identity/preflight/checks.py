@@ -5,12 +5,14 @@ weighs FIX where it fails, any other WARN.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from soboo_mta.formats.keys import Algorithm
 from soboo_mta.identity.alignment import aligned_by, verdict
 from soboo_mta.identity.preflight import hosts
 from soboo_mta.identity.preflight.rules import MAILBOX_PROVIDERS, rules_for
 from soboo_mta.identity.preflight.values import (
+    ASK_AGAIN,
     Check,
     Code,
     KeySeen,
@@ -63,18 +65,12 @@ def would_pass(checks: Iterable[Check]) -> bool | None:
 def _weighed(check: Check, providers: tuple[Provider, ...], traffic: Traffic) -> Check:
     """`check` with whose rules ask for it; a WARN that one of them demands is a FIX."""
     rules = rules_for(check.code, providers, traffic)
-    is_demanded = bool(rules) and check.result is Result.WARN and not check.asked_by
-    return Check(
-        code=check.code,
+    is_demanded = bool(rules) and check.result is Result.WARN and not check.is_advice
+    return replace(
+        check,
         result=Result.FIX if is_demanded else check.result,
-        sentence=check.sentence,
-        mend=check.mend,
         asked_by=tuple(map(str, rules)),
     )
-
-
-ADVICE = ("advice",)
-"""`asked_by` of a WARN that stays one, whoever demands the check as such."""
 
 
 # ---- the plan and the From domain
@@ -173,7 +169,7 @@ def _key(key: KeySeen) -> Check:
             code=Code.DKIM_KEY,
             result=Result.UNKNOWN,
             sentence=f"{key.owner}: DNS gave no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if key.fault:
         return Check(
@@ -189,16 +185,13 @@ def _key(key: KeySeen) -> Check:
             result=Result.WARN,
             sentence=f"{key.owner} holds our key, of {size} only (RFC 8301 §3.2)",
             mend=f"rotate to one of {GOOD_RSA_BITS}: `soboo-mta key rotate`",
-            asked_by=ADVICE,
+            is_advice=True,
         )
     return Check(
         code=Code.DKIM_KEY,
         result=Result.PASS,
         sentence=f"{key.owner} holds our key, {size}",
     )
-
-
-_AGAIN = "ask again later; if it lasts, look at the zone's name servers"
 
 
 def _spf(seen: Observed) -> Iterator[Check]:
@@ -212,7 +205,7 @@ def _spf(seen: Observed) -> Iterator[Check]:
             code=Code.SPF_PASS,
             result=Result.UNKNOWN,
             sentence=f"SPF of {where}: DNS gave no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     elif spf.result == "pass":
         yield Check(
@@ -239,7 +232,7 @@ def _dmarc(seen: Observed) -> Check:
             code=Code.DMARC_REC,
             result=Result.UNKNOWN,
             sentence=f"DMARC of {name}: DNS gave no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if not found.walk.has_record or not found.suffix_list.has_record:
         return _no_record(seen)
@@ -258,7 +251,7 @@ def _dmarc(seen: Observed) -> Check:
             result=Result.WARN,
             sentence=f"{sentence}; {refused[0].host} does not agree to take its reports",
             mend=f'{refused[0].host} publishes {refused[0].owner} TXT "v=DMARC1"',
-            asked_by=ADVICE,
+            is_advice=True,
         )
     if any(report.is_authorised is None for report in found.reports):
         sentence += "; whether its rua= is agreed to got no answer"
@@ -304,7 +297,7 @@ def _alignment(seen: Observed) -> Check:
             code=Code.ALIGN,
             result=Result.UNKNOWN,
             sentence="without DMARC's answer nothing is known of alignment",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     spf = seen.spf.domain if seen.spf and seen.spf.result == "pass" else None
     keys = tuple(key.signature.domain for key in seen.keys if _verifies(key))
@@ -334,7 +327,7 @@ def _alignment(seen: Observed) -> Check:
             code=Code.ALIGN,
             result=Result.UNKNOWN,
             sentence=f"{sentence}, as far as DNS answered",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     return Check(
         code=Code.ALIGN,

@@ -6,6 +6,7 @@ Pure, as `checks.py`.
 from collections.abc import Iterator
 
 from soboo_mta.identity.preflight.values import (
+    ASK_AGAIN,
     Check,
     Code,
     MailHosts,
@@ -13,8 +14,6 @@ from soboo_mta.identity.preflight.values import (
     Result,
 )
 from soboo_mta.ports import IpAddress, TlsPolicy
-
-_AGAIN = "ask again later; if it lasts, look at the zone's name servers"
 
 
 def mail_hosts(seen: Observed) -> Iterator[Check]:
@@ -29,7 +28,7 @@ def _mail_hosts(one: MailHosts) -> Check:
             code=Code.MX,
             result=Result.UNKNOWN,
             sentence=f"MX of {one.domain}: DNS gave no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if "" in one.hosts:  # RFC 7505 §4.2: such mail may be refused outright
         return Check(
@@ -67,7 +66,7 @@ def reverse(seen: Observed) -> Check:
             code=Code.FCRDNS,
             result=Result.UNKNOWN,
             sentence=f"reverse DNS of {address}: no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     confirmed = [name for name, found in names if found and address in found]
     mend = (
@@ -114,7 +113,7 @@ def ehlo(seen: Observed) -> Check:
             code=Code.EHLO,
             result=Result.UNKNOWN,
             sentence=f"{source.ehlo_name}: DNS gave no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if source.public_address not in addresses:
         listed = ", ".join(map(str, addresses)) or "nowhere"
@@ -130,7 +129,7 @@ def ehlo(seen: Observed) -> Check:
             code=Code.EHLO,
             result=Result.UNKNOWN,
             sentence=f"{sentence}; its SPF got no answer",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if seen.ehlo_spf.result != "pass":
         return _lacking(
@@ -152,7 +151,7 @@ def root(seen: Observed) -> Check:
             code=Code.SPFROOT,
             result=Result.UNKNOWN,
             sentence=f"SPF of {name}: DNS gave no answer to some of it",
-            mend=_AGAIN,
+            mend=ASK_AGAIN,
         )
     if not found.records:
         return Check(

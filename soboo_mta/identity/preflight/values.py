@@ -64,13 +64,19 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One check: what was found in `sentence`, what to do in `mend` ("" where nothing),
-    and whose rules ask for it, with their date, in `asked_by`."""
+    and whose rules ask for it, with their date, in `asked_by`. `is_advice`: a WARN that
+    stays one, whoever demands the check as such."""
 
     code: Code
     result: Result
     sentence: str
     mend: str = ""
     asked_by: tuple[str, ...] = ()
+    is_advice: bool = False
+
+
+ASK_AGAIN = "ask again later; if it lasts, look at the zone's name servers"
+"""What to do where DNS gave no answer."""
 
 
 # ---- what was observed

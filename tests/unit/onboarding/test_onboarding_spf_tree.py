@@ -7,9 +7,9 @@ import spftrace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soboo_mta.onboarding.spf import _Door
-from soboo_mta.onboarding.spf_tree import SpfBudget
-from soboo_mta.onboarding.spf_walk import spf_budget, spf_tree
+from soboo_mta.onboarding.spf.results import _Door
+from soboo_mta.onboarding.spf.tree import SpfBudget
+from soboo_mta.onboarding.spf.walk import spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver
 
 NAME = "customer.com"

@@ -1,6 +1,6 @@
 """The SPF record of any name as a tree: what each term costs a receiver (RFC 7208 §4.6.4).
 
-Values alone; `spf_walk` makes them. The totals are those of an evaluation for a client
+Values alone; `walk` makes them. The totals are those of an evaluation for a client
 that no term names: the dearest there is.
 """
 
