@@ -9,7 +9,7 @@ from typing import Any
 import spftrace
 import yaml
 
-from soboo_mta.onboarding.spf.results import _Door
+from soboo_mta.onboarding.spf.results import Door
 from soboo_mta.onboarding.spf.walk import MAX_WALKED, spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver
 
@@ -60,7 +60,7 @@ async def test_every_record_of_the_suite_is_walked_and_costs_the_same(
             for client in ("0.0.0.0", "::"):
                 tree = await spf_tree(name, dns, ip_address(client))
                 limits = spftrace.Limits(audit=True, max_queries=None)
-                evaluated = await spftrace.Evaluator(_Door(dns), limits).evaluate(
+                evaluated = await spftrace.Evaluator(Door(dns), limits).evaluate(
                     client, f"postmaster@{name}", name
                 )
                 reasons = [event.get("reason") for event in evaluated.trace.to_list()]

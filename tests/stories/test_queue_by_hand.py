@@ -67,8 +67,8 @@ async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_trace
         assert "reverse-path at bounce.acme.example, EHLO mta1.esp.example" in traced
         assert "signed d=acme.example s=" in traced
         assert "receivers by the tree walk (RFC 9989): " in traced
-        aligned = "SPF of bounce.acme.example and DKIM d=acme.example aligned"
-        assert f"receivers by the public suffix list: {aligned}" in traced
+        aligned = " and ".join(record.verdict.aligned_by)  # by libraries not ours
+        assert f"receivers by the public suffix list: {aligned} aligned" in traced
         assert re.search(r"bounce\.acme\.example", traced)
         assert place.lab.received == 1  # the cancelled one never left
         events = [json.loads(line)["event"] for line in _lines(place)]

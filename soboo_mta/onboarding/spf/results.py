@@ -45,7 +45,7 @@ async def spf_results(
     domain: DnsName, sources: Iterable[Source], resolver: Resolver
 ) -> SpfResults:
     """Evaluate SPF of `domain` as reverse-path domain for each source."""
-    door = _Door(resolver)
+    door = Door(resolver)
     results = []
     for source in sources:
         evaluated = await spftrace.Evaluator(door).evaluate(
@@ -55,7 +55,7 @@ async def spf_results(
     return SpfResults(tuple(results))
 
 
-class _Door(spftrace.BaseResolver):
+class Door(spftrace.BaseResolver):
     """spftrace's look-ups through the `Resolver` port."""
 
     def __init__(self, resolver: Resolver) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from soboo_mta.formats.keys import Algorithm
+from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import (
     DomainSettings,
@@ -20,8 +21,8 @@ from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import OPERATOR, SETTINGS, key, published
-from tests.unit.onboarding.test_onboarding_check import SUFFIXES
 
+_SUFFIXES = SuffixList()
 MANUAL = replace(SETTINGS, mode=Mode.MANUAL)
 SPF_ALONE = replace(MANUAL, keys=())
 _SB1 = "sb1._domainkey.customer.com"
@@ -36,7 +37,7 @@ async def _look(settings: DomainSettings, dns: FakeResolver) -> CheckResult:
     check = DomainCheck(
         resolver=dns,
         operator=OPERATOR,
-        suffixes=SUFFIXES,
+        suffixes=_SUFFIXES,
         clock=FakeClock(),
         options=CheckOptions(),
     )

@@ -7,7 +7,7 @@ import spftrace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soboo_mta.onboarding.spf.results import _Door
+from soboo_mta.onboarding.spf.results import Door
 from soboo_mta.onboarding.spf.tree import SpfBudget
 from soboo_mta.onboarding.spf.walk import spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver
@@ -30,7 +30,7 @@ async def _budget(dns: FakeResolver) -> SpfBudget:
 async def _evaluated(dns: FakeResolver, client: str) -> spftrace.Result:
     """What the evaluator of the departure counts, to the end of the record."""
     limits = spftrace.Limits(audit=True, max_queries=None)
-    evaluator = spftrace.Evaluator(_Door(dns), limits)
+    evaluator = spftrace.Evaluator(Door(dns), limits)
     return await evaluator.evaluate(client, f"postmaster@{NAME}", NAME)
 
 
