@@ -65,13 +65,13 @@ _MAX_REPORTS = 10  # foreign domains of one record that are asked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intended:
     """What would be sent: mail of a domain, from one of our sources, under one policy of
-    TLS; `is_suspended`: its tenant is."""
+    TLS; `holds` as in Observed."""
 
     state: DomainState
     source: Source
     operator: Operator
     tls: TlsPolicy
-    is_suspended: bool = False
+    holds: tuple[str, ...] = ()
 
 
 async def observe(
@@ -125,7 +125,7 @@ class _Observer:
             ehlo_addresses=ehlo.result(),
             root=await self._root(),
             tls=self._intended.tls,
-            is_suspended=self._intended.is_suspended,
+            holds=self._intended.holds,
         )
 
     # ---- keys

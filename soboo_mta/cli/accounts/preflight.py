@@ -18,6 +18,7 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
+from soboo_mta.cli.queue.words import gate_line
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.preflight.checks import preflight as judged
 from soboo_mta.identity.preflight.checks import would_pass
@@ -26,12 +27,13 @@ from soboo_mta.identity.preflight.values import Check, Observed, Provider, Traff
 from soboo_mta.identity.state import DomainState, Source
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.outcome import Reason
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.judge import printable
 from soboo_mta.onboarding.preflight import Intended, observe
 from soboo_mta.settings.options import resolver_options
+from soboo_mta.spool.view import gates
 from soboo_mta.store.writer import read_now
-from soboo_mta.tenancy.accounts import the_tenant
 from soboo_mta.tenancy.domains import DomainView
 
 
@@ -104,13 +106,30 @@ async def _observe(store: CliStore, view: DomainView, source: Source) -> Observe
         source=source,
         operator=store.operator,
         tls=store.settings.delivery.tls,
-        is_suspended=read_now(
-            store.engine, lambda at: the_tenant(at, view.settings.tenant)
-        ).suspended,
+        holds=_holds(store, view, source),
     )
     options = resolver_options(store.settings)
     resolver = DnsResolver(options=options, clock=store.clock)
     return await observe(intended, resolver, SuffixList())
+
+
+def _holds(store: CliStore, view: DomainView, source: Source) -> tuple[str, ...]:
+    """The gates that somebody closed by hand before all mail of this kind."""
+    settings = view.settings
+    places = {
+        ("tenant", str(settings.tenant)),
+        ("domain", str(settings.domain_id)),
+        ("source", source.name),
+    }
+    names = {str(settings.domain_id): str(settings.name)}
+    return tuple(
+        gate_line(gate, names)
+        for gate in read_now(store.engine, gates)
+        if gate.reason in _BY_HAND and (gate.scope, gate.subject) in places
+    )
+
+
+_BY_HAND = (Reason.OPERATOR_HOLD, Reason.TENANT_SUSPENDED)
 
 
 # ---- shown

@@ -77,13 +77,12 @@ def _weighed(check: Check, providers: tuple[Provider, ...], traffic: Traffic) ->
 
 
 def _plan(seen: Observed) -> Check:
-    tenant = seen.settings.tenant
-    if seen.is_suspended:
+    if seen.holds:
         return Check(
             code=Code.PLAN,
             result=Result.HOLD,
-            sentence=f"the tenant {tenant} is suspended: its mail is held",
-            mend=f"`soboo-mta tenant resume {tenant}` once the reason is gone",
+            sentence=f"its mail is held by hand: {'; '.join(seen.holds)}",
+            mend="`soboo-mta queue release` or `tenant resume`, once the reason is gone",
         )
     match seen.departure:
         case Hold(explanation):
@@ -157,11 +156,13 @@ def _keys(seen: Observed) -> Iterator[Check]:
             sentence="no signature would be made: no usable key",
             mend="publish the selectors that `soboo-mta domain records` shows",
         )
+    own = (seen.settings.name, seen.settings.home)
     for key in seen.keys:
-        yield _key(key)
+        yield _key(key, is_own=key.signature.domain in own)
 
 
-def _key(key: KeySeen) -> Check:
+def _key(key: KeySeen, *, is_own: bool) -> Check:
+    """One key; providers ask for an RSA signature of the domain's own alone."""
     kind = key.signature.algorithm
     size = f"{key.bits} bits" if kind is Algorithm.RSA else "Ed25519"
     if key.fault is None:
@@ -172,12 +173,13 @@ def _key(key: KeySeen) -> Check:
             mend=ASK_AGAIN,
         )
     if key.fault:
+        shown = "domain records" if is_own else "domain records --operator"
         return Check(
             code=Code.DKIM_KEY,
             result=Result.WARN,
             sentence=f"{key.owner}: {key.fault}",
-            mend=f"publish the key as shown for {key.owner.partition('.')[0]} by"
-            " `soboo-mta domain records`",
+            mend=f"publish the key as `soboo-mta {shown}` shows it",
+            is_advice=not is_own or kind is not Algorithm.RSA,
         )
     if kind is Algorithm.RSA and key.bits < GOOD_RSA_BITS:
         return Check(

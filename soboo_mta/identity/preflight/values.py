@@ -164,8 +164,8 @@ class RootSeen:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All that a preflight rests on. `departure` is what `depart` gives for `source` now;
-    `dmarc`, `ehlo_addresses` None: no answer; `spf` None: nothing departs. `is_suspended`:
-    the tenant is, and nothing of it leaves."""
+    `dmarc`, `ehlo_addresses` None: no answer; `spf` None: nothing departs. `holds` are those
+    of operators that stand in its way, in words."""
 
     settings: DomainSettings
     source: Source
@@ -179,4 +179,4 @@ class Observed:
     ehlo_addresses: tuple[IpAddress, ...] | None
     root: RootSeen
     tls: TlsPolicy
-    is_suspended: bool = False
+    holds: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.accounts.domain_commands import app as domain_app
+from soboo_mta.cli.queue.commands import app as queue_app
 from soboo_mta.cli.trial.zones import Zones, without
 from soboo_mta.lab.dns.server import NameServer
 from soboo_mta.lab.dns.zones import ZoneDirectory
@@ -42,6 +43,9 @@ lifetime = "2s"
 """
 
 
+_GROUPS = {"domain": domain_app, "tenant": tenant.app, "queue": queue_app}
+
+
 class Place:
     """An installation, its name server, and the customer's zone."""
 
@@ -51,7 +55,7 @@ class Place:
         self.config.write_text(_SETTINGS.format(port=port))
 
     def run(self, *words: str, code: int = 0) -> str:
-        group = domain_app if words[0] == "domain" else tenant.app
+        group = _GROUPS[words[0]]
         result = CliRunner(env={"SOBOO_CONFIG": str(self.config)}).invoke(
             group, list(words[1:])
         )
@@ -192,12 +196,19 @@ def test_a_silent_dns_is_nobodys_fault(place: Place) -> None:
         assert found[code][0] == "unknown", code
 
 
-def test_a_suspended_tenants_mail_is_held(cname: Place) -> None:
+def test_what_somebody_holds_by_hand_does_not_leave(cname: Place) -> None:
     cname.run("tenant", "suspend", "acme")
-
     result, sentence = cname.preflight(code=1)["P-PLAN"]
+    assert (result, "tenant acme held since" in sentence) == ("hold", True)
+    cname.run("tenant", "resume", "acme")
+    assert cname.preflight()["P-PLAN"][0] == "pass"
 
-    assert (result, "suspended" in sentence) == ("hold", True)
+    hold = ("hold", "--domain", "customer.com", "--because", "new owner")
+    cname.run("queue", *hold)
+    assert "new owner" in cname.preflight(code=1)["P-PLAN"][1]
+    cname.run("queue", "release", "--domain", "customer.com")
+    cname.run("queue", "hold", "--to", "far.example", "--because", "they block us")
+    assert cname.preflight()["P-PLAN"][0] == "pass"
 
 
 def test_words_that_cannot_be_meant_are_refused(cname: Place) -> None:

@@ -126,7 +126,7 @@ _RUA = ReportAddress(
     [
         (Code.PLAN, {"departure": Hold("no key")}, Result.HOLD, "held: no key"),
         (Code.PLAN, {"departure": Refuse("no key")}, Result.HOLD, "refused"),
-        (Code.PLAN, {"is_suspended": True}, Result.HOLD, "acme is suspended"),
+        (Code.PLAN, {"holds": ("tenant acme",)}, Result.HOLD, "by hand: tenant acme"),
         (Code.DKIM_KEY, {"keys": ()}, Result.FIX, "no signature"),
         (Code.DKIM_KEY, {"keys": (replace(_KEY, fault="cut"),)}, Result.FIX, "cut"),
         (
@@ -318,6 +318,24 @@ def test_ed25519_alone_carries_nothing() -> None:
     key = KeySeen(signature=ed25519, bits=256, fault="")
 
     assert _one(Code.ALIGN, _checks(keys=(key,), spf=None)).result is Result.FIX
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        replace(_SIGNATURE, domain=OPERATOR.domain),
+        replace(_SIGNATURE, algorithm=Algorithm.ED25519),
+    ],
+)
+def test_a_signature_beside_the_one_that_is_asked_for_fails_nothing(
+    signature: SignaturePlan,
+) -> None:
+    beside = KeySeen(signature=signature, bits=2048, fault="gone")
+
+    checks = _checks(keys=(_KEY, beside))
+
+    assert _one(Code.DKIM_KEY, checks).result is Result.WARN
+    assert would_pass(checks) is True
 
 
 def test_each_rule_has_a_date_and_no_rule_stands_twice() -> None:
