@@ -186,12 +186,15 @@ class _Observer:
             name for domain in (author, *others) for name in names_to_ask(domain)
         )
         names |= dict.fromkeys(names_to_ask_by_suffix(author, suffixes))
-        found: dict[DnsName, tuple[str, ...]] = {}
-        for name in names:
-            answer = await self._resolver.lookup(name, RecordType.TXT)
-            if isinstance(answer, Unanswered):
-                return None
-            found[name] = texts(answer)
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                name: group.create_task(self._resolver.lookup(name, RecordType.TXT))
+                for name in names
+            }
+        answers = {name: task.result() for name, task in asked.items()}
+        if any(isinstance(answer, Unanswered) for answer in answers.values()):
+            return None
+        found = {name: texts(answer) for name, answer in answers.items()}
         there = await self._resolver.lookup(author, RecordType.MX)
         exists = not isinstance(there, NoName) or bool(there.chain)
         walk = view_by_walk(author, others, found, exists=exists)

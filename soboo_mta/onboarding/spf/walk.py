@@ -181,7 +181,11 @@ def _parsed(name: str, text: str) -> tuple[Record, str]:
         return parse(text), ""
     except SpfPermError as error:
         fault = f"the record of {name} is no SPF: {error}"
-    good = [word for word in text.split(" ")[1:] if word and _is_term(word)]
+    words = [word for word in text.split(" ")[1:] if word]
+    good = [word for word in words if _is_term(word)]
+    bad = [word for word in words if word not in good]
+    if len(bad) > 1:
+        fault += f" (wrong are {', '.join(bad)})"
     try:
         return parse(" ".join(["v=spf1", *good])), fault
     except SpfPermError:  # a modifier twice

@@ -125,13 +125,14 @@ async def test_several_records_are_an_error_and_both_are_shown() -> None:
 
 async def test_a_wrong_term_does_not_hide_what_the_others_cost() -> None:
     dns = _dns(
-        customer_com="v=spf1 include:a.example oops:x ~all", a_example="v=spf1 -all"
+        customer_com="v=spf1 include:a.example oops:x ip4:1.2.3 ~all",
+        a_example="v=spf1 -all",
     )
 
     budget = await _budget(dns)
 
     assert budget.lookups == 1
-    assert "oops:x" in budget.faults[0]
+    assert "wrong are oops:x, ip4:1.2.3" in budget.faults[0]
 
 
 @pytest.mark.parametrize(
