@@ -51,8 +51,12 @@ async def test_case_124_a_killed_workers_mail_is_taken_over_and_another_is_start
         )
         async with steady_load(stuck, connections=1):
             await place.until("a message hangs", lambda: _hangs(place), 10)
+
+        async def do_both_work() -> bool:  # the relay greets with the first one
+            return len(_processes(place)) == 2
+
+        await place.until("both work", do_both_work, 10)
         before = _processes(place)
-        assert len(before) == 2
         for process in before:
             os.kill(process, signal.SIGKILL)
         await stuck.all_delivered(20)
