@@ -38,6 +38,7 @@ RFCS = {
     2046: ("MIME part two: media types", "parts found by their delimiters"),
     2047: ("MIME part three: encoded words", "in display names of From"),
     2104: ("HMAC", "signed reverse-paths"),
+    2136: ("Dynamic updates in DNS", "zones are kept on a name server"),
     2181: ("Clarifications to DNS", "TTLs, names"),
     2182: ("Selection of secondary name servers", "several servers of a zone"),
     2231: ("MIME parameter values", "read in Content-Type; names of attachments"),
@@ -101,17 +102,24 @@ RFCS = {
     8301: ("DKIM algorithm update", "no SHA-1, no short keys"),
     8314: ("TLS for submission", "implicit TLS on 465"),
     8446: ("TLS 1.3", "an alert, in the sinks of the lab"),
+    8460: ("SMTP TLS reporting", "a delegated zone may ask for reports"),
     8461: ("MTA-STS", "not yet"),
     8463: ("DKIM Ed25519", "a second signature where set"),
+    8659: ("CAA", "a delegated zone names who may issue certificates"),
     8601: (
         "Authentication-Results",
         "a submitted one is taken out; the lab writes its own",
     ),
     8689: ("SMTP REQUIRETLS", "not yet"),
+    8945: ("TSIG", "updates and zone transfers are signed"),
     9110: ("HTTP semantics", "statuses of mail over HTTP; Host, at the lab's page"),
     9112: ("HTTP/1.1", "served by uvicorn"),
     9422: ("SMTP LIMITS", "RCPTMAX and MAILMAX of next hops"),
     9989: ("DMARC", "tree walk and alignment, before each departure"),
+    9990: (
+        "DMARC aggregate reports",
+        "the operator may be sent those of verified domains",
+    ),
 }
 
 References = dict[tuple[int, str], set[str]]
