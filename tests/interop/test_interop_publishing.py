@@ -20,6 +20,7 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.name_servers.files import FileOptions, ZoneDirectory
 from soboo_mta.net.name_servers.updates import TsigKey, UpdateOptions, UpdateServer
+from soboo_mta.net.name_servers.wire import delegation_signers
 from soboo_mta.onboarding.publish.difference import applied
 from soboo_mta.onboarding.publish.publisher import (
     Published,
@@ -361,6 +362,31 @@ async def test_a_large_change_is_several_messages(kind: str, tmp_path: Path) -> 
     assert isinstance(read, ServedZone)
     assert set(records) <= set(read.records)
     assert read.serial != before
+
+
+async def test_a_zone_that_knot_signs_stays_signed(tmp_path: Path) -> None:
+    place = _place("knot", tmp_path)
+    config = tmp_path / "knot.conf"
+    text = config.read_text()
+    config.write_text(f"{text}    dnssec-signing: on\n")
+    records = _added("tok7.b.esp.example").added
+    content = ZoneContent(
+        zone=_OWN, records=records, grounds=(DnsName("b.esp.example"),)
+    )
+    async with place.serve():
+        server = place.updates()
+        assert isinstance(await _publisher(server).publish(content), Published)
+        await _until(lambda: _serves(place.port, content))
+        read = await server.read(_OWN, ())
+
+    assert isinstance(read, ServedZone)
+    assert {"DNSKEY", "NSEC"} <= {one.kind for one in read.records}
+    signed = {one.owner for one in read.records if one.kind == "RRSIG"}
+    assert records[0].owner in signed
+    signers = delegation_signers(_OWN, read.records)
+    assert signers
+    without = [one for one in read.records if one.kind not in ("CDS", "CDNSKEY")]
+    assert delegation_signers(_OWN, without) == signers
 
 
 # ---- parts

@@ -25,6 +25,7 @@ from soboo_mta.identity.zone import ZoneContent
 from soboo_mta.identity.zone_text import zone_record_line
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.name_servers.wire import delegation_signers
 from soboo_mta.onboarding.publish.publisher import (
     Look,
     Published,
@@ -60,9 +61,20 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG) -> None:
 def show(
     zone: Annotated[str, typer.Argument(metavar="ZONE")],
     config: ConfigPath = DEFAULT_CONFIG,
+    ds: Annotated[
+        bool,
+        typer.Option("--ds", help="The DS records for its parent, if it is signed."),
+    ] = False,
 ) -> None:
     """Print what a zone is to hold, as zone file text without the SOA."""
-    for content in _chosen(_zones(open_store(config)), zone):
+    store = open_store(config)
+    zones = _zones(store)
+    chosen = _chosen(zones, zone)
+    if ds:
+        publisher = publisher_of(store.settings, zones, store.clock)
+        asyncio.run(_say_signers(chosen[0], publisher))
+        return
+    for content in chosen:
         for record in content.records:
             typer.echo(zone_record_line(record))
 
@@ -116,6 +128,23 @@ async def _check(contents: tuple[ZoneContent, ...], publisher: Publisher) -> boo
             warn(f"{content.zone}: {error}")
             is_good = False
     return is_good
+
+
+async def _say_signers(content: ZoneContent, publisher: Publisher) -> None:
+    try:
+        served = (await publisher.look(content)).served
+    except NameServerError as error:
+        warn(f"{content.zone}: {error}")
+        raise typer.Exit(FAULT) from error
+    found = delegation_signers(content.zone, served.records if served else ())
+    for value in found:
+        typer.echo(f"{content.zone}. IN DS {value}")
+    if not found:
+        warn(
+            f"{content.zone}: no key was found: the zone is not signed, or the server "
+            "shows none by a zone transfer"
+        )
+        raise typer.Exit(FAULT)
 
 
 def _say_look(look: Look) -> bool:

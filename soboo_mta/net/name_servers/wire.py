@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+import dns.dnssec
 import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdataset
 import dns.rdatatype
+import dns.rdtypes.ANY.DNSKEY
 import dns.rdtypes.ANY.SOA
 import dns.rdtypes.ANY.TXT
 import dns.zone
@@ -17,6 +19,7 @@ from soboo_mta.net.questions import name_of
 from soboo_mta.ports import ZoneRecord
 
 SOA = dns.rdtypes.ANY.SOA.SOA
+_SEP = 1  # RFC 4034 §2.1.1: a key that signs keys
 _NAMED = frozenset({"CNAME", "MX", "NS", "PTR", "SRV"})  # compare without case
 
 
@@ -61,3 +64,18 @@ def content_of(zone: dns.zone.Zone) -> tuple[int, tuple[ZoneRecord, ...]]:
             continue
         found += records_of(owner, rdataset)
     return serial, tuple(sorted(found))
+
+
+def delegation_signers(zone: DnsName, records: Iterable[ZoneRecord]) -> tuple[str, ...]:
+    """Return the DS values (digest type 2, RFC 4509) for the parent of a signed zone:
+    those that it asks for by CDS (RFC 7344 §4), else one of each key-signing key."""
+    own = [one for one in records if one.owner == zone]
+    asked = [one.value for one in own if one.kind == "CDS"]
+    if asked:
+        return tuple(one for one in asked if one.split()[2] == "2")
+    keys = [rdata_of(one) for one in own if one.kind == "DNSKEY"]
+    return tuple(
+        dns.dnssec.make_ds(absolute(zone), key, "SHA256").to_text()
+        for key in keys
+        if isinstance(key, dns.rdtypes.ANY.DNSKEY.DNSKEY) and key.flags & _SEP
+    )

@@ -76,6 +76,12 @@ def test_a_zone_is_shown_as_a_zone_file_has_it(run: Run) -> None:
     assert "em.customer.com. 300 IN MX 10 mx.esp.example." in shown
 
 
+def test_a_zone_that_is_not_signed_has_no_ds(run: Run) -> None:
+    run("zone", "publish")
+
+    assert "no key was found" in run("zone", "show", "esp.example", "--ds", code=1)
+
+
 def test_a_zone_that_there_is_not_is_said(run: Run) -> None:
     with pytest.raises(FormatError, match=r"there is no zone other\.example"):
         run("zone", "show", "other.example")
