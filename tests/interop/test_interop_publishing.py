@@ -364,6 +364,30 @@ async def test_a_large_change_is_several_messages(kind: str, tmp_path: Path) -> 
     assert read.serial != before
 
 
+async def test_where_transfers_are_refused_names_are_asked_for(
+    kind: str, tmp_path: Path
+) -> None:
+    place = _place(kind, tmp_path)
+    for name, allowed, refused in (
+        ("knot.conf", "[transfer, update]", "[update]"),
+        ("named.conf", "allow-transfer { key soboo; };", "allow-transfer { none; };"),
+    ):
+        config = tmp_path / name
+        if config.exists():
+            text = config.read_text()
+            assert allowed in text
+            config.write_text(text.replace(allowed, refused))
+    publisher = _publisher(place.updates())
+    async with place.serve():
+        assert isinstance(await publisher.publish(_CONTENT), Published)
+        look = await publisher.look(_CONTENT)
+        assert await publisher.publish(_CONTENT) == Published(zone=_ZONE, mended=())
+        assert await _serves(place.port, _CONTENT)
+
+    assert look.served is not None
+    assert not look.served.is_whole
+
+
 async def test_a_zone_that_knot_signs_stays_signed(tmp_path: Path) -> None:
     place = _place("knot", tmp_path)
     config = tmp_path / "knot.conf"

@@ -52,6 +52,9 @@ from soboo_mta.ports import (
 
 _KINDS = ("A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT")
 _SERIALS = 2**32
+_Kinds = tuple[type[Exception], ...]
+# Knot calls a key unknown that may not do this; a wrong one, every further question shows.
+_TRANSFER_REFUSED = (dns.xfr.TransferError, dns.tsig.PeerBadKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ class UpdateServer:
             return NotServed()
         try:
             return await self._transfer(zone)
-        except dns.xfr.TransferError:  # refused: the zone itself is there
+        except _TRANSFER_REFUSED:  # the zone itself is there
             return await self._each(zone, names, soa.serial)
 
     async def create(
@@ -176,7 +179,7 @@ class UpdateServer:
         query.use_tsig(self._key)
         address, port = self._options.server
         seconds = self._options.timeout.total_seconds()
-        with self._mapped(f"transfer of {zone}"):
+        with self._mapped(f"transfer of {zone}", _TRANSFER_REFUSED):
             await dns.asyncquery.inbound_xfr(
                 str(address),
                 held,
@@ -283,8 +286,8 @@ class UpdateServer:
                 timeout=self._options.timeout.total_seconds(),
             )
 
-    def _mapped(self, about: str) -> "_Mapped":
-        return _Mapped(f"{self._at}, {about}", self._options.key.name)
+    def _mapped(self, about: str, passed_on: _Kinds = ()) -> "_Mapped":
+        return _Mapped(f"{self._at}, {about}", self._options.key.name, passed_on)
 
 
 _FORBIDDEN = ("REFUSED", "NOTAUTH")
@@ -295,20 +298,21 @@ class _Unsigned(NameServerError):
 
 
 class _Mapped:
-    """Turns the library's errors into ours; a refused transfer is passed on."""
+    """Turns the library's errors into ours, but for those `passed_on`."""
 
-    def __init__(self, about: str, key: str) -> None:
+    def __init__(self, about: str, key: str, passed_on: _Kinds) -> None:
         self._about = about
         self._key = key
+        self._passed_on = passed_on
 
     def __enter__(self) -> None: ...
 
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
+        if isinstance(error, self._passed_on):
+            return
         match error:
-            case dns.xfr.TransferError():
-                return
             case dns.tsig.PeerError() | dns.tsig.BadSignature() | dns.tsig.BadTime():
                 said = f"does not accept the TSIG key {self._key}: {error}"
             case dns.exception.FormError():  # the library's word for a missing TSIG, too
