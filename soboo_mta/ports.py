@@ -41,10 +41,13 @@ class Clock(Protocol):
 class RecordType(StrEnum):
     A = "A"
     AAAA = "AAAA"
+    CAA = "CAA"
     CNAME = "CNAME"
+    DS = "DS"
     MX = "MX"
     NS = "NS"
     PTR = "PTR"
+    SRV = "SRV"
     TXT = "TXT"
 
 
@@ -58,7 +61,7 @@ class MxRecord:
 
 Record = MxRecord | IpAddress | str
 """MX → MxRecord; A/AAAA → address; CNAME/NS/PTR → name without final dot, lower case;
-TXT → its character-strings joined, decoded as latin-1 so that no octet is lost."""
+CAA/DS/SRV → presentation form; TXT → its character-strings joined, decoded as latin-1 so that no octet is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,87 @@ class Authority(Protocol):
 
     async def is_bogus(self, name: str, kind: RecordType) -> bool:
         """Whether a validating resolver refuses an answer that there is (RFC 4035 §5.5)."""
+        ...
+
+
+# ---- name servers
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class ZoneRecord:
+    """One record of a zone. `kind` is the type's mnemonic, of any type a server may hold.
+
+    `value`: TXT without quotes, its character-strings joined, as latin-1; else presentation
+    form, names lower case and with the final dot (`10 mx1.esp.example.`).
+    """
+
+    owner: DnsName
+    kind: str
+    value: str
+    ttl: int  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneChange:
+    """What is taken from a zone, then what is put into it."""
+
+    zone: DnsName
+    removed: tuple[ZoneRecord, ...]
+    added: tuple[ZoneRecord, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.added)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedZone:
+    """What a name server holds of a zone, without its SOA; `serial` is the SOA's.
+
+    `is_whole` False: only the names asked for were looked at.
+    """
+
+    serial: int
+    records: tuple[ZoneRecord, ...]
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotServed:
+    """The server answers, and has no such zone."""
+
+
+class NameServerError(Exception):
+    """A name server did not do what was asked; the text is fit for the operator."""
+
+
+class ZoneMoved(NameServerError):
+    """Another writer was faster: read the zone again (RFC 2136 §2.4)."""
+
+
+class NameServer(Protocol):
+    """An authoritative server that we write to. Raises NameServerError, nothing else."""
+
+    async def read(
+        self, zone: DnsName, names: Sequence[DnsName]
+    ) -> ServedZone | NotServed:
+        """Return what is held: all, or where the server tells no more, at `names`."""
+        ...
+
+    async def create(
+        self, zone: DnsName, name_servers: Sequence[DnsName], *, serial: int
+    ) -> None:
+        """Make the server hold the zone, with no more than SOA and name servers."""
+        ...
+
+    async def apply(self, change: ZoneChange, *, seen: int, serial: int) -> None:
+        """Make the change and let the serial rise from `seen` to `serial`.
+
+        Raises ZoneMoved, having changed nothing, where the serial is no longer `seen`.
+        """
+        ...
+
+    async def withdraw(self, zone: DnsName) -> None:
+        """Let the server no longer hold the zone; one that it has not is no error."""
         ...
 
 

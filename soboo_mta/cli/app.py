@@ -24,6 +24,7 @@ _GROUPS = {
     "credential": "accounts.credential:app",
     "domain": "accounts.domain_commands:app",
     "key": "accounts.key:app",
+    "zone": "running.zone:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",
     "store": "running.store:app",

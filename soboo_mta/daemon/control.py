@@ -15,6 +15,7 @@ import structlog
 
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
+from soboo_mta.daemon.publishing import Publishing
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
@@ -102,6 +103,9 @@ class Control:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
             group.create_task(self._rotator(writer).run())
+            if self.settings.publishes:
+                duty = Publishing(self.settings, writer, self.clock)
+                group.create_task(duty.run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))
             if self.watch.socket is not None:

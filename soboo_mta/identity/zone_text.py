@@ -7,8 +7,8 @@ Pure. Long TXT values become several character-strings of at most 255 octets (RF
 from collections.abc import Iterable, Iterator, Sequence
 
 from soboo_mta.identity.state import RequiredRecord
-from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.ports import RecordType
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.ports import RecordType, ZoneRecord
 
 _STRING_OCTETS = 255
 
@@ -16,7 +16,7 @@ _STRING_OCTETS = 255
 def zone_file(
     records: Iterable[RequiredRecord],
     *,
-    origin: Domain,
+    origin: DnsName,
     name_servers: Sequence[DnsName],
     host_master: DnsName,
     serial: int,
@@ -86,6 +86,12 @@ def record_line(record: RequiredRecord) -> str:
     if record.kind is RecordType.TXT:
         value = quoted(value)
     return f"{record.owner}. IN {record.kind} {value}"
+
+
+def zone_record_line(record: ZoneRecord) -> str:
+    """Return a zone's record with its TTL, as one line without its end."""
+    value = quoted(record.value) if record.kind == RecordType.TXT else record.value
+    return f"{record.owner}. {record.ttl} IN {record.kind} {value}"
 
 
 def quoted(value: str) -> str:

@@ -246,6 +246,8 @@ def _record(rdata: dns.rdata.Rdata, kind: RecordType) -> Record:
             return b"".join(rdata.strings).decode("latin-1")
     if kind in (RecordType.A, RecordType.AAAA):
         return ip_address(rdata.to_text())
+    if kind in (RecordType.CAA, RecordType.DS, RecordType.SRV):
+        return rdata.to_text()
     return name_of(rdata.to_text())
 
 

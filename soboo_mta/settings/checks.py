@@ -68,6 +68,21 @@ def _certificate(settings: Settings) -> Iterator[str]:
         )
 
 
+def _publish(settings: Settings) -> Iterator[str]:
+    publish = settings.publish
+    if publish.server is not None and publish.directory is not None:
+        yield "[publish] has one of server (updates) and directory (zone files)"
+    if publish.server is not None and None in (publish.key_name, publish.key_file):
+        yield "[publish] server needs key_name and key_file: updates are signed"
+    if publish.directory is not None and not publish.reload:
+        yield "[publish] directory needs reload: the name server has to hear of changes"
+    if settings.publishes and not publish.name_servers:
+        yield (
+            "[publish] needs name_servers, the public addresses of your name servers:"
+            " delegated zones lead to them"
+        )
+
+
 def _listeners(settings: Settings) -> Iterator[str]:
     seen: set[tuple[object, int]] = set()
     for listener in settings.listeners:
@@ -333,6 +348,7 @@ _REFUSALS: tuple[_Check, ...] = (
     _master_key,
     _store,
     _certificate,
+    _publish,
     _listeners,
     _http_listeners,
     _client_authorities,

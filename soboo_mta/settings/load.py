@@ -75,6 +75,13 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             }
         ),
     }
+    publish = settings.publish
+    changed["publish"] = publish.model_copy(
+        update={
+            "key_file": placed(publish.key_file),
+            "directory": placed(publish.directory),
+        }
+    )
     changed["listeners"] = tuple(
         one.model_copy(update={"client_ca_file": placed(one.client_ca_file)})
         for one in settings.listeners

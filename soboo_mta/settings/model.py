@@ -28,6 +28,7 @@ from soboo_mta.settings.sections import (
     Onboarding,
     OperatorSection,
     PoolSection,
+    Publish,
     Reports,
     Retention,
     Retry,
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     reports: Reports = Reports()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
+    publish: Publish = Publish()
     retention: Retention = Retention()
     trace: Trace = Trace()
     monitoring: Monitoring = Monitoring()
@@ -116,6 +118,11 @@ class Settings(BaseSettings):
     def host_name(self) -> Domain:
         """Our name in the banner and in Received fields."""
         return self.server.host_name or self.sources[0].ehlo_name
+
+    @property
+    def publishes(self) -> bool:
+        """Whether [publish] names a name server."""
+        return self.publish.server is not None or self.publish.directory is not None
 
     @property
     def allows_assume_verified(self) -> bool:

@@ -354,6 +354,20 @@ class Onboarding(Section):
     )
 
 
+class Publish(Section):
+    """[publish]: the name server on which delegated zones are kept, and our own."""
+
+    server: EndpointField | None = None
+    key_name: DnsNameField | None = None
+    key_file: Path | None = None
+    create: tuple[str, ...] = ()
+    withdraw: tuple[str, ...] = ()
+    directory: Path | None = None
+    reload: tuple[str, ...] = ()
+    name_servers: tuple[AddressField, ...] = ()
+    certificate_issuers: tuple[DnsNameField, ...] = ()
+
+
 class Retention(Section):
     """[retention]: how long what was settled is kept."""
 

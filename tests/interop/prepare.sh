@@ -32,6 +32,7 @@ need msmtp command -v msmtp
 need knot test -x /usr/sbin/knotd
 need knot-dnssecutils command -v kzonecheck
 need bind9-utils command -v named-checkzone
+need bind9 test -x /usr/sbin/named
 need haproxy test -x /usr/sbin/haproxy
 need unbound test -x /usr/sbin/unbound
 need chromium command -v chromium

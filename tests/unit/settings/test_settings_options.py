@@ -512,7 +512,30 @@ ELSEWHERE = {
     "tls.certificate_file",
     "tls.private_key_file",
 }
-FELT = [*_submission(), *_delivery(), *_rest(), *_web(), *_lists()]
+
+
+def _publish() -> Iterator[Felt]:
+    two = ["192.0.2.53", "192.0.2.54"]
+    for name, value, expected in (
+        ("server", "127.0.0.1:5354", (ip_address("127.0.0.1"), 5354)),
+        ("key_name", "soboo", "soboo"),
+        ("key_file", "tsig.key", Path("tsig.key")),
+        ("create", ["create", "{zone}"], ("create", "{zone}")),
+        ("withdraw", ["withdraw", "{zone}"], ("withdraw", "{zone}")),
+        ("directory", "zones", Path("zones")),
+        ("reload", ["knotc", "reload"], ("knotc", "reload")),
+        ("name_servers", two, tuple(map(ip_address, two))),
+        ("certificate_issuers", ["ca.example"], ("ca.example",)),
+    ):
+        yield Felt(
+            f"publish.{name}",
+            value,
+            lambda s, f=name: getattr(s.publish, f),
+            expected,
+        )
+
+
+FELT = [*_publish(), *_submission(), *_delivery(), *_rest(), *_web(), *_lists()]
 
 
 def changed(option: str, value: object) -> Settings:

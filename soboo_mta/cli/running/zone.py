@@ -1,0 +1,168 @@
+"""`soboo-mta zone`: the zones that are kept on a name server, and whether they are there."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    FAULT,
+    CliStore,
+    ConfigPath,
+    open_store,
+    say,
+    warn,
+)
+from soboo_mta.daemon.publishing import (
+    Zones,
+    publish_all,
+    publisher_of,
+    zones_of,
+)
+from soboo_mta.identity.zone import ZoneContent
+from soboo_mta.identity.zone_text import zone_record_line
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.name_servers.wire import delegation_signers
+from soboo_mta.onboarding.publish.publisher import (
+    Look,
+    Published,
+    Publisher,
+    Result,
+    Trouble,
+    Waiting,
+)
+from soboo_mta.ports import NameServerError
+from soboo_mta.store.writer import read_now
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Delegated zones and your own, on a name server.",
+    add_completion=False,
+)
+ZoneArgument = Annotated[str | None, typer.Argument(metavar="[ZONE]")]
+
+
+@app.command("list")
+def list_all(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """List the zones, whose they are and how many records of each are ours."""
+    zones = _zones(open_store(config))
+    table = Table("zone", "domain", "tenant", "records")
+    for content in zones.contents:
+        owner = zones.owners.get(content.zone)
+        domain, tenant = (owner.name, owner.tenant) if owner else ("your own", "")
+        table.add_row(content.zone, domain, tenant, str(len(content.records)))
+    say(table)
+
+
+@app.command()
+def show(
+    zone: Annotated[str, typer.Argument(metavar="ZONE")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    ds: Annotated[
+        bool,
+        typer.Option("--ds", help="The DS records for its parent, if it is signed."),
+    ] = False,
+) -> None:
+    """Print what a zone is to hold, as zone file text without the SOA."""
+    store = open_store(config)
+    zones = _zones(store)
+    chosen = _chosen(zones, zone)
+    if ds:
+        publisher = publisher_of(store.settings, zones, store.clock)
+        asyncio.run(_say_signers(chosen[0], publisher))
+        return
+    for content in chosen:
+        for record in content.records:
+            typer.echo(zone_record_line(record))
+
+
+@app.command()
+def check(zone: ZoneArgument = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Compare with what the name server holds; change nothing. Exit code 1 where it
+    differs."""
+    store = open_store(config)
+    zones = _zones(store)
+    publisher = publisher_of(store.settings, zones, store.clock)
+    chosen = _chosen(zones, zone)
+    if not asyncio.run(_check(chosen, publisher)):
+        raise typer.Exit(FAULT)
+
+
+@app.command()
+def publish(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Publish every zone now, as `serve` does by itself. Exit code 1 at a trouble."""
+    store = open_store(config)
+    zones = _zones(store)
+    publisher = publisher_of(store.settings, zones, store.clock)
+    results = asyncio.run(publish_all(zones, publisher))
+    for result in results:
+        _say_result(result)
+    if any(isinstance(one, Trouble) for one in results):
+        raise typer.Exit(FAULT)
+
+
+def _zones(store: CliStore) -> Zones:
+    return read_now(store.engine, lambda at: zones_of(at, store.settings))
+
+
+def _chosen(zones: Zones, text: str | None) -> tuple[ZoneContent, ...]:
+    if text is None:
+        return zones.contents
+    name = DnsName.parse(text)
+    found = tuple(one for one in zones.contents if one.zone == name)
+    if not found:
+        raise FormatError(f"there is no zone {name}; see `soboo-mta zone list`")
+    return found
+
+
+async def _check(contents: tuple[ZoneContent, ...], publisher: Publisher) -> bool:
+    """Say each difference; return whether there is none."""
+    is_good = True
+    for content in contents:
+        try:
+            is_good &= _say_look(await publisher.look(content))
+        except NameServerError as error:
+            warn(f"{content.zone}: {error}")
+            is_good = False
+    return is_good
+
+
+async def _say_signers(content: ZoneContent, publisher: Publisher) -> None:
+    try:
+        served = (await publisher.look(content)).served
+    except NameServerError as error:
+        warn(f"{content.zone}: {error}")
+        raise typer.Exit(FAULT) from error
+    found = delegation_signers(content.zone, served.records if served else ())
+    for value in found:
+        typer.echo(f"{content.zone}. IN DS {value}")
+    if not found:
+        warn(
+            f"{content.zone}: no key was found: the zone is not signed, or the server "
+            "shows none by a zone transfer"
+        )
+        raise typer.Exit(FAULT)
+
+
+def _say_look(look: Look) -> bool:
+    if look.served is None:
+        say(f"{look.zone}: is not on the name server")
+        return False
+    for one in look.drift:
+        say(f"{look.zone}: {one.record.owner} {one.record.kind} {one.what}")
+    if not look.drift:
+        say(f"{look.zone}: as it is to be, serial {look.served.serial}")
+    return not look.drift
+
+
+def _say_result(result: Result) -> None:
+    match result:
+        case Published(zone=zone, mended=mended):
+            say(f"{zone}: published, {len(mended)} changes")
+        case Waiting(zone=zone):
+            say(f"{zone}: waits, its parent does not lead to our name servers yet")
+        case Trouble(zone=zone, cause=cause):
+            warn(f"{zone}: {cause}")

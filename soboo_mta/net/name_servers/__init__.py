@@ -1,0 +1,1 @@
+"""Authoritative servers behind the `NameServer` port: by dynamic updates, by zone files."""

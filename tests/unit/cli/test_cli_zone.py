@@ -1,0 +1,142 @@
+"""`soboo-mta zone`: what is shown, checked and published, by zone files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from soboo_mta.cli.accounts import domain, tenant
+from soboo_mta.cli.context import open_store
+from soboo_mta.cli.running import zone
+from soboo_mta.identity.state import Mode
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.settings import SettingsError
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.domains import NewDomain, released_zones
+from soboo_mta.tenancy.keys import add_domain, first_pairs
+
+Run = Callable[..., str]
+_PUBLISH = """
+[publish]
+directory = "zones"
+reload = ["true"]
+name_servers = ["8.8.8.8", "8.8.4.4"]
+"""
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    app = Typer()
+    app.add_typer(tenant.app, name="tenant")
+    app.add_typer(domain.app, name="domain")
+    app.add_typer(zone.app, name="zone")
+    config.write_text(config.read_text() + _PUBLISH)
+    (config.parent / "zones").mkdir()
+
+    def typed(*words: str, code: int = 0) -> str:
+        result = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)}).invoke(
+            app, list(words)
+        )
+        error = result.exception
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        assert result.exit_code == code, result.output
+        return result.output
+
+    typed("tenant", "add", "acme")
+    store = open_store(config)
+    new = NewDomain(
+        tenant=TenantId("acme"),
+        name=Domain("customer.com"),
+        mode=Mode.ZONE,
+        zone=Domain("em.customer.com"),
+    )
+    pairs = first_pairs(new)
+    write_now(store.engine, lambda at: add_domain(at, store.master, new, pairs, now=1))
+    return typed
+
+
+def test_zones_are_listed_with_their_owners(run: Run) -> None:
+    listed = run("zone", "list")
+
+    assert "em.customer.com" in listed
+    assert "acme" in listed
+    assert "your own" in listed
+
+
+def test_a_zone_is_shown_as_a_zone_file_has_it(run: Run) -> None:
+    shown = run("zone", "show", "EM.customer.com.").splitlines()
+
+    text = '_dmarc.em.customer.com. 300 IN TXT "v=DMARC1; p=reject"'
+    assert text in shown
+    assert "em.customer.com. 300 IN MX 10 mx.esp.example." in shown
+
+
+def test_a_zone_that_is_not_signed_has_no_ds(run: Run) -> None:
+    run("zone", "publish")
+
+    assert "no key was found" in run("zone", "show", "esp.example", "--ds", code=1)
+
+
+def test_a_zone_that_there_is_not_is_said(run: Run) -> None:
+    with pytest.raises(FormatError, match=r"there is no zone other\.example"):
+        run("zone", "show", "other.example")
+
+
+def test_what_is_published_is_found_good_and_drift_is_not(
+    run: Run, config: Path
+) -> None:
+    assert "_spf.esp.example TXT is missing" in run("zone", "check", code=1)
+    published = run("zone", "publish")
+    assert "esp.example: published" in published
+    assert "em.customer.com: waits" in published  # its parent says nothing
+    assert "as it is to be" in run("zone", "check", "esp.example")
+
+    file = config.parent / "zones" / "esp.example.records"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(one for one in lines if not one.startswith("_spf.")))
+    drift = run("zone", "check", "esp.example", code=1)
+    assert "_spf.esp.example TXT is missing" in drift
+    assert "esp.example: published, 1 changes" in run("zone", "publish")
+
+
+def test_a_reload_that_fails_is_a_trouble(run: Run, config: Path) -> None:
+    text = config.read_text().replace('["true"]', '["false"]')
+    config.write_text(text)
+
+    assert "false: exit code 1: it says nothing" in run("zone", "publish", code=1)
+
+
+def test_without_the_section_it_is_said_what_is_missing(run: Run, config: Path) -> None:
+    config.write_text(config.read_text().partition("[publish]")[0])
+
+    with pytest.raises(SettingsError, match="names no name server"):
+        run("zone", "check")
+
+
+def test_a_key_file_without_a_secret_is_said(run: Run, config: Path) -> None:
+    head = config.read_text().partition("[publish]")[0]
+    config.write_text(
+        f'{head}[publish]\nserver = "127.0.0.1:9"\nkey_name = "soboo"\n'
+        'key_file = "none.key"\nname_servers = ["8.8.8.8"]\n'
+    )
+
+    with pytest.raises(SettingsError, match="holds no secret"):
+        run("zone", "publish")
+
+
+def test_the_zone_of_a_released_domain_goes(run: Run, config: Path) -> None:
+    left = config.parent / "zones" / "em.customer.com.zone"
+    left.write_text("em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n")
+    store = open_store(config)
+    assert read_now(store.engine, released_zones) == ()
+
+    run("domain", "release", "customer.com", "--yes")
+    assert read_now(store.engine, released_zones) == ("em.customer.com",)
+    run("zone", "publish")
+    assert not left.exists()
+    assert "em.customer.com" not in run("zone", "list")
