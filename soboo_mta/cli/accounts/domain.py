@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,10 +13,10 @@ from soboo_mta.cli.accounts.domain_tables import (
     checks_table,
     checks_text,
     domain_values,
-    record_values,
     records_table,
     verified_text,
 )
+from soboo_mta.cli.accounts.record_forms import Format, FormOptions, show_records
 from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
@@ -32,9 +31,9 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import DomainSettings, Mode, OnBroken, RecordCheck
-from soboo_mta.identity.zone_text import panel_text, records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
@@ -77,15 +76,6 @@ DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", help="Whose, where several have it.")
 ]
-
-
-class Format(StrEnum):
-    """How records are written."""
-
-    TABLE = "table"
-    ZONE = "zone"
-    PANEL = "panel"  # the exact strings for a web form
-    JSON = "json"
 
 
 @app.command()
@@ -201,6 +191,16 @@ def records(
     every: Annotated[
         bool, typer.Option("--all", help="What each domain's owner publishes.")
     ] = False,
+    provider: Annotated[
+        TerraformProvider | None, typer.Option(help="Terraform: whose resources.")
+    ] = None,
+    zone_apex: Annotated[
+        str | None,
+        typer.Option(help="octoDNS: which zone; else the organisational domain."),
+    ] = None,
+    page: Annotated[
+        str | None, typer.Option(help="E-mail: URL of a setup page to name.")
+    ] = None,
 ) -> None:
     """Show what to publish in DNS."""
     store = open_store(config)
@@ -215,15 +215,16 @@ def records(
         found = tuple(
             record for one in chosen for record in required_records(one, store.operator)
         )
-    match form:
-        case Format.TABLE:
-            say(records_table(found))
-        case Format.ZONE:
-            typer.echo(records_text(found), nl=False)
-        case Format.PANEL:
-            typer.echo(panel_text(found), nl=False)
-        case Format.JSON:
-            say_json([record_values(record) for record in found])
+    owner = chosen[0].name if domain and not operator else None
+    options = FormOptions(
+        provider=provider,
+        zone_apex=zone_apex,
+        page=page,
+        owner=owner,
+        within=store.operator.domain if operator else owner,
+        operator=store.operator.domain,
+    )
+    show_records(found, form, options)
 
 
 @app.command()

@@ -220,6 +220,39 @@ def test_records_come_as_table_zone_and_json(run: Run, store: CliStore) -> None:
     assert p[:60] in ours
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("csv", "bounce.customer.com,CNAME,3600,"),
+        ("terraform --provider route53", 'resource "aws_route53_record"'),
+        ("octodns", "'sb1._domainkey':"),
+        ("octodns --zone-apex customer.com", "'bounce':"),
+        ("email --page https://s.example/x", "https://s.example/x"),
+    ],
+)
+def test_records_come_in_the_forms_of_tools_and_people(
+    run: Run, words: str, shown: str
+) -> None:
+    with_customer(run)
+    assert shown in run("domain", "records", "customer.com", "--format", *words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("customer.com --format terraform", "needs --provider cloudflare"),
+        ("customer.com --format csv --provider route53", "terraform alone"),
+        ("customer.com --format email --page x", "no URL"),
+        ("--all --format email", "say a DOMAIN"),
+        ("--all --format octodns", "say a DOMAIN"),
+    ],
+)
+def test_a_form_says_what_it_lacks(run: Run, words: str, said: str) -> None:
+    with_customer(run)
+    with pytest.raises(FormatError, match=said):
+        run("domain", "records", *words.split())
+
+
 @pytest.mark.parametrize("words", [[], ["customer.com", "--all"]])
 def test_records_of_what_has_to_be_said(run: Run, words: list[str]) -> None:
     with_customer(run)

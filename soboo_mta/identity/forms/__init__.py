@@ -1,0 +1,1 @@
+"""Further forms of required records: for spreadsheets, for DNS tools and for people."""
