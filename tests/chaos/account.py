@@ -88,7 +88,7 @@ def account(
                 result.lost.append((mail.name, to))
             trouble = _unexplained(mail, came, settled.get((mail.name, to), ()), lives)
             for one, next_one in pairwise(sorted(came)):
-                result.duplicates_by[_cause(one, next_one, lives) or ""] += 1
+                result.duplicates_by[_cause(one, next_one, lives)] += 1
             if trouble:
                 result.unexplained.append(f"{mail.name} to {to}: {trouble}")
     return result
@@ -108,19 +108,19 @@ def _unexplained(
     if len(came) - 1 > last - mail.life:
         return f"{len(came)} copies in lives {mail.life} to {last}"
     for one, next_one in pairwise(sorted(came)):
-        if _cause(one, next_one, lives) is None:
+        if not _cause(one, next_one, lives):
             return f"copies at {one} and {next_one}, and no life ended between them"
     return ""
 
 
-def _cause(one: int, next_one: int, lives: Sequence[Life]) -> str | None:
-    """What kept the delivery of a copy from being noted, so that the next one left;
-    None: nothing that is known."""
+def _cause(one: int, next_one: int, lives: Sequence[Life]) -> str:
+    """What kept the delivery of a copy from being noted, so that the next one left; "":
+    nothing that has a name."""
     for slack in (0, _UNDER_WAY):
         for life in lives:
             if life.began <= next_one and one - slack <= life.over:
                 return life.cause
-    return None
+    return ""
 
 
 def unsettled(connection: Connection) -> Counter[str]:
