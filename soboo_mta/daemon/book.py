@@ -13,7 +13,7 @@ from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import DomainSettings, DomainState
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.onboarding.monitor import Observation, Watched
+from soboo_mta.onboarding.watch.monitor import Observation, Watched
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.settle import opening
 from soboo_mta.spool.view import gates

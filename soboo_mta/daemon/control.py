@@ -27,8 +27,8 @@ from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.questions import system_servers
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import DomainCheck
-from soboo_mta.onboarding.monitor import Monitor
-from soboo_mta.onboarding.rotation import NamedResolver, RotationOptions, Rotator
+from soboo_mta.onboarding.watch.monitor import Monitor
+from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     authoritative_options,

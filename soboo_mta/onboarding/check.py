@@ -27,7 +27,7 @@ from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.onboarding.delegation import ZoneDoctor
 from soboo_mta.onboarding.facts import Memory, facts_of
-from soboo_mta.onboarding.judge import Finding
+from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.look import Look
 from soboo_mta.ports import Authority, Clock, RecordType, Resolver
 

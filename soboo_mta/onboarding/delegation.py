@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from soboo_mta.identity.state import Fault, RecordStatus, RequiredRecord
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.onboarding.judge import Finding, shown
+from soboo_mta.onboarding.judging.judge import Finding, shown
 from soboo_mta.ports import (
     Answer,
     Authority,

@@ -20,7 +20,7 @@ from soboo_mta.identity.state import (
     RecordStatus,
 )
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.onboarding.judge import Finding
+from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.ports import RecordType
 
 _Value = TypeVar("_Value")

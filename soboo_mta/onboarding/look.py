@@ -27,8 +27,8 @@ from soboo_mta.identity.state import (
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding import judge, judge_key, judge_policy, judge_spf
-from soboo_mta.onboarding.judge import Alias, Finding, Text
+from soboo_mta.onboarding.judging import judge, judge_key, judge_policy, judge_spf
+from soboo_mta.onboarding.judging.judge import Alias, Finding, Text
 from soboo_mta.onboarding.spf import spf_results
 from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.ports import (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from soboo_mta.net.questions import ResolverOptions
 from soboo_mta.net.smtp_client import ClientOptions
 from soboo_mta.onboarding.check import CheckOptions
-from soboo_mta.onboarding.monitor import MonitorOptions
+from soboo_mta.onboarding.watch.monitor import MonitorOptions
 from soboo_mta.ports import IpAddress, SmtpTimeouts
 from soboo_mta.settings.model import Settings
 from soboo_mta.spool.spool import SpoolOptions

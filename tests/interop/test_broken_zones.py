@@ -24,7 +24,7 @@ from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.questions import ResolverOptions
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.delegation import ZoneDoctor
-from soboo_mta.onboarding.judge import Finding
+from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.ports import Delegation, Found, RecordType, Unanswered
 from tests.interop.running import running
 

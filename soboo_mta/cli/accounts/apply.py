@@ -12,7 +12,6 @@ from soboo_mta.cli.accounts.credential import (
     note_credential,
     show_secrets,
 )
-from soboo_mta.cli.accounts.domain import domain_event, refuse_unfit
 from soboo_mta.cli.accounts.tenant import Json, chosen_pool, keep_gate
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
@@ -23,6 +22,8 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
+from soboo_mta.cli.domains.adding import refuse_unfit
+from soboo_mta.cli.domains.chosen import domain_event
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.unit import perform

@@ -13,7 +13,7 @@ from spftrace.evaluator import valid_domain
 from spftrace.macros import MacroContext, expand, truncate_domain
 from spftrace.parser import VERSION_RE, Record, Term, parse
 
-from soboo_mta.onboarding.judge import texts
+from soboo_mta.onboarding.judging.judge import texts
 from soboo_mta.onboarding.spf.tree import SpfBudget, SpfNode, SpfTerm
 from soboo_mta.ports import (
     Answer,

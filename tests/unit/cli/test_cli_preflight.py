@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from soboo_mta.cli.accounts import tenant
-from soboo_mta.cli.accounts.domain_commands import app as domain_app
+from soboo_mta.cli.domains.commands import app as domain_app
 from soboo_mta.cli.queue.commands import app as queue_app
 from soboo_mta.cli.trial.zones import Zones, without
 from soboo_mta.lab.dns.server import NameServer

@@ -10,9 +10,11 @@ from sqlalchemy import Connection, insert, select
 from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import credential, domain, key, tenant
+from soboo_mta.cli.accounts import credential, tenant
 from soboo_mta.cli.accounts.apply import apply
 from soboo_mta.cli.context import CliStore
+from soboo_mta.cli.domains import commands as domain
+from soboo_mta.cli.domains import key
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now

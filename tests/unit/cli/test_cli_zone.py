@@ -7,9 +7,10 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import domain, tenant
+from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.context import open_store
-from soboo_mta.cli.running import zone
+from soboo_mta.cli.dns import zone
+from soboo_mta.cli.domains import commands as domain
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError

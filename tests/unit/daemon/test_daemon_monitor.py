@@ -8,7 +8,7 @@ from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.domain import Domain
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
-from soboo_mta.onboarding.monitor import Monitor, MonitorOptions
+from soboo_mta.onboarding.watch.monitor import Monitor, MonitorOptions
 from soboo_mta.store.schema import sending_domain
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.domains import checks_of

@@ -7,7 +7,7 @@ from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import DomainState
 from soboo_mta.mail.ids import DomainId, KeyId
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
-from soboo_mta.onboarding.monitor import (
+from soboo_mta.onboarding.watch.monitor import (
     Monitor,
     MonitorOptions,
     Observation,

@@ -6,7 +6,7 @@ from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import DomainSettings, KeyState, PublicKey
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.onboarding.rotation import NamedResolver, RotationOptions, Rotator
+from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
 from soboo_mta.tenancy.rotation import RotationDue
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import FACTS, SETTINGS, state

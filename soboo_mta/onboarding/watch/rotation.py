@@ -17,7 +17,7 @@ import structlog
 from soboo_mta.identity.state import DomainSettings, PublicKey
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.onboarding.judge_key import is_served
+from soboo_mta.onboarding.judging.judge_key import is_served
 from soboo_mta.ports import RecordType, Resolver, Unanswered
 from soboo_mta.tenancy.rotation import RotationDue
 

@@ -13,7 +13,7 @@ from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import Algorithm, KeyState, PublicKey, RecordStatus
 from soboo_mta.identity.zone_text import pieces
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.onboarding.judge import (
+from soboo_mta.onboarding.judging.judge import (
     Alias,
     Finding,
     Text,

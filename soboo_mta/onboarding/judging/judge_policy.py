@@ -9,8 +9,8 @@ from dataclasses import replace
 from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at, record_texts
 from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.judge import Finding, printable, shown, texts, unknown
-from soboo_mta.onboarding.judge_key import is_served
+from soboo_mta.onboarding.judging.judge import Finding, printable, shown, texts, unknown
+from soboo_mta.onboarding.judging.judge_key import is_served
 from soboo_mta.onboarding.spf import SpfResults
 from soboo_mta.ports import Answer, Found, MxRecord, Unanswered
 

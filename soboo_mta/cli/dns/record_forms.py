@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import typer
 
-from soboo_mta.cli.accounts.domain_tables import record_values, records_table
 from soboo_mta.cli.context import say, say_json
+from soboo_mta.cli.domains.tables import record_values, records_table
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.forms.letter import letter_text
 from soboo_mta.identity.forms.octodns import octodns_text

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from soboo_mta.cli.accounts.domain import DomainArgument, TenantOption, look, view_of
 from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
@@ -18,6 +17,8 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
+from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
+from soboo_mta.cli.domains.look import look
 from soboo_mta.cli.queue.words import gate_line
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.preflight.checks import preflight as judged
@@ -29,7 +30,7 @@ from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.judge import printable
+from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.onboarding.preflight import Intended, observe
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.spool.view import gates

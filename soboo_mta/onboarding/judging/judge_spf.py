@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from soboo_mta.identity.state import RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.judge import Finding, printable, texts, unknown
+from soboo_mta.onboarding.judging.judge import Finding, printable, texts, unknown
 from soboo_mta.onboarding.spf import SpfResults
 from soboo_mta.onboarding.spf.tree import SpfBudget
 from soboo_mta.ports import Answer, Unanswered

@@ -1,0 +1,1 @@
+"""Commands that show what DNS says, should say, and would mean for a message."""

@@ -1,0 +1,65 @@
+"""`soboo-mta domain records`: what to publish, in the form that is wanted."""
+
+from typing import Annotated
+
+import typer
+
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    open_store,
+)
+from soboo_mta.cli.dns.record_forms import Format, FormOptions, show_records
+from soboo_mta.cli.domains.chosen import TenantOption, chosen
+from soboo_mta.identity.forms.terraform import TerraformProvider
+from soboo_mta.identity.records import operator_records, required_records
+from soboo_mta.mail.errors import FormatError
+
+
+def records(
+    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="How to write them.")
+    ] = Format.TABLE,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="What we publish, for one or all.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="What each domain's owner publishes.")
+    ] = False,
+    provider: Annotated[
+        TerraformProvider | None, typer.Option(help="Terraform: whose resources.")
+    ] = None,
+    zone_apex: Annotated[
+        str | None,
+        typer.Option(help="octoDNS: which zone; else the organisational domain."),
+    ] = None,
+    page: Annotated[
+        str | None, typer.Option(help="E-mail: URL of a setup page to name.")
+    ] = None,
+) -> None:
+    """Show what to publish in DNS."""
+    store = open_store(config)
+    if (domain is None) != (operator or every) and not (operator and domain):
+        raise FormatError(
+            "say which: a DOMAIN, --all for every domain, or --operator for what we publish"
+        )
+    asked = [view.settings for view in chosen(store, domain, tenant)]
+    if operator:
+        found = operator_records(store.operator, asked)
+    else:
+        found = tuple(
+            record for one in asked for record in required_records(one, store.operator)
+        )
+    owner = asked[0].name if domain and not operator else None
+    options = FormOptions(
+        provider=provider,
+        zone_apex=zone_apex,
+        page=page,
+        owner=owner,
+        within=store.operator.domain if operator else owner,
+        operator=store.operator.domain,
+    )
+    show_records(found, form, options)

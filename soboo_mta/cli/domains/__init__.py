@@ -1,0 +1,1 @@
+"""`soboo-mta domain` and `soboo-mta key`: the life of a sending domain."""

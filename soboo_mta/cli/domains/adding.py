@@ -1,0 +1,134 @@
+"""`soboo-mta domain add`: a new sending domain, and what its owner publishes."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    CliStore,
+    ConfigPath,
+    open_store,
+    say,
+    warn,
+)
+from soboo_mta.cli.domains.chosen import DomainArgument, domain_event
+from soboo_mta.cli.domains.tables import (
+    records_table,
+)
+from soboo_mta.events.event import EventKind
+from soboo_mta.identity.records import required_records
+from soboo_mta.identity.state import DomainSettings, Mode, OnBroken
+from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.unit import perform
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.domains import (
+    DEFAULT_BOUNCE_LABEL,
+    DEFAULT_SELECTORS,
+    NewDomain,
+    default_zone,
+    owner_state,
+)
+from soboo_mta.tenancy.keys import add_domain, first_pairs
+
+
+def add(
+    domain: DomainArgument,
+    tenant: Annotated[str, typer.Option(help="Whose it is.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    mode: Annotated[Mode, typer.Option(help="How its DNS is set up.")] = Mode.CNAME,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Mode zone: what is delegated to us, DOMAIN or below (em.DOMAIN)."
+        ),
+    ] = None,
+    bounce_label: Annotated[
+        str, typer.Option(help="Its bounce host is LABEL.DOMAIN, or LABEL.ZONE.")
+    ] = DEFAULT_BOUNCE_LABEL,
+    selector: Annotated[
+        list[str] | None, typer.Option(help="Three selectors; repeat.")
+    ] = None,
+    ed25519: Annotated[bool, typer.Option(help="An Ed25519 key beside RSA.")] = False,
+    on_broken: Annotated[
+        OnBroken, typer.Option(help="While its DNS is broken.")
+    ] = OnBroken.HOLD,
+    sign_with_operator: Annotated[
+        bool, typer.Option(help="One more signature with the operator's d=.")
+    ] = False,
+    assume_verified: Annotated[
+        bool, typer.Option("--assume-verified", help="Test harnesses alone.")
+    ] = False,
+) -> None:
+    """Set a sending domain up, and show what its owner has to publish."""
+    store = open_store(config)
+    name = Domain.parse(domain)
+    new = NewDomain(
+        tenant=TenantId(tenant),
+        name=name,
+        mode=mode,
+        zone=Domain.parse(zone) if zone else default_zone(name, mode),
+        bounce_label=bounce_label,
+        selectors=tuple(map(DnsName.parse, selector or DEFAULT_SELECTORS)),
+        ed25519=ed25519,
+        on_broken=on_broken,
+        sign_with_operator=sign_with_operator,
+        assume_verified=assume_verified,
+    )
+    refuse_unfit(store, [new])
+    settings = _add(store, new)
+    owner = read_now(store.engine, lambda at: owner_state(at, new.name))
+    if owner is not None and owner.settings.tenant != new.tenant:
+        warn(
+            f"{new.name} is verified for tenant {owner.settings.tenant}: until that one"
+            f" gives it up (`domain release`), {tenant} cannot send from it"
+        )
+    say(f"added {settings.name} for {tenant}; its owner publishes:")
+    say(records_table(required_records(settings, store.operator)))
+    for drawback in DRAWBACKS.get(settings.mode, ()):
+        say(f"mind: {drawback}")
+    say("and we publish what `soboo-mta domain records --operator` shows; then:")
+    say(f"soboo-mta domain verify {settings.name}")
+
+
+DRAWBACKS = {
+    Mode.MANUAL: (
+        "no key can change without the customer: a rotation waits until the new key is"
+        " pasted, and in an emergency mail is held or leaves by SPF alone until then",
+        "where SPF alone carries the mail, its reverse-path is the customer's own, and"
+        " bounces go there and not to us",
+        "keys are pasted by hand: `soboo-mta domain records DOMAIN --format panel` shows"
+        " the exact strings, `soboo-mta domain verify` what went wrong",
+        "mode cname has none of this, for one more record",
+    )
+}
+"""What a mode costs its users, said where it is chosen."""
+_SENDING_MODES = (Mode.CNAME, Mode.MANUAL)
+
+
+def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
+    """Refuse modes that have no way out yet, and `assume_verified` wherever mail could
+    reach the world."""
+    for new in domains:
+        if new.mode not in _SENDING_MODES:
+            raise TenancyError(
+                f"{new.name}: mode {new.mode} has no way out in this release: set it up "
+                f"as {' or '.join(_SENDING_MODES)}"
+            )
+        if new.assume_verified and store.settings.assume_verified_refusal:
+            raise TenancyError(f"{new.name}: {store.settings.assume_verified_refusal}")
+
+
+def _add(store: CliStore, new: NewDomain) -> DomainSettings:
+    pairs, master, now = first_pairs(new), store.master, store.clock.unix_ms()
+
+    def write(connection: Connection) -> DomainSettings:
+        settings = add_domain(connection, master, new, pairs, now=now)
+        perform(connection, domain_event(EventKind.DOMAIN_ADDED, settings, now))
+        return settings
+
+    return write_now(store.engine, write)

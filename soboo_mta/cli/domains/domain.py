@@ -1,0 +1,181 @@
+"""`soboo-mta domain`: sending domains, what to publish for them, and what is wrong there."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from sqlalchemy import Connection
+
+from soboo_mta.cli.accounts.tenant import Json
+from soboo_mta.cli.context import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    open_store,
+    say,
+    say_json,
+)
+from soboo_mta.cli.domains.chosen import (
+    DomainArgument,
+    TenantOption,
+    domain_event,
+    view_of,
+)
+from soboo_mta.cli.domains.tables import (
+    checks_text,
+    domain_values,
+    verified_text,
+)
+from soboo_mta.events.event import EventKind
+from soboo_mta.identity.state import OnBroken, RecordCheck
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.unit import perform
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.domains import (
+    DomainView,
+    change_domain,
+    checks_of,
+    list_domains,
+    release_domain,
+)
+from soboo_mta.tenancy.rotation import set_schedule
+from soboo_mta.tenancy.setup_link import SetupLinks
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Sending domains and their DNS records.",
+    add_completion=False,
+)
+
+
+@app.command("list")
+def list_all(
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    as_json: Json = False,
+) -> None:
+    """List sending domains, whether they are verified and how their records are."""
+    owner = None if tenant is None else TenantId(tenant)
+
+    def seen(
+        connection: Connection,
+    ) -> list[tuple[DomainView, tuple[RecordCheck, ...]]]:
+        return [
+            (view, checks_of(connection, view.settings.domain_id))
+            for view in list_domains(connection, tenant=owner)
+        ]
+
+    found = read_now(open_store(config).engine, seen)
+    if as_json:
+        say_json([domain_values(view, checks) for view, checks in found])
+        return
+    table = Table("domain", "tenant", "mode", "verified", "records", "if broken")
+    for view, checks in found:
+        settings = view.settings
+        table.add_row(
+            settings.name,
+            settings.tenant,
+            settings.mode,
+            verified_text(view),
+            checks_text(checks),
+            settings.on_broken,
+        )
+    say(
+        table
+        if found
+        else "there are no domains: soboo-mta domain add DOMAIN --tenant T"
+    )
+
+
+@app.command("set")
+def change(
+    domain: DomainArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    on_broken: Annotated[
+        OnBroken | None, typer.Option(help="While its DNS is broken.")
+    ] = None,
+    sign_with_operator: Annotated[
+        bool | None, typer.Option(help="One more signature with the operator's d=.")
+    ] = None,
+    rotate_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=3650, help="Days that a key signs; 0: until `key rotate`."
+        ),
+    ] = None,
+) -> None:
+    """Change what is done for a domain; what is not given stays."""
+    if on_broken is None and sign_with_operator is None and rotate_days is None:
+        raise FormatError(
+            "say what to change: --on-broken, --sign-with-operator or --rotate-days"
+        )
+    store = open_store(config)
+    settings = view_of(store, domain, tenant).settings
+    extra = (
+        settings.sign_with_operator
+        if sign_with_operator is None
+        else sign_with_operator
+    )
+
+    def write(connection: Connection) -> None:
+        change_domain(
+            connection,
+            settings.domain_id,
+            on_broken=on_broken or settings.on_broken,
+            sign_with_operator=extra,
+            assume_verified=settings.assume_verified,
+        )
+        if rotate_days is not None:
+            set_schedule(connection, settings.domain_id, rotate_days)
+
+    write_now(store.engine, write)
+    say(f"changed {settings.name}")
+
+
+@app.command()
+def link(
+    domain: DomainArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
+) -> None:
+    """Make a link to a page that shows what to publish and how it looks now: for whoever
+    manages the domain's DNS, without an account."""
+    store = open_store(config)
+    site = store.settings.http.public_url
+    if site is None:
+        raise FormatError(
+            "no link can be made: set [http] public_url to where the HTTP listeners are"
+            " reached from outside"
+        )
+    settings = view_of(store, domain, tenant).settings
+    until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
+    links = SetupLinks(store.master.setup_key())
+    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}")
+
+
+@app.command()
+def release(
+    domain: DomainArgument,
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Give a domain up for good: its keys are destroyed, its targets never used again."""
+    store = open_store(config)
+    settings = view_of(store, domain, tenant).settings
+    if not yes:
+        typer.confirm(
+            f"release {settings.name} of {settings.tenant}? its DNS records must be made "
+            "anew if it comes back",
+            abort=True,
+        )
+    now = store.clock.unix_ms()
+
+    def write(connection: Connection) -> None:
+        release_domain(connection, settings, now=now)
+        perform(connection, domain_event(EventKind.DOMAIN_RELEASED, settings, now))
+
+    write_now(store.engine, write)
+    say(f"released {settings.name}; its owner can take the records down")

@@ -1,0 +1,1 @@
+"""What is kept up while mail flows: records looked at again, keys rotated."""
