@@ -5,14 +5,15 @@ one reads again.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from soboo_mta.identity.records import name_server_names
+from soboo_mta.identity.records import name_server_names, name_servers_below
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
     ZoneContent,
@@ -44,6 +45,7 @@ from soboo_mta.tenancy.keys import operator_keys
 _LOOK = timedelta(seconds=2)  # for a change in the store
 _AT_LEAST = timedelta(minutes=5)  # for drift on the server
 _LONGEST = timedelta(minutes=15)  # after many troubles
+_Done = TypeVar("_Done")
 _log = structlog.get_logger(__name__)
 
 
@@ -55,6 +57,7 @@ class Zones:
     released: tuple[DnsName, ...]
     owners: Mapping[DnsName, DomainSettings]
     operator: Operator
+    unfit: tuple[Trouble, ...] = ()  # zones that can't be stated; the others are
 
 
 def zones_of(connection: Connection, settings: Settings) -> Zones:
@@ -74,7 +77,13 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         name_servers=publish.name_servers,
     )
     options = ZoneOptions(certificate_issuers=tuple(publish.certificate_issuers))
-    delegated = (zone_records(one, operator, options) for one in owners.values())
+    delegated: list[ZoneContent] = []
+    unfit: list[Trouble] = []
+    for zone, settings_of in owners.items():
+        try:
+            delegated.append(zone_records(settings_of, operator, options))
+        except FormatError as error:
+            unfit.append(Trouble(zone, str(error)))
     return Zones(
         contents=(own, *delegated),
         released=tuple(
@@ -82,6 +91,7 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         ),
         owners=owners,
         operator=operator,
+        unfit=tuple(unfit),
     )
 
 
@@ -132,19 +142,34 @@ def publisher_of(settings: Settings, zones: Zones, clock: Clock) -> Publisher:
         return isinstance(said, Delegation) and set(said.servers) == set(wanted)
 
     return Publisher(
-        server=name_server(settings), clock=clock, is_delegated=is_delegated
+        server=name_server(settings),
+        clock=clock,
+        is_delegated=is_delegated,
+        servers_below=name_servers_below(zones.operator),
     )
 
 
 async def publish_all(zones: Zones, publisher: Publisher) -> tuple[Result, ...]:
-    """Publish every zone and withdraw the released ones; log what was done."""
-    results = [await publisher.publish(content) for content in zones.contents]
+    """Publish every zone and withdraw the released ones; log what was done. What goes
+    wrong with one zone keeps no other from its turn."""
+    results: list[Result] = [*zones.unfit]
+    for content in zones.contents:
+        results.append(await _kept_apart(content.zone, publisher.publish(content)))
     for zone in zones.released:
-        if (trouble := await publisher.withdraw(zone)) is not None:
+        trouble = await _kept_apart(zone, publisher.withdraw(zone))
+        if trouble is not None:
             results.append(trouble)
     for result in results:
         _tell(result)
     return tuple(results)
+
+
+async def _kept_apart(zone: DnsName, work: Awaitable[_Done]) -> _Done | Trouble:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the root of one zone's work
+        _log.exception("zone_fault", zone=zone)
+        return Trouble(zone, f"a fault of the relay's own: {error!r}")
 
 
 def _tell(result: Result) -> None:

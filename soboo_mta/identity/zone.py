@@ -24,6 +24,7 @@ from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import IpAddress, RecordType, ZoneRecord
 
+_LONGEST = 253  # characters: 255 octets on the wire (RFC 1035 §2.3.4)
 TTL = 300  # seconds: keys and hosts move without the customer
 NAME_SERVER_TTL = 3_600  # seconds; the token's name servers stay
 _POLICIES = ("none", "quarantine", "reject")
@@ -67,11 +68,15 @@ def zone_records(
 ) -> ZoneContent:
     """Return all that the zone delegated for this domain holds, but the SOA.
 
-    Raises FormatError for a policy that is none, and for extra records that don't fit.
+    Raises FormatError for a policy that is none, for extra records that don't fit, and
+    where the zone's name leaves no room for the names in it.
     """
     if options.policy not in _POLICIES:
         raise FormatError(f"policy is one of {', '.join(_POLICIES)}")
     ours = _once(_ours(settings, operator, options))
+    for one in ours:
+        if len(one.owner) > _LONGEST:
+            raise FormatError(f"{settings.home}: {one.owner} is too long for DNS")
     return ZoneContent(
         zone=settings.home,
         records=(*ours, *fitting(options.extra, zone=settings.home, ours=ours)),
@@ -89,8 +94,9 @@ def operator_zone(
     """Return what we keep in the operator's own zone.
 
     `domains` are those not released. `verified` From domains may send their DMARC reports
-    to the operator (RFC 9990 §4). `name_servers` are the addresses of the first and
-    second name server, in that order: of each at most one IPv4 and one IPv6.
+    to the operator (RFC 9990 §4), less those whose names are too long to be asked for
+    below the operator's. `name_servers` are the addresses of the first and second name
+    server, in that order: of each at most one IPv4 and one IPv6.
     """
     zone, standing = operator.domain, tuple(domains)
     # What stands in a delegated zone is no record of this one.
@@ -106,7 +112,8 @@ def operator_zone(
     for settings in standing:
         if settings.mode is Mode.ZONE:
             records += _name_server_hosts(settings, operator, servers)
-    records += [_text(f"{name}._report._dmarc.{zone}", "v=DMARC1") for name in verified]
+    reporting = (f"{name}._report._dmarc.{zone}" for name in verified)
+    records += [_text(one, "v=DMARC1") for one in reporting if len(one) <= _LONGEST]
     labels = ("b", "k", "l", "i", "n", "_report._dmarc")
     return ZoneContent(
         zone=zone,

@@ -120,7 +120,10 @@ def test_a_key_file_without_a_secret_is_said(run: Run, config: Path) -> None:
 
 def test_the_zone_of_a_released_domain_goes(run: Run, config: Path) -> None:
     left = config.parent / "zones" / "em.customer.com.zone"
-    left.write_text("em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n")
+    left.write_text(
+        "em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n"
+        "em.customer.com. 300 IN NS ns1.tok7.n.esp.example.\n"
+    )
     store = open_store(config)
     assert read_now(store.engine, released_zones) == ()
 

@@ -11,11 +11,12 @@ import pytest
 
 from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.daemon import publishing
-from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.publishing import Publishing, zones_of
+from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.settings.options import writer_options
-from soboo_mta.store.writer import Writer, write_now
+from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain
 from soboo_mta.tenancy.keys import add_domain, first_pairs
@@ -84,9 +85,11 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def _add(store: CliStore) -> str:
-    """A customer in mode cname; returns the token of its names."""
-    new = NewDomain(tenant=TenantId("acme"), name=Domain("customer.com"))
+_CNAME = NewDomain(tenant=TenantId("acme"), name=Domain("customer.com"))
+
+
+def _add(store: CliStore, new: NewDomain = _CNAME) -> str:
+    """A customer; returns the token of its names."""
     pairs = first_pairs(new)
     write_now(
         store.engine,
@@ -118,3 +121,20 @@ async def test_a_server_that_fails_is_told_again(place: Place) -> None:
         await _until(lambda: place.is_due and bool(place.published))
         (place.home / "mark").touch()
         await _until(lambda: not place.is_due)
+
+
+async def test_a_zone_that_has_no_room_for_its_names_keeps_no_other_back(
+    place: Place,
+) -> None:
+    """Verified, it would also be too long below the operator's own name."""
+    long = Domain(".".join(["x" * 60] * 4) + ".com")
+    _add(
+        place.store,
+        NewDomain(tenant=TenantId("acme"), name=long, mode=Mode.ZONE, zone=long),
+    )
+    zones = read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+    (trouble,) = zones.unfit
+    assert trouble.zone == long
+    assert "is too long for DNS" in trouble.cause
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
