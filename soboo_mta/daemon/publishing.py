@@ -6,7 +6,7 @@ one reads again.
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
     ZoneContent,
     ZoneOptions,
+    left_out,
     operator_zone,
     zone_records,
 )
@@ -41,6 +42,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import generation
 from soboo_mta.tenancy.domains import released_zones, views
 from soboo_mta.tenancy.keys import operator_keys
+from soboo_mta.tenancy.zones import every_own_record
 
 _LOOK = timedelta(seconds=2)  # for a change in the store
 _AT_LEAST = timedelta(minutes=5)  # for drift on the server
@@ -76,14 +78,17 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         verified=sorted({one.settings.name for one in found if one.verified_at}),
         name_servers=publish.name_servers,
     )
-    options = ZoneOptions(certificate_issuers=tuple(publish.certificate_issuers))
+    plain, extra = zone_options(settings), every_own_record(connection)
     delegated: list[ZoneContent] = []
     unfit: list[Trouble] = []
-    for zone, settings_of in owners.items():
+    for zone, of in owners.items():
+        options = replace(plain, extra=extra.get(of.domain_id, ()))
         try:
-            delegated.append(zone_records(settings_of, operator, options))
+            options, reasons = left_out(of, operator, options)
+            delegated.append(zone_records(of, operator, options))
         except FormatError as error:
-            unfit.append(Trouble(zone, str(error)))
+            reasons = (str(error),)
+        unfit += [Trouble(zone, reason) for reason in reasons]
     return Zones(
         contents=(own, *delegated),
         released=tuple(
@@ -93,6 +98,12 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         operator=operator,
         unfit=tuple(unfit),
     )
+
+
+def zone_options(settings: Settings) -> ZoneOptions:
+    """Return what every delegated zone says by the settings."""
+    publish = settings.publish
+    return ZoneOptions(certificate_issuers=tuple(publish.certificate_issuers))
 
 
 def name_server(settings: Settings) -> NameServer:

@@ -6,7 +6,7 @@ off from the From domain above it.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soboo_mta.identity.records import (
     RETURNS_PREFERENCE,
@@ -19,7 +19,7 @@ from soboo_mta.identity.records import (
     spf_text,
 )
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
-from soboo_mta.identity.zone_extra import fitting
+from soboo_mta.identity.zone_extra import fitting, sifted
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import IpAddress, RecordType, ZoneRecord
@@ -79,9 +79,29 @@ def zone_records(
             raise FormatError(f"{settings.home}: {one.owner} is too long for DNS")
     return ZoneContent(
         zone=settings.home,
-        records=(*ours, *fitting(options.extra, zone=settings.home, ours=ours)),
+        records=(*ours, *_extra(settings, options, ours)),
         grounds=(settings.home,),
     )
+
+
+def left_out(
+    settings: DomainSettings, operator: Operator, options: ZoneOptions
+) -> tuple[ZoneOptions, tuple[str, ...]]:
+    """Return the options with those of the customer's own records that fit, and why
+    others don't: none of them keeps a zone from being published."""
+    ours = _once(_ours(settings, operator, options))
+    kept, reasons = sifted(
+        options.extra, zone=settings.home, ours=ours, reserved=our_names(settings)
+    )
+    return replace(options, extra=kept), reasons
+
+
+def our_names(settings: DomainSettings) -> frozenset[DnsName]:
+    """The names in the zone where nobody else may write, now or later."""
+    home, bounce = settings.home, settings.bounce_domain
+    selectors = (selector_owner(settings, one) for one in settings.selectors)
+    plain = (f"_dmarc.{home}", f"_soboo.{home}", f"_smtp._tls.{bounce}")
+    return frozenset((bounce, *selectors, *map(DnsName, plain)))
 
 
 def operator_zone(
@@ -125,6 +145,14 @@ def operator_zone(
             for one in inside
             if one.owner == f"_dmarc.{zone}"
         ),
+    )
+
+
+def _extra(
+    settings: DomainSettings, options: ZoneOptions, ours: tuple[ZoneRecord, ...]
+) -> tuple[ZoneRecord, ...]:
+    return fitting(
+        options.extra, zone=settings.home, ours=ours, reserved=our_names(settings)
     )
 
 

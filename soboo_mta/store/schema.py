@@ -93,10 +93,21 @@ sending_domain = Table(
     Column("zone", Text),  # delegated to us; NULL in mode zone: the name itself
     Column("rotate_days", Integer),  # NULL: as the settings say; 0: when asked for
     Column("rotation_wanted_at", BigInteger),  # asked for; done once the key is seen
+    Column("dmarc", Text),  # of a zone that is the From domain; NULL: not read yet
     UniqueConstraint("tenant_id", "name"),
 )
 Index("ix_sending_domain_name", sending_domain.c.name)
 Index("ix_sending_domain_next_check_at", sending_domain.c.next_check_at)
+
+zone_record = Table(  # the customer's own, in the zone delegated for the domain
+    "zone_record",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),  # as in ports.ZoneRecord
+    Column("ttl", Integer, nullable=False),  # seconds
+)
 
 dkim_key = Table(
     "dkim_key",

@@ -15,6 +15,7 @@ from soboo_mta.cli.context import (
     say,
     warn,
 )
+from soboo_mta.cli.dns import zone_record
 from soboo_mta.daemon.publishing import (
     Zones,
     publish_all,
@@ -42,6 +43,7 @@ app = typer.Typer(
     help="Delegated zones and your own, on a name server.",
     add_completion=False,
 )
+app.add_typer(zone_record.app, name="record")
 ZoneArgument = Annotated[str | None, typer.Argument(metavar="[ZONE]")]
 
 

@@ -308,6 +308,8 @@ def release_domain(
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
     connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+    records = schema.zone_record
+    connection.execute(delete(records).where(records.c.domain_id == domain_id))
 
 
 # ---- rows and values

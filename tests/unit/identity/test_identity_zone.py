@@ -6,7 +6,13 @@ from ipaddress import ip_address
 import pytest
 
 from soboo_mta.identity.state import Mode
-from soboo_mta.identity.zone import TTL, ZoneOptions, operator_zone, zone_records
+from soboo_mta.identity.zone import (
+    TTL,
+    ZoneOptions,
+    left_out,
+    operator_zone,
+    zone_records,
+)
 from soboo_mta.identity.zone_extra import MAX_EXTRA, extra_record
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
@@ -110,7 +116,10 @@ def test_texts_of_other_services_stand_beside_ours() -> None:
         ((("_dmarc.em.customer.com", "TXT", "v=DMARC1; psd=n"),), "is ours"),
         ((("sb1._domainkey.em.customer.com", "TXT", "v=DKIM1"),), "is ours"),
         ((("@", "TXT", "v=spf1 +all"),), "two SPF records"),
-        ((("bounce.em.customer.com", "CNAME", "x.example"),), "stands alone"),
+        ((("bounce.em.customer.com", "CNAME", "x.example"),), "the name is ours"),
+        ((("sb3._domainkey.em.customer.com", "A", "192.0.2.9"),), "the name is ours"),
+        ((("_smtp._tls.bounce.em.customer.com", "TXT", "x"),), "the name is ours"),
+        ((("@", "CNAME", "x.example"),), "stands alone"),
         (
             (
                 ("www.em.customer.com", "CNAME", "a.example"),
@@ -132,6 +141,20 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(FormatError, match=said):
         _with(*own)
+
+
+def test_a_record_that_no_longer_fits_is_left_out_and_named() -> None:
+    """The operator came to state who issues certificates, after the customer had."""
+    own = (
+        extra_record("@", "CAA", '0 issue "ca.example"', zone=ZONE),
+        extra_record("www.em.customer.com", "A", "192.0.2.9", zone=ZONE),
+    )
+    options = ZoneOptions(certificate_issuers=("ours.example",), extra=own)
+
+    kept, reasons = left_out(DELEGATED, OPERATOR, options)
+    assert kept.extra == own[1:]
+    assert reasons == ("em.customer.com CAA: the record is ours",)
+    assert own[1] in zone_records(DELEGATED, OPERATOR, kept).records
 
 
 def test_a_zone_has_a_bounded_number_of_own_records() -> None:
