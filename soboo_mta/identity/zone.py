@@ -19,6 +19,7 @@ from soboo_mta.identity.records import (
     spf_text,
 )
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
+from soboo_mta.identity.zone_dmarc import NO_POLICY, kept_record
 from soboo_mta.identity.zone_extra import fitting, sifted
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
@@ -27,16 +28,15 @@ from soboo_mta.ports import IpAddress, RecordType, ZoneRecord
 _LONGEST = 253  # characters: 255 octets on the wire (RFC 1035 §2.3.4)
 TTL = 300  # seconds: keys and hosts move without the customer
 NAME_SERVER_TTL = 3_600  # seconds; the token's name servers stay
-_POLICIES = ("none", "quarantine", "reject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneOptions:
     """What a delegated zone says beyond what follows from its domain."""
 
-    policy: str = "none"
-    """p= where the zone is the From domain itself; that of the record it replaces, or
-    stronger. A zone below the From domain always says reject."""
+    dmarc: str = NO_POLICY
+    """The record where the zone is the From domain itself, as `zone_dmarc.record_to_keep`
+    returns it; "" for none. A zone below the From domain always says reject."""
     certificate_issuers: tuple[str, ...] = ()
     """Who may issue certificates in the zone (RFC 8659 §4.2); none: no CAA record."""
     tls_reports: str = ""
@@ -68,11 +68,9 @@ def zone_records(
 ) -> ZoneContent:
     """Return all that the zone delegated for this domain holds, but the SOA.
 
-    Raises FormatError for a policy that is none, for extra records that don't fit, and
-    where the zone's name leaves no room for the names in it.
+    Raises FormatError for a DMARC record that is none, for extra records that don't fit,
+    and where the zone's name leaves no room for the names in it.
     """
-    if options.policy not in _POLICIES:
-        raise FormatError(f"policy is one of {', '.join(_POLICIES)}")
     ours = _once(_ours(settings, operator, options))
     for one in ours:
         if len(one.owner) > _LONGEST:
@@ -171,7 +169,8 @@ def _ours(
         yield _text(owner, spf)
     for key in published_keys(settings.keys):
         yield _text(selector_owner(settings, key.selector), key_text(key))
-    yield _text(f"_dmarc.{home}", _dmarc_text(settings, options))
+    if policy := _dmarc_text(settings, options):
+        yield _text(f"_dmarc.{home}", policy)
     yield _text(f"_soboo.{home}", ownership_text(settings))
     if options.tls_reports:  # RFC 8460 §3
         text = f"v=TLSRPTv1; rua={options.tls_reports}"
@@ -182,8 +181,9 @@ def _ours(
 
 
 def _dmarc_text(settings: DomainSettings, options: ZoneOptions) -> str:
-    below = settings.home != settings.name
-    return f"v=DMARC1; p={'reject' if below else options.policy}"
+    if settings.home != settings.name:
+        return "v=DMARC1; p=reject"
+    return kept_record(options.dmarc) if options.dmarc else ""
 
 
 def _hosts(settings: DomainSettings, operator: Operator) -> Iterator[ZoneRecord]:

@@ -1,4 +1,5 @@
-"""What customers keep in the zones delegated to us, in the store: records of their own.
+"""What customers keep in the zones delegated to us, in the store: records of their own,
+and the DMARC policy of a zone that is the From domain.
 
 Functions over one connection; the caller owns the transaction. What may stand beside our
 own records is `identity.zone`'s to say.
@@ -8,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import ZoneOptions, zone_records
@@ -19,6 +20,7 @@ from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains.rows import bump_for_domain
 
+_domain = schema.sending_domain.c
 _record = schema.zone_record.c
 _ALL = select(schema.zone_record).order_by(
     _record.domain_id, _record.owner, _record.kind, _record.value
@@ -93,6 +95,31 @@ def remove_own_record(
             f"there is no record {record.owner} {record.kind} {record.value} of"
             f" {settings.name}: see `soboo-mta zone record list {settings.name}`"
         )
+
+
+def kept_policies(connection: Connection) -> Mapping[DomainId, str]:
+    """Return the DMARC records of the zones that are From domains, as far as they were
+    read; "" for one that says nothing of its own."""
+    rows = connection.execute(
+        select(_domain.id, _domain.dmarc).where(_domain.dmarc.is_not(None))
+    )
+    return {DomainId(domain_id): dmarc for domain_id, dmarc in rows}
+
+
+def keep_policy(connection: Connection, settings: DomainSettings, dmarc: str) -> None:
+    """Let the zone say this of DMARC; TenancyError where it is not the From domain."""
+    _refuse_without_zone(settings)
+    if settings.home != settings.name:
+        raise TenancyError(
+            f"{settings.home} lies below {settings.name}, whose DMARC record is its"
+            " owner's: the zone itself says p=reject"
+        )
+    bump_for_domain(connection, settings.domain_id)
+    connection.execute(
+        update(schema.sending_domain)
+        .where(_domain.id == settings.domain_id)
+        .values(dmarc=dmarc)
+    )
 
 
 def _refuse_without_zone(settings: DomainSettings) -> None:

@@ -185,3 +185,19 @@ def test_own_records_go_with_their_domain(run: Run, config: Path) -> None:
     run("domain", "release", "customer.com", "--yes")
 
     assert read_now(open_store(config).engine, every_own_record) == {}
+
+
+def test_the_dmarc_record_of_a_zone_is_changed_where_it_is_the_from_domain(
+    run: Run,
+) -> None:
+    words = ("domain", "add", "news.example", "--tenant", "acme", "--mode", "zone")
+    run(*words, "--zone", "news.example")
+    assert "DMARC1" not in run("zone", "show", "news.example")  # not read yet
+    said = run("zone", "dmarc", "news.example", "v=DMARC1; p=reject; psd=n")
+    assert said == "_dmarc.news.example says: v=DMARC1; p=reject\n"
+    assert '"v=DMARC1; p=reject"' in run("zone", "show", "news.example")
+
+    with pytest.raises(FormatError, match="is no DMARC record"):
+        run("zone", "dmarc", "news.example", "p=reject")
+    with pytest.raises(TenancyError, match=r"lies below customer\.com"):
+        run("zone", "dmarc", "customer.com", "v=DMARC1; p=none")

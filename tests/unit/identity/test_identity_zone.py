@@ -48,16 +48,24 @@ def test_a_delegated_zone_is_whole() -> None:
     assert len(lines) == len(set(lines))
 
 
-@pytest.mark.parametrize("policy", ["none", "quarantine", "reject"])
-def test_a_zone_that_is_the_from_domain_keeps_its_policy(policy: str) -> None:
-    lines = _lines(ZoneOptions(policy=policy), zone=None)
+def test_a_zone_that_is_the_from_domain_says_what_it_said_before() -> None:
+    text = "v=DMARC1; p=quarantine; pct=50"
 
-    assert f"_dmarc.customer.com TXT v=DMARC1; p={policy}" in lines
+    lines = _lines(ZoneOptions(dmarc=text), zone=None)
+    assert f"_dmarc.customer.com TXT {text}" in lines
+    lines = _lines(ZoneOptions(dmarc="v=DMARC1;p=reject;psd=n"), zone=None)
+    assert "_dmarc.customer.com TXT v=DMARC1; p=reject" in lines
 
 
-def test_a_policy_that_is_none_is_refused() -> None:
-    with pytest.raises(FormatError, match="none, quarantine, reject"):
-        _lines(ZoneOptions(policy="Reject; psd=n"))
+def test_a_zone_for_which_one_above_speaks_says_nothing_of_dmarc() -> None:
+    lines = _lines(ZoneOptions(dmarc=""), zone=None)
+
+    assert not [one for one in lines if one.startswith("_dmarc.")]
+
+
+def test_what_is_no_dmarc_record_is_refused() -> None:
+    with pytest.raises(FormatError, match="is no DMARC record"):
+        _lines(ZoneOptions(dmarc="p=reject"), zone=None)
 
 
 def test_hosts_of_the_zone_have_addresses_and_one_spf_record() -> None:
