@@ -113,7 +113,10 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
 def zone_options(settings: Settings) -> ZoneOptions:
     """Return what every delegated zone says by the settings."""
     publish = settings.publish
-    return ZoneOptions(certificate_issuers=tuple(publish.certificate_issuers))
+    return ZoneOptions(
+        certificate_issuers=tuple(publish.certificate_issuers),
+        tls_reports=publish.tls_reports or "",
+    )
 
 
 def name_server(settings: Settings) -> NameServer:

@@ -35,6 +35,7 @@ from soboo_mta.settings.values import (
     PatternField,
     Port,
     RateField,
+    TlsReportsField,
     Wait,
     parse_duration,
     parse_endpoint,
@@ -366,6 +367,7 @@ class Publish(Section):
     reload: tuple[str, ...] = ()
     name_servers: tuple[AddressField, ...] = ()
     certificate_issuers: tuple[DnsNameField, ...] = ()
+    tls_reports: TlsReportsField | None = None
 
 
 class Retention(Section):

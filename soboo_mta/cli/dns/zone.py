@@ -116,7 +116,9 @@ def publish(config: ConfigPath = DEFAULT_CONFIG) -> None:
 @app.command()
 def dmarc(
     domain: DomainArgument,
-    record: Annotated[str, typer.Argument(metavar="RECORD", help="v=DMARC1; p=reject, say.")],
+    record: Annotated[
+        str, typer.Argument(metavar="RECORD", help="v=DMARC1; p=reject, say.")
+    ],
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
 ) -> None:
