@@ -1,4 +1,5 @@
-"""What customers keep in zones delegated to us: their own records, and their DMARC policy."""
+"""What customers keep in zones delegated to us: their own records, their DMARC policy.
+And which process publishes the zones."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,4 +26,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "domain_id", "owner", "kind", "value", name="pk_zone_record"
         ),
+    )
+    op.create_table(
+        "duty",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_duty"),
     )
