@@ -31,6 +31,10 @@ class EventKind(StrEnum):
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
     DOMAIN_RELEASED = "domain-released"  # given up by its tenant
+    ZONE_CREATED = "zone-created"  # a delegated zone is on the name server
+    ZONE_MENDED = (
+        "zone-mended"  # somebody else had changed it there; the detail says how
+    )
     ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, in a delegated zone
     ZONE_RECORD_REMOVED = "zone-record-removed"
     KEY_CREATED = "key-created"

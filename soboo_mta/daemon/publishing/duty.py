@@ -6,7 +6,7 @@ on what was read, so that the slower of two reads again.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -14,14 +14,17 @@ from sqlalchemy import Connection
 
 from soboo_mta.daemon.publishing.rounds import (
     keeping,
+    noted,
     policies_to_keep,
     publish_all,
     publisher_of,
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.publish.publisher import (
+    Published,
     Result,
     Trouble,
 )
@@ -41,7 +44,7 @@ _DUTY = "publishing"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Publishing:
     """The duty: at each change in the store, and every five minutes for drift. Of several
     processes the one that holds it publishes; the next one takes over where it is gone."""
@@ -51,6 +54,7 @@ class Publishing:
     clock: Clock
     holder: str
     """Tells this process from others."""
+    _published: dict[DnsName, int] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Publish until cancelled; troubles are logged and tried again, ever later."""
@@ -113,8 +117,17 @@ class Publishing:
         zones = await self.writer.read(lambda at: zones_of(at, self.settings))
         publisher = publisher_of(self.settings, zones, self.clock)
         results = await publish_all(zones, publisher)
+        await self._note(zones, results)
         await self._keep_policies(zones, results)
         return any(isinstance(one, Trouble) for one in results)
+
+    async def _note(self, zones: Zones, results: Iterable[Result]) -> None:
+        now = self.clock.unix_ms()
+        if events := noted(zones, results, self._published, now=now):
+            await self.writer.commit(events)
+        well = {one.zone for one in results if isinstance(one, Published)}
+        contents = (one for one in zones.contents if one.zone in well)
+        self._published = {one.zone: hash(one) for one in contents}
 
     async def _keep_policies(self, zones: Zones, results: Iterable[Result]) -> None:
         resolver = DnsResolver(

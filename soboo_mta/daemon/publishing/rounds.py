@@ -1,12 +1,13 @@
 """One round over all zones on the name server of the settings, and what is kept of it."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
 from soboo_mta.daemon.publishing.zones import Zones
+from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.records import name_server_names, name_servers_below
 from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.domain import DnsName
@@ -25,10 +26,12 @@ from soboo_mta.onboarding.publish.publisher import (
 from soboo_mta.ports import Clock, Delegation, NameServer, Resolver
 from soboo_mta.settings import Settings, SettingsError
 from soboo_mta.settings.options import resolver_options
+from soboo_mta.store.unit import Statement
 from soboo_mta.tenancy.domains import domain_state
 from soboo_mta.tenancy.zones import keep_policy
 
 _Done = TypeVar("_Done")
+_SHOWN = 20  # changes that one event names; the log has each
 _log = structlog.get_logger(__name__)
 
 
@@ -99,6 +102,40 @@ async def publish_all(zones: Zones, publisher: Publisher) -> tuple[Result, ...]:
     for result in results:
         _tell(result)
     return tuple(results)
+
+
+def noted(
+    zones: Zones, results: Iterable[Result], before: Mapping[DnsName, int], *, now: int
+) -> list[Statement]:
+    """Return the events of a round: zones that were made, and what somebody else had
+    changed. `before`: of each zone the hash of its content when it was last published
+    well; a change that follows from ours is no event."""
+    wanted = {one.zone: hash(one) for one in zones.contents}
+    events = []
+    for result in results:
+        if not isinstance(result, Published):
+            continue
+        changes = [
+            f"{one.record.owner} {one.record.kind} {one.what}" for one in result.mended
+        ]
+        is_drift = bool(changes) and before.get(result.zone) == wanted[result.zone]
+        if not (is_drift or result.was_created):
+            continue
+        of = zones.owners.get(result.zone)
+        detail: dict[str, object] = {"zone": result.zone}
+        if is_drift:
+            detail |= {"changes": changes[:_SHOWN], "changed": len(changes)}
+        events.append(
+            recorded(
+                EventKind.ZONE_CREATED if result.was_created else EventKind.ZONE_MENDED,
+                at=now,
+                actor="publisher",
+                tenant=of.tenant if of else None,
+                domain=of.name if of else result.zone,
+                detail=detail,
+            )
+        )
+    return events
 
 
 async def policies_to_keep(
