@@ -15,24 +15,20 @@ import structlog
 
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
+from soboo_mta.daemon.looking import domain_check
 from soboo_mta.daemon.publishing import Publishing
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
-from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.questions import system_servers
 from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.watch.monitor import Monitor
 from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
-    authoritative_options,
-    check_options,
     directory_options,
     monitor_options,
     resolver_options,
@@ -120,20 +116,8 @@ class Control:
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock
         operator = settings.identity()  # no look or gate depends on its keys
-        recursive = DnsResolver(options=resolver_options(settings), clock=clock)
         return Monitor(
-            check=DomainCheck(
-                resolver=AuthoritativeResolver(
-                    recursive=recursive, options=authoritative_options(settings)
-                ),
-                operator=operator,
-                suffixes=SuffixList(),
-                clock=clock,
-                options=check_options(settings),
-                authority=DnsAuthority(
-                    recursive=recursive, options=resolver_options(settings)
-                ),
-            ),
+            check=domain_check(settings, operator, clock),
             book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
             operator=operator,
             clock=clock,

@@ -20,7 +20,7 @@ from soboo_mta.cli.domains.tables import (
 )
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.records import required_records
-from soboo_mta.identity.state import DomainSettings, Mode, OnBroken
+from soboo_mta.identity.state import Mode, OnBroken
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.unit import perform
@@ -29,9 +29,11 @@ from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
+    DomainView,
     NewDomain,
     default_zone,
     owner_state,
+    the_domain,
 )
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 
@@ -79,14 +81,7 @@ def add(
         sign_with_operator=sign_with_operator,
         assume_verified=assume_verified,
     )
-    refuse_unfit(store, [new])
-    settings = _add(store, new)
-    owner = read_now(store.engine, lambda at: owner_state(at, new.name))
-    if owner is not None and owner.settings.tenant != new.tenant:
-        warn(
-            f"{new.name} is verified for tenant {owner.settings.tenant}: until that one"
-            f" gives it up (`domain release`), {tenant} cannot send from it"
-        )
+    settings = add_new(store, new).settings
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
     for drawback in DRAWBACKS.get(settings.mode, ()):
@@ -123,12 +118,22 @@ def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
             raise TenancyError(f"{new.name}: {store.settings.assume_verified_refusal}")
 
 
-def _add(store: CliStore, new: NewDomain) -> DomainSettings:
+def add_new(store: CliStore, new: NewDomain) -> DomainView:
+    """Add a domain and say what stands against it; raise TenancyError where it cannot be
+    set up so."""
+    refuse_unfit(store, [new])
     pairs, master, now = first_pairs(new), store.master, store.clock.unix_ms()
 
-    def write(connection: Connection) -> DomainSettings:
+    def write(connection: Connection) -> DomainView:
         settings = add_domain(connection, master, new, pairs, now=now)
         perform(connection, domain_event(EventKind.DOMAIN_ADDED, settings, now))
-        return settings
+        return the_domain(connection, new.name, tenant=new.tenant)
 
-    return write_now(store.engine, write)
+    added = write_now(store.engine, write)
+    owner = read_now(store.engine, lambda at: owner_state(at, new.name))
+    if owner is not None and owner.settings.tenant != new.tenant:
+        warn(
+            f"{new.name} is verified for tenant {owner.settings.tenant}: until that one"
+            f" gives it up (`domain release`), {new.tenant} cannot send from it"
+        )
+    return added

@@ -26,17 +26,10 @@ from soboo_mta.cli.domains.tables import (
     check_values,
     checks_table,
 )
+from soboo_mta.daemon.looking import domain_check
 from soboo_mta.events.event import EventKind
-from soboo_mta.identity.dmarc import SuffixList
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.check import CheckResult, DomainCheck
+from soboo_mta.onboarding.check import CheckResult
 from soboo_mta.onboarding.watch.monitor import changes
-from soboo_mta.settings.options import (
-    authoritative_options,
-    check_options,
-    resolver_options,
-)
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.domains import (
@@ -68,24 +61,14 @@ def verify(
 
 async def look(store: CliStore, view: DomainView) -> CheckResult:
     """Look at a domain's records now; nothing is stored."""
-    settings = store.settings
-    recursive = DnsResolver(options=resolver_options(settings), clock=store.clock)
-    check = DomainCheck(
-        resolver=AuthoritativeResolver(
-            recursive=recursive, options=authoritative_options(settings)
-        ),
-        operator=store.operator,
-        suffixes=SuffixList(),
-        clock=store.clock,
-        options=check_options(settings),
-        authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
-    )
+    check = domain_check(store.settings, store.operator, store.clock)
     domain_id = view.settings.domain_id
     before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
     return await check.check(view.settings, view.state.facts, before)
 
 
 def keep(store: CliStore, view: DomainView, result: CheckResult) -> bool:
+    """Store what a look found; return whether it verified the domain."""
     now, settings = store.clock.unix_ms(), view.settings
 
     def write(connection: Connection) -> bool:
