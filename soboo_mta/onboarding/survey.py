@@ -58,7 +58,7 @@ async def survey(
     probe: str,
 ) -> Survey:
     """Look at what `name` has in DNS. `probe` is a label that nobody has: what answers
-    for it is a wildcard (RFC 4592), and says nothing about other labels."""
+    for it is a wildcard (RFC 4592 §2.2.1), and says nothing about other labels."""
     zone, servers = await _zone_of(name, resolver, suffixes)
     places = tuple(_places(name))
     # What a wildcard says of each place, by the name above it and the type.
