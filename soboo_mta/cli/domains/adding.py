@@ -102,7 +102,7 @@ DRAWBACKS = {
     )
 }
 """What a mode costs its users, said where it is chosen."""
-_SENDING_MODES = (Mode.CNAME, Mode.MANUAL)
+_SENDING_MODES = (Mode.CNAME, Mode.ZONE, Mode.MANUAL)
 
 
 def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
@@ -112,10 +112,21 @@ def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
         if new.mode not in _SENDING_MODES:
             raise TenancyError(
                 f"{new.name}: mode {new.mode} has no way out in this release: set it up "
-                f"as {' or '.join(_SENDING_MODES)}"
+                f"as {', '.join(_SENDING_MODES)}"
             )
+        if new.mode is Mode.ZONE and not new.assume_verified:
+            _refuse_without_servers(store, new)
         if new.assume_verified and store.settings.assume_verified_refusal:
             raise TenancyError(f"{new.name}: {store.settings.assume_verified_refusal}")
+
+
+def _refuse_without_servers(store: CliStore, new: NewDomain) -> None:
+    """A delegation leads to name servers that have addresses, or to nowhere."""
+    if not store.settings.publish.name_servers:
+        raise TenancyError(
+            f"{new.name}: mode zone needs name servers: set [publish] name_servers to"
+            " the public addresses of yours (docs/dns-publishing.md)"
+        )
 
 
 def add_new(store: CliStore, new: NewDomain) -> DomainView:

@@ -145,7 +145,9 @@ async def _advice(store: CliStore, name: Domain, mode: Mode | None) -> Advice:
         suffixes=SuffixList(),
         probe=generate_token(),
     )
-    return advise(found, serves_zones=store.settings.publishes, wanted=mode)
+    return advise(
+        found, serves_zones=bool(store.settings.publish.name_servers), wanted=mode
+    )
 
 
 def _show_records(store: CliStore, view: DomainView) -> None:

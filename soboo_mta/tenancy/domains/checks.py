@@ -165,7 +165,7 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         value=one["expected"],
         purpose=purpose,
         selector=_selector_in(owner) if purpose is Purpose.SELECTOR else None,
-        is_required=purpose is not Purpose.DMARC,
+        is_required=purpose not in (Purpose.DMARC, Purpose.AUTHOR_SELECTOR),
     )
     return RecordCheck(
         record=record,

@@ -278,13 +278,28 @@ def test_assume_verified_is_refused_where_mail_can_reach_the_world(run: Run) -> 
         run("domain", "add", "customer.com", "--tenant", "acme", "--assume-verified")
 
 
-@pytest.mark.parametrize("mode", ["zone", "relay", "mailbox"])
+@pytest.mark.parametrize("mode", ["relay", "mailbox"])
 def test_a_mode_without_a_way_out_is_refused_and_the_others_named(
     run: Run, mode: str
 ) -> None:
     run("tenant", "add", "acme")
-    with pytest.raises(TenancyError, match=f"mode {mode} .* cname or manual"):
+    with pytest.raises(TenancyError, match=f"mode {mode} .* cname, zone, manual"):
         run("domain", "add", "acme.example", "--tenant", "acme", "--mode", mode)
+
+
+def test_a_zone_is_not_asked_for_before_it_has_name_servers(
+    run: Run, config: Path
+) -> None:
+    run("tenant", "add", "acme")
+    words = ("domain", "add", "acme.example", "--tenant", "acme", "--mode", "zone")
+    with pytest.raises(TenancyError, match=r"set \[publish\] name_servers"):
+        run(*words)
+
+    servers = '[publish]\nname_servers = ["8.8.8.8", "8.8.4.4"]\n'
+    config.write_text(config.read_text() + servers)
+    said = run(*words)
+    assert "em.acme.example" in said
+    assert ".n.esp.example." in said
 
 
 def test_a_domain_is_changed_and_released_after_a_question(

@@ -11,14 +11,10 @@ from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.context import open_store
 from soboo_mta.cli.dns import zone
 from soboo_mta.cli.domains import commands as domain
-from soboo_mta.identity.state import Mode
-from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
 from soboo_mta.settings import SettingsError
-from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.domains import NewDomain, released_zones
-from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.store.writer import read_now
+from soboo_mta.tenancy.domains import released_zones
 
 Run = Callable[..., str]
 _PUBLISH = """
@@ -49,15 +45,7 @@ def run(config: Path) -> Run:
         return result.output
 
     typed("tenant", "add", "acme")
-    store = open_store(config)
-    new = NewDomain(
-        tenant=TenantId("acme"),
-        name=Domain("customer.com"),
-        mode=Mode.ZONE,
-        zone=Domain("em.customer.com"),
-    )
-    pairs = first_pairs(new)
-    write_now(store.engine, lambda at: add_domain(at, store.master, new, pairs, now=1))
+    typed("domain", "add", "customer.com", "--tenant", "acme", "--mode", "zone")
     return typed
 
 

@@ -106,6 +106,12 @@ async def test_a_new_customer_is_published_at_once(place: Place) -> None:
         assert f"{token}.b.esp.example" in place.published
 
 
+async def test_a_file_that_the_operator_made_empty_is_filled(place: Place) -> None:
+    (place.home / "zones" / "esp.example.records").touch()  # its zone includes it
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
+
+
 async def test_a_server_that_fails_is_told_again(place: Place) -> None:
     (place.home / "mark").unlink()
     async with _running(place):
