@@ -78,7 +78,7 @@ def _text(records: Sequence[RequiredRecord], form: Format, options: FormOptions)
         case Format.CSV:
             return csv_text(records)
         case Format.TERRAFORM:
-            return terraform_text(records, _provider(options))
+            return terraform_text(records, _provider(options), suffixes=SuffixList())
         case Format.OCTODNS:
             return octodns_text(records, apex=_apex(options))
         case Format.EMAIL:
