@@ -1,4 +1,4 @@
-"""The doors to the world as Protocols: time, DNS, the SMTP client; with their values.
+"""The doors to the world as Protocols: time, DNS, HTTP, the SMTP client; with their values.
 
 Each has two implementations: one in `net/` and a fake under `tests/fakes/`. Nothing here
 does input or output.
@@ -228,6 +228,33 @@ class NameServer(Protocol):
 
     async def withdraw(self, zone: DnsName) -> None:
         """Let the server no longer hold the zone; one that it has not is no error."""
+        ...
+
+
+# ---- HTTP client
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a site answered, redirections followed; `body` is whole."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotFetched:
+    """No answer, or none that was taken; `cause` is fit for the operator."""
+
+    cause: str
+
+
+class HttpClient(Protocol):
+    """Reads from sites that DNS or another site names: nobody we know chose the URL."""
+
+    async def get(self, url: str) -> Fetched | NotFetched:
+        """Return what stands at `url`: over HTTPS with a certificate that holds, in
+        bounded time and size, never from an address that mail may not go to."""
         ...
 
 

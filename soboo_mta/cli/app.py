@@ -26,6 +26,7 @@ _GROUPS = {
     "domain": "domains.commands:app",
     "key": "domains.key:app",
     "zone": "dns.zone:app",
+    "connect": "dns.connect:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",
     "store": "running.store:app",

@@ -9,7 +9,14 @@ from soboo_mta.cli.context import (
     ConfigPath,
     open_store,
 )
-from soboo_mta.cli.dns.record_forms import Format, FormOptions, show_records
+from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
+from soboo_mta.cli.dns.record_forms import (
+    HINTED,
+    Format,
+    FormOptions,
+    refuse_idle,
+    show_records,
+)
 from soboo_mta.cli.domains.chosen import TenantOption, chosen
 from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
@@ -39,6 +46,7 @@ def records(
     page: Annotated[
         str | None, typer.Option(help="E-mail: URL of a setup page to name.")
     ] = None,
+    dns_provider: DnsProviderOption = None,
 ) -> None:
     """Show what to publish in DNS."""
     store = open_store(config)
@@ -54,6 +62,11 @@ def records(
             record for one in asked for record in required_records(one, store.operator)
         )
     owner = asked[0].name if domain and not operator else None
+    refuse_idle(form, provider, zone_apex, page, dns_provider)
+    if dns_provider is not None and owner is None:
+        raise FormatError(
+            "--dns-provider is for one domain's owner: say a DOMAIN alone"
+        )
     options = FormOptions(
         provider=provider,
         zone_apex=zone_apex,
@@ -61,5 +74,6 @@ def records(
         owner=owner,
         within=store.operator.domain if operator else owner,
         operator=store.operator.domain,
+        host=dns_host(store, owner, dns_provider) if owner and form in HINTED else None,
     )
     show_records(found, form, options)

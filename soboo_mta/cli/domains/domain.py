@@ -14,6 +14,7 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
+from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
 from soboo_mta.cli.domains.chosen import (
     DomainArgument,
     TenantOption,
@@ -139,9 +140,13 @@ def link(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
+    dns_provider: DnsProviderOption = None,
 ) -> None:
     """Make a link to a page that shows what to publish and how it looks now: for whoever
-    manages the domain's DNS, without an account."""
+    manages the domain's DNS, without an account.
+
+    It looks up whose DNS host serves the domain, for the page to say where to enter what.
+    """
     store = open_store(config)
     site = store.settings.http.public_url
     if site is None:
@@ -152,7 +157,9 @@ def link(
     settings = view_of(store, domain, tenant).settings
     until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
     links = SetupLinks(store.master.setup_key())
-    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}")
+    host = dns_host(store, settings.name, dns_provider)
+    hint = f"?dns={host.provider.key}" if host else ""
+    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}{hint}")
 
 
 @app.command()

@@ -1,9 +1,7 @@
 """`domain preflight` and `domain spf` as an operator types them, against a real name server."""
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,6 @@ from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.domains.commands import app as domain_app
 from soboo_mta.cli.queue.commands import app as queue_app
 from soboo_mta.cli.trial.zones import Zones, without
-from soboo_mta.lab.dns.server import NameServer
-from soboo_mta.lab.dns.zones import ZoneDirectory
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.tenancy.accounts import TenancyError
 from tests.fakes.tenancy import MASTER
@@ -88,22 +84,6 @@ class Place:
             if order.index(check["result"]) >= order.index(held[0]):
                 found[check["code"]] = (check["result"], check["sentence"])
         return found
-
-
-@pytest.fixture
-def name_server(tmp_path: Path) -> Iterator[int]:
-    """A name server of its own thread: each command has a loop of its own."""
-    (tmp_path / "zones").mkdir()
-    loop = asyncio.new_event_loop()
-    server = NameServer(ZoneDirectory(tmp_path / "zones"), address="127.0.0.1", port=0)
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server.port
-    asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
 
 
 @pytest.fixture

@@ -214,3 +214,21 @@ async def test_nothing_keeps_or_tells_on_the_address_and_nothing_foreign_runs(
         assert answer.headers["content-type"].startswith(kind)
     assert (await client.get("/setup/_/pages.py")).status_code == 404
     assert (await client.get("/setup/_/..%2Fpages.py")).status_code == 404
+
+
+async def test_the_page_says_where_to_enter_the_records(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get(f"/setup/{token()}?dns=route53")).text
+    assert "Amazon Route 53: console &gt; Route 53" in page
+    answer = await client.post(f"/setup/{token()}/check?dns=route53")
+    assert answer.headers["location"] == f"/setup/{token()}?dns=route53"
+
+
+async def test_a_dns_host_made_up_shows_nothing(client: httpx.AsyncClient) -> None:
+    page = await client.get(f"/setup/{token()}", params={"dns": "<b>gone</b>"})
+    assert page.status_code == 200
+    assert "<b>gone</b>" not in page.text
+    assert "Where to enter" not in page.text
+    answer = await client.post(f"/setup/{token()}/check", params={"dns": "a&b=c"})
+    assert answer.headers["location"] == f"/setup/{token()}?dns=a%26b%3Dc"
