@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from soboo_mta.formats.keys import Algorithm as Algorithm
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
 from soboo_mta.ports import IpAddress, RecordType
@@ -100,6 +101,7 @@ class Operator:
     mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
     sources: tuple[Source, ...]
     keys: tuple[PublicKey, ...]  # of the operator's own d=
+    dmarc_reports: Mailbox | None = None  # at `domain`: takes customers' rua= reports
 
 
 # ---- records
