@@ -11,6 +11,7 @@ from soboo_mta.formats.keys import Algorithm as Algorithm
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.way_out import WayOut
 from soboo_mta.ports import IpAddress, RecordType
 
 
@@ -70,6 +71,8 @@ class DomainSettings:
     zone: Domain | None = (
         None  # mode zone: what is delegated to us; None: `name` itself
     )
+
+    way_out: WayOut | None = None  # modes relay and mailbox: the customer's own
 
     @property
     def home(self) -> Domain:
