@@ -30,6 +30,7 @@ from soboo_mta.settings.values import (
     Duration,
     EndpointField,
     LabelField,
+    MailboxField,
     NetworkField,
     Octets,
     PatternField,
@@ -179,6 +180,15 @@ class OperatorSection(Section):
     domain: DomainField
     bounce_label: LabelField = "bounce"
     mx_hosts: tuple[DomainField, ...] = ()
+    dmarc_reports: MailboxField | None = None
+
+    @model_validator(mode="after")
+    def _reports_come_to_us(self) -> Self:
+        """The reports of others are authorised below our own domain alone."""
+        reports = self.dmarc_reports
+        if reports is not None and reports.domain != self.domain:
+            raise ValueError(f"dmarc_reports is an address at {self.domain}")
+        return self
 
     @property
     def bounce_domain(self) -> Domain:

@@ -133,6 +133,20 @@ record_check = Table(
     Column("since", BigInteger),  # status and fault are as they are
 )
 
+way_out = Table(  # of modes relay and mailbox: the customer's own
+    "way_out",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("tls", Text, nullable=False),
+    Column("user_name", Text),  # of the login; NULL: known by our address
+    Column("provider", Text),  # of a mailbox; NULL: a relay
+    Column("auth", Text),
+    Column("oauth_client", Text),
+    Column("secret", LargeBinary),  # sealed; bound to domain, server and user
+)
+
 identity_generation = Table(  # one row; raised by whatever changes who may send or sign
     "identity_generation",
     metadata,

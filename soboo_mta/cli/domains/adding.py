@@ -18,11 +18,27 @@ from soboo_mta.cli.domains.chosen import DomainArgument, domain_event
 from soboo_mta.cli.domains.tables import (
     records_table,
 )
+from soboo_mta.cli.domains.ways import (
+    AuthOption,
+    MailboxOption,
+    MailboxSecretFile,
+    OAuthClient,
+    ProviderOption,
+    RelayHost,
+    RelayPasswordFile,
+    RelayTlsOption,
+    RelayUser,
+    TypedWay,
+    refuse_strange_port,
+    remarks,
+)
 from soboo_mta.events.event import EventKind
+from soboo_mta.identity.plan import no_way_out
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import Mode, OnBroken
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.way_out import WayParts
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError
@@ -65,10 +81,32 @@ def add(
     assume_verified: Annotated[
         bool, typer.Option("--assume-verified", help="Test harnesses alone.")
     ] = False,
+    relay_host: RelayHost = None,
+    relay_tls: RelayTlsOption = None,
+    relay_user: RelayUser = None,
+    relay_password_file: RelayPasswordFile = None,
+    mailbox: MailboxOption = None,
+    provider: ProviderOption = None,
+    auth: AuthOption = None,
+    oauth_client: OAuthClient = None,
+    mailbox_secret_file: MailboxSecretFile = None,
 ) -> None:
     """Set a sending domain up, and show what its owner has to publish."""
     store = open_store(config)
     name = Domain.parse(domain)
+    typed = TypedWay(
+        parts=WayParts(
+            host=relay_host,
+            tls=relay_tls,
+            user=relay_user,
+            mailbox=mailbox,
+            provider=provider,
+            auth=auth,
+            oauth_client=oauth_client,
+        ),
+        relay_password_file=relay_password_file,
+        mailbox_secret_file=mailbox_secret_file,
+    )
     new = NewDomain(
         tenant=TenantId(tenant),
         name=name,
@@ -80,12 +118,17 @@ def add(
         on_broken=on_broken,
         sign_with_operator=sign_with_operator,
         assume_verified=assume_verified,
+        way_out=typed.way(mode),
+        secret=typed.secret(),
     )
     settings = add_new(store, new).settings
     say(f"added {settings.name} for {tenant}; its owner publishes:")
     say(records_table(required_records(settings, store.operator)))
-    for drawback in DRAWBACKS.get(settings.mode, ()):
+    theirs = () if new.way_out is None else remarks(new.way_out)
+    for drawback in (*DRAWBACKS.get(settings.mode, ()), *theirs):
         say(f"mind: {drawback}")
+    if why := no_way_out(settings):
+        say(f"mind: {why}; until it is, mail from it is refused when it is submitted")
     say("and we publish what `soboo-mta domain records --operator` shows; then:")
     say(f"soboo-mta domain verify {settings.name}")
 
@@ -102,18 +145,13 @@ DRAWBACKS = {
     )
 }
 """What a mode costs its users, said where it is chosen."""
-_SENDING_MODES = (Mode.CNAME, Mode.ZONE, Mode.MANUAL)
 
 
 def refuse_unfit(store: CliStore, domains: Iterable[NewDomain]) -> None:
-    """Refuse modes that have no way out yet, and `assume_verified` wherever mail could
-    reach the world."""
+    """Refuse a delegation to no servers, a relay on a port of another service, and
+    `assume_verified` wherever mail could reach the world."""
     for new in domains:
-        if new.mode not in _SENDING_MODES:
-            raise TenancyError(
-                f"{new.name}: mode {new.mode} has no way out in this release: set it up "
-                f"as {', '.join(_SENDING_MODES)}"
-            )
+        refuse_strange_port(store, new.way_out)
         if new.mode is Mode.ZONE and not new.assume_verified:
             _refuse_without_servers(store, new)
         if new.assume_verified and store.settings.assume_verified_refusal:

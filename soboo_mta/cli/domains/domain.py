@@ -26,10 +26,24 @@ from soboo_mta.cli.domains.tables import (
     domain_values,
     verified_text,
 )
+from soboo_mta.cli.domains.ways import (
+    AuthOption,
+    MailboxOption,
+    MailboxSecretFile,
+    OAuthClient,
+    ProviderOption,
+    RelayHost,
+    RelayPasswordFile,
+    RelayTlsOption,
+    RelayUser,
+    TypedWay,
+    refuse_strange_port,
+)
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.state import OnBroken, RecordCheck
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.way_out import WayParts
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.domains import (
@@ -39,6 +53,7 @@ from soboo_mta.tenancy.domains import (
     list_domains,
     release_domain,
 )
+from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.rotation import set_schedule
 from soboo_mta.tenancy.setup_link import SetupLinks
 
@@ -105,14 +120,41 @@ def change(
             min=0, max=3650, help="Days that a key signs; 0: until `key rotate`."
         ),
     ] = None,
+    relay_host: RelayHost = None,
+    relay_tls: RelayTlsOption = None,
+    relay_user: RelayUser = None,
+    relay_password_file: RelayPasswordFile = None,
+    mailbox: MailboxOption = None,
+    provider: ProviderOption = None,
+    auth: AuthOption = None,
+    oauth_client: OAuthClient = None,
+    mailbox_secret_file: MailboxSecretFile = None,
 ) -> None:
     """Change what is done for a domain; what is not given stays."""
-    if on_broken is None and sign_with_operator is None and rotate_days is None:
+    typed = TypedWay(
+        parts=WayParts(
+            host=relay_host,
+            tls=relay_tls,
+            user=relay_user,
+            mailbox=mailbox,
+            provider=provider,
+            auth=auth,
+            oauth_client=oauth_client,
+        ),
+        relay_password_file=relay_password_file,
+        mailbox_secret_file=mailbox_secret_file,
+    )
+    is_idle = on_broken is None and sign_with_operator is None and rotate_days is None
+    if is_idle and not typed.is_given:
         raise FormatError(
-            "say what to change: --on-broken, --sign-with-operator or --rotate-days"
+            "say what to change: --on-broken, --sign-with-operator, --rotate-days, or the"
+            " customer's relay or mailbox"
         )
     store = open_store(config)
     settings = view_of(store, domain, tenant).settings
+    way, secret = typed.way(settings.mode, settings.way_out), typed.secret()
+    refuse_strange_port(store, way)
+    master = store.master if typed.is_given else None
     extra = (
         settings.sign_with_operator
         if sign_with_operator is None
@@ -129,6 +171,8 @@ def change(
         )
         if rotate_days is not None:
             set_schedule(connection, settings.domain_id, rotate_days)
+        if master is not None and way is not None:
+            put_way_out(connection, master, settings.domain_id, way, secret)
 
     write_now(store.engine, write)
     say(f"changed {settings.name}")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from soboo_mta.cli.domains.ways import way_values
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
 from soboo_mta.identity.zone_text import pieces
@@ -71,6 +72,7 @@ def domain_values(
         "bounce_label": settings.bounce_label,
         "selectors": settings.selectors,
         "on_broken": settings.on_broken,
+        "way_out": way_values(settings.way_out),
         "sign_with_operator": settings.sign_with_operator,
         "assume_verified": settings.assume_verified,
         "verified_at": view.verified_at,

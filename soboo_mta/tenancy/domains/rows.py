@@ -36,12 +36,19 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.way_out import Secret, WayOut
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts import (
     TenancyError,
     raise_generation,
     tell_concerned,
     the_tenant,
+)
+from soboo_mta.tenancy.relays import (
+    OWN_WAYS,
+    check_way_out,
+    drop_way_out,
+    ways_out,
 )
 from soboo_mta.tenancy.secrets import generate_token
 
@@ -70,9 +77,12 @@ class NewDomain:
     on_broken: OnBroken = OnBroken.HOLD
     sign_with_operator: bool = False
     assume_verified: bool = False
+    way_out: WayOut | None = None
+    secret: Secret | None = None
 
     def __post_init__(self) -> None:
-        """Raise FormatError for labels that DNS or the key slots do not allow."""
+        """Raise FormatError for labels that DNS or the key slots do not allow, and for a
+        way out that is another mode's."""
         for label in (self.bounce_label, *self.selectors):
             if not all(_LABEL.fullmatch(part) for part in label.split(".")):
                 raise FormatError(f"{label[:60]!r} is not a DNS label: use a-z, 0-9, -")
@@ -92,6 +102,7 @@ class NewDomain:
             )
         if self.ed25519 and ED25519_SELECTOR in self.selectors:
             raise FormatError(f"the selector {ED25519_SELECTOR} is kept for Ed25519")
+        check_way_out(self.mode, self.way_out)
 
     @property
     def all_selectors(self) -> tuple[DnsName, ...]:
@@ -308,6 +319,7 @@ def release_domain(
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
     connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+    drop_way_out(connection, domain_id)
 
 
 # ---- rows and values
@@ -323,7 +335,14 @@ def views(
         .order_by(_domain.name, _domain.tenant_id)
     ).all()
     keys = _keys_of(connection, [row._mapping["id"] for row in rows])
-    return tuple(_to_view(row, keys[row._mapping["id"]]) for row in rows)
+    theirs = [
+        DomainId(row._mapping["id"]) for row in rows if row._mapping["mode"] in OWN_WAYS
+    ]
+    ways = ways_out(connection, theirs)
+    return tuple(
+        _to_view(row, keys[row._mapping["id"]], ways.get(row._mapping["id"]))
+        for row in rows
+    )
 
 
 def released_zones(connection: Connection) -> tuple[DnsName, ...]:
@@ -379,7 +398,9 @@ def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
     )
 
 
-def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
+def _to_view(
+    row: Row[tuple[object, ...]], keys: list[PublicKey], way: WayOut | None
+) -> DomainView:
     one = row._mapping
     settings = DomainSettings(
         domain_id=DomainId(one["id"]),
@@ -394,6 +415,7 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
         assume_verified=one["assume_verified"],
         keys=current_keys(keys),
         zone=Domain(one["zone"]) if one["zone"] is not None else None,
+        way_out=way,
     )
     state = DomainState(
         settings=settings,

@@ -236,6 +236,57 @@ def test_a_record_in_error_ends_in_exit_code_1_and_silence_in_3(place: Place) ->
         place.run("domain", "spf", "no name")
 
 
+# ---- the DMARC record that is there
+
+
+def dmarc_record(place: Place, *words: str) -> dict[str, str]:
+    text = place.run("domain", "records", "customer.com", "--format", "json", *words)
+    (found,) = [one for one in json.loads(text) if one["purpose"] == "dmarc"]
+    return dict(found)
+
+
+def with_reports(place: Place) -> None:
+    place.config.write_text(
+        place.config.read_text().replace(
+            "mx_hosts", 'dmarc_reports = "dmarc@esp.example"\nmx_hosts'
+        )
+    )
+
+
+def test_records_keeps_the_dmarc_record_that_is_there(cname: Place) -> None:
+    found = dmarc_record(cname)
+    assert (found["value"], found["note"]) == (
+        "v=DMARC1; p=reject",
+        "it is there: keep it",
+    )
+    assert dmarc_record(cname, "--no-dns")["value"] == "v=DMARC1; p=none"
+
+
+def test_our_reports_are_added_where_they_are_asked_for(cname: Place) -> None:
+    with pytest.raises(FormatError, match=r"set \[operator\] dmarc_reports"):
+        dmarc_record(cname, "--dmarc-reports")
+    with_reports(cname)
+    assert dmarc_record(cname)["value"] == "v=DMARC1; p=reject"
+    merged = dmarc_record(cname, "--dmarc-reports")
+    assert merged["value"] == "v=DMARC1; p=reject; rua=mailto:dmarc@esp.example"
+    with pytest.raises(FormatError, match="one DOMAIN"):
+        cname.run("domain", "records", "--all", "--dmarc-reports")
+
+
+def test_a_first_dmarc_record_sends_us_reports(cname: Place) -> None:
+    with_reports(cname)
+    cname.publish(lambda lines: without(lines, "_dmarc"))
+    found = dmarc_record(cname)
+    assert found["value"] == "v=DMARC1; p=none; rua=mailto:dmarc@esp.example"
+
+
+def test_several_dmarc_records_are_named_with_the_one_to_keep(cname: Place) -> None:
+    cname.publish(lambda lines: [*lines, '_dmarc TXT "v=DMARC1; p=none"'])
+    found = dmarc_record(cname)
+    assert found["value"] == "v=DMARC1; p=reject"
+    assert 'remove "v=DMARC1; p=none"' in found["note"]
+
+
 # ---- mode manual
 
 

@@ -255,6 +255,12 @@ def _rest() -> Iterator[Felt]:
             ("in.esp.example",),
         ),
         Felt(
+            "operator.dmarc_reports",
+            "dmarc@esp.example",
+            lambda s: str(s.identity().dmarc_reports),
+            "dmarc@esp.example",
+        ),
+        Felt(
             "dns.resolvers",
             ["127.0.0.1:5300", "[::1]:53"],
             lambda s: dns(s).servers,
