@@ -37,6 +37,7 @@ from soboo_mta.settings.options import (
     monitor_options,
     resolver_options,
     spool_options,
+    timers,
     writer_options,
 )
 from soboo_mta.spool.moves.rounds import sweep_for
@@ -134,7 +135,12 @@ class Control:
                     recursive=recursive, options=resolver_options(settings)
                 ),
             ),
-            book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
+            book=StoredDomains(
+                writer=writer,
+                clock=clock,
+                log=EventLog(),
+                timers=timers(settings),
+            ),
             operator=operator,
             clock=clock,
             options=monitor_options(settings),

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from soboo_mta.identity.facts_json import facts_from_json
+from soboo_mta.identity.standing import Standing
 from soboo_mta.identity.state import (
     Algorithm,
     DomainSettings,
@@ -52,7 +53,6 @@ ED25519_SELECTOR = DnsName("sb4")  # receivers that can't verify Ed25519 see RSA
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _domain = schema.sending_domain.c
 _key = schema.dkim_key.c
-_check = schema.record_check.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,7 @@ class DomainView:
     state: DomainState
     verified_at: int | None
     next_check_at: int
+    standing: Standing | None = None  # None: not looked at yet
 
     @property
     def settings(self) -> DomainSettings:
@@ -300,6 +301,9 @@ def release_domain(
             verified_at=None,
             facts=None,
             facts_at=None,
+            standing=None,
+            clean_looks=0,
+            next_check_at=now,  # at what its customer left behind
         )
     )
     connection.execute(
@@ -307,7 +311,8 @@ def release_domain(
         .where(_key.domain_id == domain_id)
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
-    connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+    for table in (schema.record_check, schema.domain_standing):
+        connection.execute(delete(table).where(table.c.domain_id == domain_id))
 
 
 # ---- rows and values
@@ -404,6 +409,7 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
         state=state,
         verified_at=one["verified_at"],
         next_check_at=one["next_check_at"],
+        standing=Standing(one["standing"]) if one["standing"] else None,
     )
 
 

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from soboo_mta.daemon.keeping import KINDS
 from soboo_mta.identity.standing import Capability, Condition, Standing, worst
 from soboo_mta.identity.state import Fault, RecordStatus
 from soboo_mta.onboarding.watch.states import (
+    TABLE,
     Move,
     News,
     Reading,
@@ -23,6 +26,7 @@ from soboo_mta.onboarding.watch.states import (
 )
 from tests.examples import examples
 
+ROOT = Path(__file__).parents[3]
 GOOD, MISSING = RecordStatus.GOOD, RecordStatus.MISSING
 WRONG, UNKNOWN = RecordStatus.WRONG, RecordStatus.UNKNOWN
 HOUR = 3_600_000
@@ -307,3 +311,19 @@ def test_what_is_told_within_a_window_is_bounded(
         within = [at for at in times if start <= at < start + window]
         # The turns that are told, that it flaps, the first proof and one that broke.
         assert len(within) <= timers.turns + 2
+
+
+def test_docs_have_the_table_and_every_capability() -> None:
+    text = (ROOT / "docs" / "domain-states.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
+    told = {row[0].strip("`"): row[1:] for row in rows}
+    for now, ways in TABLE.items():
+        _, good, bad = told[now]
+        assert good == ("" if ways.good is now else f"`{ways.good}`")
+        assert bad.partition(",")[0] == ("" if ways.bad is now else f"`{ways.bad}`")
+    assert set(Capability) <= set(told)
+    assert {kind.value for kind in KINDS.values()} <= set(told)
