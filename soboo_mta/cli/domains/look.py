@@ -1,6 +1,7 @@
 """`soboo-mta domain verify`: a look at a domain's records now, kept in the store."""
 
 import asyncio
+from dataclasses import replace
 
 import typer
 from sqlalchemy import Connection
@@ -22,12 +23,19 @@ from soboo_mta.cli.domains.chosen import (
     TenantOption,
     view_of,
 )
+from soboo_mta.cli.domains.standing.tables import (
+    condition_values,
+    standing_table,
+    state_word,
+)
 from soboo_mta.cli.domains.tables import (
     check_values,
     checks_table,
 )
+from soboo_mta.cli.queue.words import moment
 from soboo_mta.daemon.keeping import Kept, keep_look
 from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.identity.standing import worst
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
@@ -49,15 +57,21 @@ def verify(
     tenant: TenantOption = None,
     as_json: Json = False,
 ) -> None:
-    """Look at a domain's records now: expected, found, why. Exit code 1 while one lacks."""
+    """Look at a domain's records now: expected, found, why; and how the domain stands.
+
+    Exit code 1 while a required record lacks.
+    """
     store = open_store(config)
     view = view_of(store, domain, tenant)
     result = asyncio.run(look(store, view))
     kept = keep(store, view, result)
     if as_json:
-        say_json([check_values(check) for check in result.checks])
+        say_json(_look_values(store, view, result, kept))
     else:
         say(checks_table(result.checks))
+        if kept.conditions:
+            say(standing_table(kept.conditions, result.checks, timers(store.settings)))
+        say(f"next look: {moment(kept.next_check_at)}")
         _say_result(view, result, verified=kept.verified)
     if not result.all_good:
         raise typer.Exit(FAULT)
@@ -104,6 +118,20 @@ def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
     if kept is None:
         raise TenancyError(f"{settings.name} was released while it was looked at")
     return kept
+
+
+def _look_values(
+    store: CliStore, view: DomainView, result: CheckResult, kept: Kept
+) -> dict[str, object]:
+    settings, limits = view.settings, timers(store.settings)
+    return {
+        "name": settings.name,
+        "tenant": settings.tenant,
+        "state": state_word(replace(view, standing=worst(kept.conditions))),
+        "next_check_at": kept.next_check_at,
+        "standings": [condition_values(one, limits) for one in kept.conditions],
+        "records": [check_values(check) for check in result.checks],
+    }
 
 
 def _say_result(view: DomainView, result: CheckResult, *, verified: bool) -> None:
