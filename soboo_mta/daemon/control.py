@@ -33,6 +33,7 @@ from soboo_mta.settings.options import (
     monitor_options,
     resolver_options,
     spool_options,
+    timers,
     writer_options,
 )
 from soboo_mta.spool.moves.rounds import sweep_for
@@ -118,7 +119,12 @@ class Control:
         operator = settings.identity()  # no look or gate depends on its keys
         return Monitor(
             check=domain_check(settings, operator, clock),
-            book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
+            book=StoredDomains(
+                writer=writer,
+                clock=clock,
+                log=EventLog(),
+                timers=timers(settings),
+            ),
             operator=operator,
             clock=clock,
             options=monitor_options(settings),

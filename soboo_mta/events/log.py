@@ -110,6 +110,22 @@ class EventLog:
             explanation=explanation,
         )
 
+    def domain_trouble(
+        self, domain: DnsName, domain_id: DomainId, kind: str, moves: list[str]
+    ) -> None:
+        """A domain's owner has something to mend, or to explain."""
+        self._sink.warning(
+            "domain_trouble", domain=domain, domain_id=domain_id, kind=kind, moves=moves
+        )
+
+    def domain_mended(
+        self, domain: DnsName, domain_id: DomainId, kind: str, moves: list[str]
+    ) -> None:
+        """What a domain can do was seen good for the first time, or again."""
+        self._sink.info(
+            "domain_mended", domain=domain, domain_id=domain_id, kind=kind, moves=moves
+        )
+
     def alert(
         self, kind: str, *, source: str, site: str, tenant: TenantId | None, reply: str
     ) -> None:

@@ -358,6 +358,9 @@ class Onboarding(Section):
     shortest: Wait = parse_duration("30s")
     longest: Wait = parse_duration("1h")
     while_broken: Wait = parse_duration("30s")
+    while_stalled: Wait = parse_duration("6h")
+    pending: Wait = parse_duration("3d")
+    grace: Wait = parse_duration("3d")
     at_once: Count = 20
     last_known_good: Annotated[Wait, Field(le=parse_duration("3d"))] = parse_duration(
         "3d"

@@ -21,6 +21,7 @@ from soboo_mta.cli.domains.chosen import (
     domain_event,
     view_of,
 )
+from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.cli.domains.tables import (
     checks_text,
     domain_values,
@@ -70,7 +71,8 @@ def list_all(
     tenant: TenantOption = None,
     as_json: Json = False,
 ) -> None:
-    """List sending domains, whether they are verified and how their records are."""
+    """List sending domains: whether they are verified, how they stand, how their records
+    are."""
     owner = None if tenant is None else TenantId(tenant)
 
     def seen(
@@ -85,7 +87,9 @@ def list_all(
     if as_json:
         say_json([domain_values(view, checks) for view, checks in found])
         return
-    table = Table("domain", "tenant", "mode", "verified", "records", "if broken")
+    table = Table(
+        "domain", "tenant", "mode", "verified", "state", "records", "if broken"
+    )
     for view, checks in found:
         settings = view.settings
         table.add_row(
@@ -93,6 +97,7 @@ def list_all(
             settings.tenant,
             settings.mode,
             verified_text(view),
+            state_word(view),
             checks_text(checks),
             settings.on_broken,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.cli.domains.ways import way_values
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
@@ -76,6 +77,8 @@ def domain_values(
         "sign_with_operator": settings.sign_with_operator,
         "assume_verified": settings.assume_verified,
         "verified_at": view.verified_at,
+        "state": state_word(view),
+        "next_check_at": view.next_check_at,
         "records": [check_values(check) for check in checks],
     }
 

@@ -33,6 +33,11 @@ from soboo_mta.tenancy.domains.rows import (
     view_of,
     views,
 )
+from soboo_mta.tenancy.domains.standings import (
+    conditions_of,
+    standing_counts,
+    store_conditions,
+)
 
 __all__ = [
     "DEFAULT_BOUNCE_LABEL",
@@ -45,6 +50,7 @@ __all__ = [
     "change_domain",
     "check_soon",
     "checks_of",
+    "conditions_of",
     "current_keys",
     "default_zone",
     "domain_state",
@@ -57,7 +63,9 @@ __all__ = [
     "postpone_check",
     "release_domain",
     "released_zones",
+    "standing_counts",
     "store_check",
+    "store_conditions",
     "tell_of_domain",
     "tenant_states",
     "the_domain",

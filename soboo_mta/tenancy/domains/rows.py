@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from soboo_mta.identity.facts_json import facts_from_json
+from soboo_mta.identity.standing import Standing
 from soboo_mta.identity.state import (
     Algorithm,
     DomainSettings,
@@ -59,7 +60,6 @@ ED25519_SELECTOR = DnsName("sb4")  # receivers that can't verify Ed25519 see RSA
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _domain = schema.sending_domain.c
 _key = schema.dkim_key.c
-_check = schema.record_check.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,7 @@ class DomainView:
     state: DomainState
     verified_at: int | None
     next_check_at: int
+    standing: Standing | None = None  # None: not looked at yet
 
     @property
     def settings(self) -> DomainSettings:
@@ -311,6 +312,9 @@ def release_domain(
             verified_at=None,
             facts=None,
             facts_at=None,
+            standing=None,
+            clean_looks=0,
+            next_check_at=now,  # at what its customer left behind
         )
     )
     connection.execute(
@@ -318,7 +322,8 @@ def release_domain(
         .where(_key.domain_id == domain_id)
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
-    connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+    for table in (schema.record_check, schema.domain_standing):
+        connection.execute(delete(table).where(table.c.domain_id == domain_id))
     drop_way_out(connection, domain_id)
 
 
@@ -426,6 +431,7 @@ def _to_view(
         state=state,
         verified_at=one["verified_at"],
         next_check_at=one["next_check_at"],
+        standing=Standing(one["standing"]) if one["standing"] else None,
     )
 
 

@@ -30,6 +30,12 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
     "domain_changed": lambda log: log.domain_changed(
         Domain("acme.example"), DomainId(1), "domain-verified", "x"
     ),
+    "domain_trouble": lambda log: log.domain_trouble(
+        Domain("acme.example"), DomainId(1), "domain-at-risk", ["x"]
+    ),
+    "domain_mended": lambda log: log.domain_mended(
+        Domain("acme.example"), DomainId(1), "domain-recovered", ["x"]
+    ),
     "lease_lost": lambda log: log.lease_lost(1, 2),
     "store_trouble": lambda log: log.store_trouble("x"),
     "corrupt": lambda log: log.corrupt(MessageId(1), "x"),

@@ -339,6 +339,24 @@ def _rest() -> Iterator[Felt]:
             lambda s: one(s).last_known_good,
             seconds(9),
         ),
+        Felt(
+            "onboarding.pending",
+            "9h",
+            lambda s: options.timers(s).pending,
+            seconds(9 * 3_600),
+        ),
+        Felt(
+            "onboarding.grace",
+            "9h",
+            lambda s: options.timers(s).grace,
+            seconds(9 * 3_600),
+        ),
+        Felt(
+            "onboarding.while_stalled",
+            "9h",
+            lambda s: options.timers(s).stalled,
+            seconds(9 * 3_600),
+        ),
         Felt("onboarding.at_once", 9, lambda s: options.monitor_options(s).at_once, 9),
         Felt(
             "retention.keep",
