@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from soboo_mta.identity.dmarc import Suffixes, names_to_ask, view_by_walk
+from soboo_mta.identity.dmarc import Suffixes, names_to_ask, unknown_view, view_by_walk
 from soboo_mta.identity.state import Alignment, DmarcView, Mode, Operator
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
@@ -61,6 +61,8 @@ async def survey(
     for it is a wildcard (RFC 4592 §2.2.1), and says nothing about other labels."""
     zone, servers = await _zone_of(name, resolver, suffixes)
     places = tuple(_places(name))
+    if zone is None:  # nothing else would be answered
+        return _nothing_heard(name, places)
     # What a wildcard says of each place, by the name above it and the type.
     made_up = {
         (_above(place), kind): f"{probe}.{_above(place)}" for place, kind in places
@@ -87,6 +89,19 @@ async def survey(
         has_wildcard=any(
             isinstance(one, Found | NoData) or _chain(one) for one in wild.values()
         ),
+    )
+
+
+def _nothing_heard(
+    name: Domain, places: tuple[tuple[DnsName, RecordType], ...]
+) -> Survey:
+    return Survey(
+        name=name,
+        zone=None,
+        name_servers=(),
+        taken={},
+        silent=frozenset(place for place, _ in places),
+        dmarc=unknown_view(),
     )
 
 
@@ -183,21 +198,72 @@ def advise(found: Survey, *, serves_zones: bool, wanted: Mode | None = None) -> 
             f"{found.name} is in no zone that DNS knows: it is not registered, has"
             " expired, or its name servers are silent"
         )
-    zone = _free_zone(found)
+    zone = free_zone(found)
     mode, because = _mode(found, serves_zones and zone is not None, wanted)
     if mode is Mode.ZONE and zone is None:
         raise FormatError(
             f"none of {_list(ZONE_LABELS)} is free below {found.name}: choose a name"
             " with `domain add --mode zone --zone`"
         )
-    bounce, bounce_notes = _bounce(found, mode)
-    selectors, selector_notes = _selectors(found)
+    bounce = free_bounce_label(found, mode)
+    selectors = free_selectors(found)
     return Advice(
         mode=mode,
         zone=zone if mode is Mode.ZONE else None,
-        bounce_label=bounce,
-        selectors=selectors,
-        because=(*because, *bounce_notes, *selector_notes, *_policy_notes(found)),
+        bounce_label=bounce.labels[0],
+        selectors=tuple(map(DnsName, selectors.labels)),
+        because=(*because, *bounce.notes, *selectors.notes, *_policy_notes(found)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Labels that are free, and what was stepped over for them, in sentences."""
+
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def free_zone(found: Survey) -> Domain | None:
+    """Return a name below the domain that can be delegated; None where none is free."""
+    for label in ZONE_LABELS:
+        name = Domain(f"{label}.{found.name}")
+        if found.is_free(name):
+            return name
+    return None
+
+
+def free_bounce_label(found: Survey, mode: Mode) -> Chosen:
+    """Return the label of the bounce host; raise FormatError where none is free."""
+    if mode is not Mode.CNAME:  # in a zone of ours, or not asked for
+        return Chosen(BOUNCE_LABELS[:1])
+    return _free(found, BOUNCE_LABELS, found.name, count=1, option="--bounce-label")
+
+
+def free_selectors(found: Survey) -> Chosen:
+    """Return three selectors; raise FormatError where fewer are free."""
+    below = f"_domainkey.{found.name}"
+    count = _SELECTORS_NEEDED
+    return _free(found, SELECTORS, below, count=count, option="--selector")
+
+
+def _free(
+    found: Survey, labels: tuple[str, ...], below: str, *, count: int, option: str
+) -> Chosen:
+    free: list[str] = []
+    notes: list[str] = []
+    for label in labels:
+        name = DnsName(f"{label}.{below}")
+        if found.is_free(name):
+            free.append(label)
+        else:
+            why = found.taken.get(name, "DNS gave no answer about it")
+            notes.append(f"{name} is not free ({why})")
+        if len(free) == count:
+            return Chosen(tuple(free), tuple(notes))
+    raise FormatError(
+        f"only {len(free)} of {_list(labels)} are free below {below}, and {count} are"
+        f" needed: choose with `domain add {option}`"
     )
 
 
@@ -221,46 +287,6 @@ def _mode(
     )
 
 
-def _free_zone(found: Survey) -> Domain | None:
-    for label in ZONE_LABELS:
-        name = Domain(f"{label}.{found.name}")
-        if found.is_free(name):
-            return name
-    return None
-
-
-def _bounce(found: Survey, mode: Mode) -> tuple[str, list[str]]:
-    if mode is not Mode.CNAME:  # in a zone of ours, or not asked for
-        return BOUNCE_LABELS[0], []
-    notes: list[str] = []
-    for label in BOUNCE_LABELS:
-        name = DnsName(f"{label}.{found.name}")
-        if found.is_free(name):
-            return label, notes
-        notes.append(f"{name} is not free ({_why(found, name)})")
-    raise FormatError(
-        f"none of {_list(BOUNCE_LABELS)} is free below {found.name}: choose a name with"
-        " `domain add --bounce-label`"
-    )
-
-
-def _selectors(found: Survey) -> tuple[tuple[DnsName, ...], list[str]]:
-    free: list[DnsName] = []
-    notes: list[str] = []
-    for selector in SELECTORS:
-        name = DnsName(f"{selector}._domainkey.{found.name}")
-        if found.is_free(name):
-            free.append(selector)
-        else:
-            notes.append(f"{name} is not free ({_why(found, name)})")
-        if len(free) == _SELECTORS_NEEDED:
-            return tuple(free), notes
-    raise FormatError(
-        f"fewer than three of {_list(SELECTORS)} are free below _domainkey.{found.name}:"
-        " choose names with `domain add --selector`"
-    )
-
-
 def _policy_notes(found: Survey) -> Iterator[str]:
     if found.has_wildcard:
         yield (
@@ -272,10 +298,6 @@ def _policy_notes(found: Survey) -> Iterator[str]:
             f"its DMARC policy is {found.dmarc.policy}: unaligned mail would be lost,"
             " so none leaves before the records are good"
         )
-
-
-def _why(found: Survey, name: DnsName) -> str:
-    return found.taken.get(name, "DNS gave no answer about it")
 
 
 def _list(names: tuple[str, ...]) -> str:

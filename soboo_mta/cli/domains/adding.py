@@ -15,6 +15,7 @@ from soboo_mta.cli.context import (
     warn,
 )
 from soboo_mta.cli.domains.chosen import DomainArgument, domain_event
+from soboo_mta.cli.domains.labels import labels_for
 from soboo_mta.cli.domains.tables import (
     records_table,
 )
@@ -66,10 +67,11 @@ def add(
         ),
     ] = None,
     bounce_label: Annotated[
-        str, typer.Option(help="Its bounce host is LABEL.DOMAIN, or LABEL.ZONE.")
-    ] = DEFAULT_BOUNCE_LABEL,
+        str | None,
+        typer.Option(help="Its bounce host is LABEL.DOMAIN, or LABEL.ZONE; else free."),
+    ] = None,
     selector: Annotated[
-        list[str] | None, typer.Option(help="Three selectors; repeat.")
+        list[str] | None, typer.Option(help="Three selectors; repeat; else free ones.")
     ] = None,
     ed25519: Annotated[bool, typer.Option(help="An Ed25519 key beside RSA.")] = False,
     on_broken: Annotated[
@@ -91,7 +93,10 @@ def add(
     oauth_client: OAuthClient = None,
     mailbox_secret_file: MailboxSecretFile = None,
 ) -> None:
-    """Set a sending domain up, and show what its owner has to publish."""
+    """Set a sending domain up, and show what its owner has to publish.
+
+    Labels that are not given are chosen so that nothing of others has to give way.
+    """
     store = open_store(config)
     name = Domain.parse(domain)
     typed = TypedWay(
@@ -107,13 +112,16 @@ def add(
         relay_password_file=relay_password_file,
         mailbox_secret_file=mailbox_secret_file,
     )
+    bounce, selectors = _labels(
+        store, name, mode, bounce_label, selector, assume_verified
+    )
     new = NewDomain(
         tenant=TenantId(tenant),
         name=name,
         mode=mode,
         zone=Domain.parse(zone) if zone else default_zone(name, mode),
-        bounce_label=bounce_label,
-        selectors=tuple(map(DnsName.parse, selector or DEFAULT_SELECTORS)),
+        bounce_label=bounce,
+        selectors=selectors,
         ed25519=ed25519,
         on_broken=on_broken,
         sign_with_operator=sign_with_operator,
@@ -131,6 +139,20 @@ def add(
         say(f"mind: {why}; until it is, mail from it is refused when it is submitted")
     say("and we publish what `soboo-mta domain records --operator` shows; then:")
     say(f"soboo-mta domain verify {settings.name}")
+
+
+def _labels(
+    store: CliStore,
+    name: Domain,
+    mode: Mode,
+    bounce_label: str | None,
+    selector: list[str] | None,
+    is_assumed: bool,
+) -> tuple[str, tuple[DnsName, ...]]:
+    typed = tuple(map(DnsName.parse, selector or ()))
+    if is_assumed:  # nobody looks at its DNS
+        return bounce_label or DEFAULT_BOUNCE_LABEL, typed or DEFAULT_SELECTORS
+    return labels_for(store, name, mode, bounce_label=bounce_label, selectors=typed)
 
 
 DRAWBACKS = {

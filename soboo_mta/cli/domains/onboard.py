@@ -23,28 +23,25 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.cli.domains.adding import add_new
 from soboo_mta.cli.domains.chosen import DomainArgument
+from soboo_mta.cli.domains.labels import surveyed
 from soboo_mta.cli.domains.tables import records_table
 from soboo_mta.cli.domains.watching import watch_until_good
 from soboo_mta.cli.running.trace import told
 from soboo_mta.daemon.submitting import submit
 from soboo_mta.events.trace import Trace, trace
-from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.address import Mailbox, ReversePath, parse_mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError, Reject
 from soboo_mta.mail.ids import MessageId, TenantId
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.survey import Advice, advise, survey
-from soboo_mta.settings.options import resolver_options
+from soboo_mta.onboarding.survey import advise
 from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.store.writer import read_now
 from soboo_mta.submission.acceptance import Envelope, Login
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import DomainView, NewDomain, list_domains
-from soboo_mta.tenancy.secrets import generate_token
 
 _LOOK_EVERY = 0.5  # seconds between looks at what became of the first message
 _SETTLED = (
@@ -116,7 +113,11 @@ def _standing(store: CliStore, name: Domain, tenant: TenantId) -> DomainView | N
 def _set_up(
     store: CliStore, name: Domain, tenant: TenantId, mode: Mode | None, *, asks: bool
 ) -> DomainView:
-    advice = asyncio.run(_advice(store, name, mode))
+    advice = advise(
+        surveyed(store, name),
+        serves_zones=bool(store.settings.publish.name_servers),
+        wanted=mode,
+    )
     say(f"what fits {name}:")
     for sentence in advice.because:
         say(f"  - {sentence}")
@@ -132,21 +133,6 @@ def _set_up(
             bounce_label=advice.bounce_label,
             selectors=advice.selectors,
         ),
-    )
-
-
-async def _advice(store: CliStore, name: Domain, mode: Mode | None) -> Advice:
-    found = await survey(
-        name,
-        resolver=DnsResolver(
-            options=resolver_options(store.settings), clock=store.clock
-        ),
-        operator=store.operator,
-        suffixes=SuffixList(),
-        probe=generate_token(),
-    )
-    return advise(
-        found, serves_zones=bool(store.settings.publish.name_servers), wanted=mode
     )
 
 
