@@ -24,7 +24,7 @@ _GROUPS = {
     "tenant": "accounts.tenant:app",
     "credential": "accounts.credential:app",
     "domain": "domains.commands:app",
-    "key": "domains.key:app",
+    "key": "keys.commands:app",
     "zone": "dns.zone:app",
     "connect": "dns.connect:app",
     "suppression": "recipients.suppression:app",

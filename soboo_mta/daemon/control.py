@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -18,20 +18,18 @@ from soboo_mta.daemon.clock import watch_clock
 from soboo_mta.daemon.looking import domain_check
 from soboo_mta.daemon.publishing import Publishing
 from soboo_mta.daemon.reporting import reports
-from soboo_mta.daemon.rotating import StoredKeys
+from soboo_mta.daemon.rotating import StoredKeys, named_resolvers
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.questions import system_servers
-from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.watch.monitor import Monitor
-from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
+from soboo_mta.onboarding.watch.rotation import Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     directory_options,
     monitor_options,
-    resolver_options,
+    rotation_options,
     spool_options,
     timers,
     writer_options,
@@ -42,6 +40,7 @@ from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.directory import Directory
+from soboo_mta.tenancy.slots import drain_ms
 
 _SWEEP_EVERY = timedelta(minutes=10)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
@@ -132,24 +131,16 @@ class Control:
         )
 
     def _rotator(self, writer: Writer) -> Rotator:
-        asked = resolver_options(self.settings)
         return Rotator(
             book=StoredKeys(
                 writer=writer,
                 master=self.settings.master_key(),
                 clock=self.clock,
                 every_days=self.settings.signing.rotate_days,
+                drain=drain_ms(self.settings.signing.signature_life),
             ),
-            resolvers=[
-                NamedResolver(
-                    str(server[0]),
-                    DnsResolver(
-                        options=replace(asked, servers=(server,)), clock=self.clock
-                    ),
-                )
-                for server in asked.servers or system_servers()
-            ],
-            options=RotationOptions(),
+            resolvers=named_resolvers(self.settings, self.clock),
+            options=rotation_options(self.settings),
         )
 
     async def _sweep(self, writer: Writer) -> None:

@@ -44,6 +44,7 @@ class EventKind(StrEnum):
     KEY_CREATED = "key-created"
     KEY_ACTIVATED = "key-activated"
     KEY_REVOKED = "key-revoked"
+    KEY_WITHDRAWN = "key-withdrawn"
     TENANT_ADDED = "tenant-added"
     TENANT_SUSPENDED = "tenant-suspended"
     TENANT_RESUMED = "tenant-resumed"

@@ -34,12 +34,14 @@ class OnBroken(StrEnum):
 
 
 class KeyState(StrEnum):
-    """NEXT is published ahead; ACTIVE signs; RETIRING is still published; REVOKED `p=`."""
+    """NEXT is published ahead; ACTIVE signs; RETIRING is still published; REVOKED has an
+    empty `p=` and no private half; of WITHDRAWN nothing is published any more."""
 
     NEXT = "next"
     ACTIVE = "active"
     RETIRING = "retiring"
     REVOKED = "revoked"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

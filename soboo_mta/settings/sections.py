@@ -350,6 +350,7 @@ class Signing(Section):
     )
     return_life: Wait = parse_duration("30d")
     rotate_days: Annotated[int, Field(ge=0, le=3650)] = 90
+    look_every: Wait = parse_duration("5m")
 
 
 class Onboarding(Section):

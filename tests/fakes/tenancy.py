@@ -1,5 +1,7 @@
 """Tenants, domains and small keys for tests of who may send."""
 
+from datetime import timedelta
+
 from sqlalchemy import Connection
 
 from soboo_mta.formats.keys import KeyPair, generate_ed25519, generate_rsa
@@ -33,8 +35,10 @@ from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain, default_zone
 from soboo_mta.tenancy.keys import add_domain, first_pairs
 from soboo_mta.tenancy.secrets import MasterKey
+from soboo_mta.tenancy.slots import drain_ms
 
 MASTER = MasterKey(bytes(range(32)))
+DRAIN_MS = drain_ms(timedelta(days=7))
 ACME, RIVAL = TenantId("acme"), TenantId("rival")
 NAME = Domain("customer.com")
 NO_VIEW = DmarcView(

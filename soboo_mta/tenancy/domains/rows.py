@@ -393,8 +393,9 @@ def to_public_key(row: Row[tuple[object, ...]]) -> PublicKey:
 
 
 def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
-    """Return the keys in order of their making, less revoked ones with a successor in
-    their slot: what is published, and no more."""
+    """Return the keys in order of their making, less withdrawn ones, and revoked ones
+    with a successor in their slot: what is published, and no more."""
+    keys = [key for key in keys if key.state is not KeyState.WITHDRAWN]
     latest = {key.selector: key.key_id for key in keys}
     return tuple(
         key

@@ -14,7 +14,7 @@ from soboo_mta.cli.accounts import credential, tenant
 from soboo_mta.cli.accounts.apply import apply
 from soboo_mta.cli.context import CliStore
 from soboo_mta.cli.domains import commands as domain
-from soboo_mta.cli.domains import key
+from soboo_mta.cli.keys import commands as key
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now

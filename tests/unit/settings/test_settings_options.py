@@ -328,6 +328,12 @@ def _rest() -> Iterator[Felt]:
             "https://mail.esp.example",
         ),
         Felt("signing.rotate_days", 30, lambda s: s.signing.rotate_days, 30),
+        Felt(
+            "signing.look_every",
+            "9s",
+            lambda s: options.rotation_options(s).pause,
+            seconds(9),
+        ),
         Felt("onboarding.shortest", "9s", lambda s: one(s).shortest, seconds(9)),
         Felt("onboarding.longest", "9m", lambda s: one(s).longest, seconds(540)),
         Felt(

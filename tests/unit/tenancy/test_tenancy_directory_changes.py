@@ -18,6 +18,7 @@ from soboo_mta.tenancy.slots import open_signing_keys
 from tests.fakes.clock import FakeClock
 from tests.fakes.tenancy import (
     ACME,
+    DRAIN_MS,
     MASTER,
     NAME,
     RIVAL,
@@ -166,7 +167,9 @@ def _release(at: Connection, random: Random, now: int) -> None:
 
 def _rotate(at: Connection, random: Random, now: int) -> None:
     done = keys.rotate_emergency(at, _some(at, random).settings.domain_id, now=now)
-    keys.revoke(at, MASTER, done.retired[0].key_id, small_pair(), now=now)
+    keys.revoke(
+        at, MASTER, done.retired[0].key_id, small_pair(), now=now, drain=DRAIN_MS
+    )
 
 
 def _suspend(at: Connection, random: Random, now: int) -> None:
