@@ -25,7 +25,7 @@ _GROUPS = {
     "domain": "domains.commands:app",
     "key": "domains.key:app",
     "zone": "dns.zone:app",
-    "connect": "dns.connect:app",
+    "connect": "connect.commands:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",
     "store": "running.store:app",

@@ -10,6 +10,7 @@ from soboo_mta.tenancy.domains.checks import (
 from soboo_mta.tenancy.domains.rows import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
+    DEFAULT_ZONE_LABEL,
     ED25519_SELECTOR,
     DomainView,
     NewDomain,
@@ -37,6 +38,7 @@ from soboo_mta.tenancy.domains.rows import (
 __all__ = [
     "DEFAULT_BOUNCE_LABEL",
     "DEFAULT_SELECTORS",
+    "DEFAULT_ZONE_LABEL",
     "ED25519_SELECTOR",
     "DomainView",
     "NewDomain",
