@@ -8,6 +8,7 @@ import typer
 from soboo_mta.cli.context import FAULT, NO_ANSWER, CliStore, warn
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import DomainSettings, Mode
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.http_client import HttpClientOptions, HttpsClient
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.connect.discovery import NoAnswer, NotOffered
@@ -61,6 +62,21 @@ def connect_offer(
         suffixes=SuffixList(),
     )
     return asyncio.run(connect.offer(settings))
+
+
+def page_offer(store: CliStore, settings: DomainSettings) -> Offer | None:
+    """Return the offer for a setup page, None where there is none: then it is said why,
+    but nothing is said where Domain Connect is not in use at all. Raises SecretError."""
+    if not signing_keys(store).all():
+        return None
+    try:
+        found = connect_offer(store, settings)
+    except FormatError as error:  # its mode or its labels
+        found = NotOffered(str(error))
+    if isinstance(found, Offer):
+        return found
+    warn(f"the page has no one-click button: {found.cause}")
+    return None
 
 
 def give_up(found: NotOffered | NoAnswer) -> NoReturn:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from typer import Typer
@@ -16,7 +17,9 @@ from soboo_mta.cli.connect.commands import app as connect_app
 from soboo_mta.cli.domains import commands as domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.tenancy.secrets import SecretError
+from soboo_mta.tenancy.setup_link import SetupLinks
 from tests.fakes.site import Site
+from tests.fakes.tenancy import MASTER
 
 Run = Callable[..., Result]
 HOST = "dc.provider.example"
@@ -226,3 +229,53 @@ def test_keys_that_cannot_be_kept_are_said(run: Run, config: Path) -> None:
     (config.parent / "var" / "connect").write_text("in the way")
     with pytest.raises(SecretError, match="cannot read"):
         run("connect", "keys", "--new")
+
+
+def carried(run: Run, config: Path) -> dict[str, str]:
+    shown = run("domain", "link", "customer.com").stdout.strip()
+    parts = urlsplit(shown)
+    assert f"{parts.scheme}://{parts.netloc}" == "https://m.esp.example"
+    query = dict(parse_qsl(parts.query))
+    links = SetupLinks(MASTER.setup_key())
+    click = links.carried(parts.path.rpartition("/")[2], query.pop("apply", ""))
+    return query | ({} if click is None else {"name": click.name, "url": click.url})
+
+
+def test_the_link_to_the_page_carries_the_address(
+    run: Run, zones: Path, config: Path, site: Site
+) -> None:
+    publish_key(run, zones)
+    found = carried(run, config)
+    assert found["dns"] == "linode"
+    assert found["name"] == "The Provider"
+    assert found["url"] == run("connect", "url", "customer.com").stdout.strip()
+    plain = run("domain", "link", "customer.com", "--no-connect").stdout
+    assert "apply=" not in plain
+
+
+def test_where_no_button_can_be_the_link_says_why(
+    run: Run, zones: Path, config: Path, site: Site
+) -> None:
+    publish_key(run, zones)
+    site.page(SERVICE, b"", status=404)
+    shown = run("domain", "link", "customer.com")
+    assert "no one-click button: The Provider does Domain Connect, but" in shown.stderr
+    assert carried(run, config) == {"dns": "linode"}
+
+
+def test_without_keys_nobody_is_asked(
+    run: Run, zones: Path, config: Path, site: Site
+) -> None:
+    assert carried(run, config) == {"dns": "linode"}
+    assert run("domain", "link", "customer.com").stderr == ""
+    assert site.asked == []
+
+
+def test_a_mode_without_templates_has_a_page_all_the_same(
+    run: Run, zones: Path, site: Site
+) -> None:
+    publish_key(run, zones)
+    run("domain", "add", "other.com", "--tenant", "acme", "--mode", "manual")
+    shown = run("domain", "link", "other.com")
+    assert "/setup/" in shown.stdout
+    assert "other.com is in mode manual" in shown.stderr
