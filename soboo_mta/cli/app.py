@@ -26,7 +26,7 @@ _GROUPS = {
     "domain": "domains.commands:app",
     "key": "keys.commands:app",
     "zone": "dns.zone:app",
-    "connect": "dns.connect:app",
+    "connect": "connect.commands:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",
     "store": "running.store:app",

@@ -1,12 +1,14 @@
 """`soboo-mta domain`: sending domains, what to publish for them, and what is wrong there."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
 from soboo_mta.cli.accounts.tenant import Json
+from soboo_mta.cli.connect.offering import page_offer
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     ConfigPath,
@@ -56,7 +58,7 @@ from soboo_mta.tenancy.domains import (
 )
 from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.rotation import set_schedule
-from soboo_mta.tenancy.setup_link import SetupLinks
+from soboo_mta.tenancy.setup_link import Click, SetupLinks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -190,11 +192,15 @@ def link(
     tenant: TenantOption = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
     dns_provider: DnsProviderOption = None,
+    connect: Annotated[
+        bool, typer.Option(help="With a one-click button, where that is possible.")
+    ] = True,
 ) -> None:
     """Make a link to a page that shows what to publish and how it looks now: for whoever
     manages the domain's DNS, without an account.
 
-    It looks up whose DNS host serves the domain, for the page to say where to enter what.
+    It looks up whose DNS host serves the domain, for the page to say where to enter what,
+    and where there are keys of `connect keys`, whether that does Domain Connect.
     """
     store = open_store(config)
     site = store.settings.http.public_url
@@ -206,9 +212,15 @@ def link(
     settings = view_of(store, domain, tenant).settings
     until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
     links = SetupLinks(store.master.setup_key())
-    host = dns_host(store, settings.name, dns_provider)
-    hint = f"?dns={host.provider.key}" if host else ""
-    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}{hint}")
+    token = links.token(settings.domain_id, until=until)
+    carried: dict[str, str] = {}
+    if host := dns_host(store, settings.name, dns_provider):
+        carried["dns"] = host.provider.key
+    if connect and (offer := page_offer(store, settings)):
+        click = Click(name=offer.host.name, url=offer.url)
+        carried["apply"] = links.carry(token, click)
+    query = f"?{urlencode(carried)}" if carried else ""
+    say(f"{site}/setup/{token}{query}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from soboo_mta.tenancy.domains.checks import (
 from soboo_mta.tenancy.domains.rows import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
+    DEFAULT_ZONE_LABEL,
     ED25519_SELECTOR,
     DomainView,
     NewDomain,
@@ -42,6 +43,7 @@ from soboo_mta.tenancy.domains.standings import (
 __all__ = [
     "DEFAULT_BOUNCE_LABEL",
     "DEFAULT_SELECTORS",
+    "DEFAULT_ZONE_LABEL",
     "ED25519_SELECTOR",
     "DomainView",
     "NewDomain",

@@ -48,6 +48,7 @@ _HEADERS = {
     "cache-control": "no-store",
 }
 _KEY = Query(max_length=32)  # of a DNS host
+_APPLY = Query(max_length=4_000)  # a signed address, carried by the link
 _FILES = {"setup.css": "text/css", "setup.js": "text/javascript"}
 
 
@@ -137,14 +138,17 @@ def setup_routes(
         return FileResponse(_HERE / "static" / name, media_type=_FILES[name])
 
     @router.get("/setup/{token}")
-    async def setup(token: str, dns: Annotated[str, _KEY] = "") -> Response:
+    async def setup(
+        token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
+    ) -> Response:
         async def show(found: Setup) -> Response:
             lines = _lines(found, operator())
             needed = [line for line in lines if line.record.is_required]
             return page(
                 "setup.html",
                 token=token,
-                dns=dns,
+                query=_query(dns, apply),
+                click=links.carried(token, apply),
                 advice=_advice(dns, lines),
                 domain=found.settings.name,
                 mode=found.settings.mode,
@@ -167,10 +171,12 @@ def setup_routes(
         return await opened(token, show)
 
     @router.post("/setup/{token}/check")
-    async def check(token: str, dns: Annotated[str, _KEY] = "") -> Response:
+    async def check(
+        token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
+    ) -> Response:
         async def show(found: Setup) -> Response:
             await book.check_soon(found.settings.domain_id)
-            back = f"/setup/{token}" + (f"?{urlencode({'dns': dns})}" if dns else "")
+            back = f"/setup/{token}{_query(dns, apply)}"
             return RedirectResponse(back, 303, headers=_HEADERS)
 
         return await opened(token, show)
@@ -184,6 +190,12 @@ def _lines(found: Setup, operator: Operator) -> list[Line]:
         Line(record, seen.get(_place(record)))
         for record in required_records(found.settings, operator)
     ]
+
+
+def _query(dns: str, apply: str) -> str:
+    """What the link carried, for the page to come back with it."""
+    kept = {name: value for name, value in (("dns", dns), ("apply", apply)) if value}
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 def _advice(key: str, lines: list[Line]) -> tuple[str, ...]:

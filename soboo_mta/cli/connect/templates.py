@@ -1,4 +1,4 @@
-"""`soboo-mta connect`: the customer publishes our records by one click (Domain Connect)."""
+"""`soboo-mta connect template` and `lint`: what DNS hosts are given before any customer."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,9 @@ import typer
 from rich.table import Table
 
 from soboo_mta.cli.accounts.tenant import Json
+from soboo_mta.cli.connect.offering import (
+    default_labels,
+)
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
@@ -22,23 +25,14 @@ from soboo_mta.onboarding.connect.lint.finding import Finding, Severity
 from soboo_mta.onboarding.connect.lint.lint import Profile, lint, read_template
 from soboo_mta.onboarding.connect.template import (
     MODES,
-    Labels,
     Texts,
     file_name,
     template,
 )
 from soboo_mta.settings import load
-from soboo_mta.tenancy.domains import DEFAULT_BOUNCE_LABEL, DEFAULT_SELECTORS
-from soboo_mta.tenancy.domains.rows import DEFAULT_ZONE_LABEL
-
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Domain Connect: our records by one click at the customer's DNS host.",
-    add_completion=False,
-)
+from soboo_mta.tenancy.domains import DEFAULT_ZONE_LABEL
 
 
-@app.command("template")
 def show_template(
     name: Annotated[str, typer.Option(help="Your name, as customers know it.")],
     config: ConfigPath = DEFAULT_CONFIG,
@@ -82,15 +76,6 @@ def show_template(
     say(f"wrote {directory / file}")
 
 
-def default_labels(mode: Mode, zone_label: str | None = None) -> Labels:
-    """Return the labels that domains have where nobody chose others."""
-    zone = None
-    if mode is Mode.ZONE:
-        zone = zone_label or DEFAULT_ZONE_LABEL
-    return Labels(bounce=DEFAULT_BOUNCE_LABEL, selectors=DEFAULT_SELECTORS, zone=zone)
-
-
-@app.command("lint")
 def lint_file(
     file: Annotated[Path, typer.Argument(help="A template, JSON.")],
     profile: Annotated[
