@@ -353,11 +353,13 @@ class ProbeStep(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
     """How far a probe came. `failed` None: all that was to be tried is good; `detail` says
-    why in words that name no secret; `offers` are extensions of its EHLO, in capitals."""
+    why in words that name no secret; `is_silent`: because DNS gave no answer; `offers` are
+    extensions of its EHLO, in capitals."""
 
     done: tuple[ProbeStep, ...]
     failed: ProbeStep | None = None
     detail: str = ""
+    is_silent: bool = False
     hop: str = ""  # "name[address]:port", "" where there was no connection
     tls: str = ""
     offers: tuple[str, ...] = ()

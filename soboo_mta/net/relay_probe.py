@@ -90,7 +90,8 @@ class SmtpRelayProbe:
                 finally:
                     client.abort()
         except _Failed as failure:
-            return attempt.result(failed=failure.step, detail=failure.detail)
+            found = attempt.result(failed=failure.step, detail=failure.detail)
+            return replace(found, is_silent=failure.is_silent)
         except TimeoutError:
             seconds = self._whole.total_seconds()
             detail = f"it was given up after {seconds:g} seconds"
@@ -108,9 +109,11 @@ class SmtpRelayProbe:
                 found += [
                     r for r in answer.records if not isinstance(r, str | MxRecord)
                 ]
+        if not found and silent:
+            detail = f"{host}: DNS gave no answer: {silent}"
+            raise _Failed(ProbeStep.ADDRESS, detail, is_silent=True)
         if not found:
-            why = f"DNS gave no answer: {silent}" if silent else "it has no address"
-            raise _Failed(ProbeStep.ADDRESS, f"{host}: {why}")
+            raise _Failed(ProbeStep.ADDRESS, f"{host} has no address")
         allowed = [one for one in found if self._may_go_to(one)]
         if not allowed:
             raise _Failed(
@@ -154,10 +157,13 @@ class SmtpRelayProbe:
 class _Failed(Exception):
     """One step did not go well."""
 
-    def __init__(self, step: ProbeStep, detail: str) -> None:
+    def __init__(
+        self, step: ProbeStep, detail: str, *, is_silent: bool = False
+    ) -> None:
         super().__init__(detail)
         self.step = step
         self.detail = detail
+        self.is_silent = is_silent
 
 
 class _Client(Client):

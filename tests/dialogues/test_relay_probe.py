@@ -276,7 +276,15 @@ async def test_a_port_that_nobody_listens_on_and_a_name_without_address(authorit
             reverse_path=parse_mailbox("postmaster@customer.com"),
             ehlo="mta1.esp.example",
         )
-        assert found.failed is step
+        assert (found.failed, found.is_silent) == (step, False)
+    silent = SmtpRelayProbe(resolver=FakeResolver(silent={HOST}))
+    found = await silent.probe(
+        CustomerRelay(server=server),
+        None,
+        reverse_path=parse_mailbox("postmaster@customer.com"),
+        ehlo="mta1.esp.example",
+    )
+    assert (found.failed, found.is_silent) == (ProbeStep.ADDRESS, True)
 
 
 # ---- a real server: our own listener

@@ -112,6 +112,13 @@ _WAY_MENDS = {
 def trial(way: WayOut, probed: Probed) -> Check:
     """What the trial of the server showed."""
     server = probed.hop or str(way.server)
+    if probed.is_silent:
+        return Check(
+            code=Code.WAY,
+            result=Result.UNKNOWN,
+            sentence=f"{server} could not be tried: {probed.detail}",
+            mend=ASK_AGAIN,
+        )
     if probed.failed is not None:
         return Check(
             code=Code.WAY,

@@ -95,6 +95,17 @@ def test_each_failed_step_of_a_trial_has_its_sentence_and_what_to_do(
     assert found.mend
 
 
+def test_a_server_whose_name_dns_is_silent_about_is_not_called_wrong() -> None:
+    silent = Probed(
+        done=(), failed=ProbeStep.ADDRESS, detail="no answer", is_silent=True
+    )
+    found = checks(way=replace(_NOTHING, probed=silent))[Code.WAY]
+    assert (found.result, "could not be tried" in found.sentence) == (
+        Result.UNKNOWN,
+        True,
+    )
+
+
 def test_a_good_trial_says_how_it_logged_in() -> None:
     probed = Probed(done=tuple(ProbeStep), tls="TLSv1.3", offers=("DSN",), hop="h[1]:2")
     found = checks(way=replace(_NOTHING, probed=probed))[Code.WAY]
