@@ -121,12 +121,10 @@ class CustomerMailbox:
             if self.provider is MailboxProvider.OTHER:
                 raise FormatError("OAuth is for the providers google and microsoft")
             if self.oauth_client is None:
-                raise FormatError(
-                    "OAuth needs the id of the application (oauth client)"
-                )
+                raise FormatError("OAuth needs oauth_client, the id of the application")
             _check_name(self.oauth_client, "the oauth client")
         elif self.oauth_client is not None:
-            raise FormatError("an oauth client is for OAuth, not for a password")
+            raise FormatError("oauth_client is for OAuth, not for a password")
         if not self.mailbox.is_ascii:
             raise FormatError(f"{self.mailbox} is no user name that a login takes")
 
