@@ -41,6 +41,8 @@ class EventKind(StrEnum):
         "domain-flapping"  # comes and goes; nothing is told until it holds
     )
     RECORD_CHANGED = "record-changed"  # the same of records, whichever way
+    ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, in a delegated zone
+    ZONE_RECORD_REMOVED = "zone-record-removed"
     KEY_CREATED = "key-created"
     KEY_ACTIVATED = "key-activated"
     KEY_REVOKED = "key-revoked"

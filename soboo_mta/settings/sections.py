@@ -36,6 +36,7 @@ from soboo_mta.settings.values import (
     PatternField,
     Port,
     RateField,
+    TlsReportsField,
     Wait,
     parse_duration,
     parse_endpoint,
@@ -380,6 +381,7 @@ class Publish(Section):
     reload: tuple[str, ...] = ()
     name_servers: tuple[AddressField, ...] = ()
     certificate_issuers: tuple[DnsNameField, ...] = ()
+    tls_reports: TlsReportsField | None = None
 
 
 class Retention(Section):

@@ -95,10 +95,21 @@ sending_domain = Table(
     Column("rotation_wanted_at", BigInteger),  # asked for; done once the key is seen
     Column("standing", Text),  # the worst of what it needs; NULL: not looked at yet
     Column("clean_looks", Integer),  # since it was released, at names that led to us
+    Column("dmarc", Text),  # of a zone that is the From domain; NULL: not read yet
     UniqueConstraint("tenant_id", "name"),
 )
 Index("ix_sending_domain_name", sending_domain.c.name)
 Index("ix_sending_domain_next_check_at", sending_domain.c.next_check_at)
+
+zone_record = Table(  # the customer's own, in the zone delegated for the domain
+    "zone_record",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),  # as in ports.ZoneRecord
+    Column("ttl", Integer, nullable=False),  # seconds
+)
 
 dkim_key = Table(
     "dkim_key",

@@ -322,7 +322,7 @@ def release_domain(
         .where(_key.domain_id == domain_id)
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
-    for table in (schema.record_check, schema.domain_standing):
+    for table in (schema.record_check, schema.domain_standing, schema.zone_record):
         connection.execute(delete(table).where(table.c.domain_id == domain_id))
     drop_way_out(connection, domain_id)
 

@@ -556,6 +556,7 @@ def _publish() -> Iterator[Felt]:
         ("reload", ["knotc", "reload"], ("knotc", "reload")),
         ("name_servers", two, tuple(map(ip_address, two))),
         ("certificate_issuers", ["ca.example"], ("ca.example",)),
+        ("tls_reports", "mailto:tls@esp.example", "mailto:tls@esp.example"),
     ):
         yield Felt(
             f"publish.{name}",
