@@ -16,6 +16,7 @@ import structlog
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
 from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
@@ -28,6 +29,7 @@ from soboo_mta.net.questions import system_servers
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.watch.monitor import Monitor
+from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
@@ -104,6 +106,7 @@ class Control:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
             group.create_task(self._rotator(writer).run())
+            group.create_task(self._released(writer).run())
             if self.settings.publishes:
                 duty = Publishing(self.settings, writer, self.clock)
                 group.create_task(duty.run())
@@ -118,22 +121,38 @@ class Control:
                 )
                 group.create_task(server.run([self.watch.socket]))
 
+    def _dns(self) -> tuple[AuthoritativeResolver, DnsAuthority]:
+        """What asks zones' own servers."""
+        asked = resolver_options(self.settings)
+        recursive = DnsResolver(options=asked, clock=self.clock)
+        resolver = AuthoritativeResolver(
+            recursive=recursive, options=authoritative_options(self.settings)
+        )
+        return resolver, DnsAuthority(recursive=recursive, options=asked)
+
+    def _released(self, writer: Writer) -> ReleasedWatch:
+        resolver, authority = self._dns()
+        return ReleasedWatch(
+            resolver=resolver,
+            authority=authority,
+            book=StoredReleases(writer, self.clock, EventLog()),
+            operator=self.settings.identity(),
+            clock=self.clock,
+            options=ReleasedOptions(),
+        )
+
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock
         operator = settings.identity()  # no look or gate depends on its keys
-        recursive = DnsResolver(options=resolver_options(settings), clock=clock)
+        resolver, authority = self._dns()
         return Monitor(
             check=DomainCheck(
-                resolver=AuthoritativeResolver(
-                    recursive=recursive, options=authoritative_options(settings)
-                ),
+                resolver=resolver,
                 operator=operator,
                 suffixes=SuffixList(),
                 clock=clock,
                 options=check_options(settings),
-                authority=DnsAuthority(
-                    recursive=recursive, options=resolver_options(settings)
-                ),
+                authority=authority,
             ),
             book=StoredDomains(
                 writer=writer,

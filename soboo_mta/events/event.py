@@ -41,6 +41,8 @@ class EventKind(StrEnum):
         "domain-flapping"  # comes and goes; nothing is told until it holds
     )
     RECORD_CHANGED = "record-changed"  # the same of records, whichever way
+    NAME_DANGLING = "name-dangling"  # of a released domain: it still leads to us
+    NAME_CLEARED = "name-cleared"  # it no longer does
     KEY_CREATED = "key-created"
     KEY_ACTIVATED = "key-activated"
     KEY_REVOKED = "key-revoked"

@@ -328,7 +328,7 @@ def views(
         .order_by(_domain.name, _domain.tenant_id)
     ).all()
     keys = _keys_of(connection, [row._mapping["id"] for row in rows])
-    return tuple(_to_view(row, keys[row._mapping["id"]]) for row in rows)
+    return tuple(to_view(row, keys[row._mapping["id"]]) for row in rows)
 
 
 def released_zones(connection: Connection) -> tuple[DnsName, ...]:
@@ -384,7 +384,8 @@ def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
     )
 
 
-def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
+def to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
+    """Return the domain that a row of its table holds, with these keys."""
     one = row._mapping
     settings = DomainSettings(
         domain_id=DomainId(one["id"]),
