@@ -108,14 +108,21 @@ class ReleasedWatch:
             now=self._clock.unix_ms(), limit=self._options.at_once
         )
         for domain in due:
-            names = names_left(domain.settings, self._operator)
-            seen = {
-                name: await self._leads(name, targets)
-                for name, targets in names.items()
-            }
+            seen = await self._seen(domain)
             now = self._clock.unix_ms()
             await self._book.record(judged(domain, seen, self._options, now=now))
         return len(due)
+
+    async def _seen(self, domain: ReleasedDomain) -> dict[RecordName, Leads]:
+        names = names_left(domain.settings, self._operator)
+        try:
+            return {
+                name: await self._leads(name, targets)
+                for name, targets in names.items()
+            }
+        except Exception:  # noqa: BLE001 - as a task's root: one domain stops no other
+            _log.exception("released_look_failed", domain=domain.settings.name)
+            return dict.fromkeys(names)  # as if there was no answer: again in a day
 
     async def _leads(self, name: RecordName, targets: Iterable[DnsName]) -> Leads:
         """Which of `targets`, our names, it leads to."""

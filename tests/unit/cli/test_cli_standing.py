@@ -15,6 +15,7 @@ from soboo_mta.cli.context import CliStore
 from soboo_mta.cli.domains import commands as domain
 from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.daemon.keeping import keep_look
+from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import RecordName
@@ -24,6 +25,7 @@ from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import RecordType
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import (
@@ -35,7 +37,7 @@ from soboo_mta.tenancy.domains import (
 )
 from tests.fakes.clock import FakeClock
 from tests.fakes.domains import published
-from tests.fakes.tenancy import NAME
+from tests.fakes.tenancy import ACME, NAME
 
 Run = Callable[..., str]
 APP = Typer()
@@ -220,13 +222,25 @@ def test_history_tells_programs_the_same_and_no_more_than_asked_for(
 
 
 def test_history_outlives_a_release_and_is_one_tenants_where_asked(
-    run: Run, customer: Customer
+    run: Run, customer: Customer, store: CliStore
 ) -> None:
+    dangling = recorded(
+        EventKind.NAME_DANGLING,
+        at=7,
+        actor="monitor",
+        tenant=ACME,
+        domain=NAME,
+        detail={"names": ["bounce.customer.com CNAME x.b.esp.example."]},
+    )
     customer.look()
     run("domain", "release", "customer.com", "--yes")
     shown = run("domain", "history", "customer.com")
     assert "domain-verified" in shown
     assert "domain-released" in shown
+    write_now(store.engine, lambda at: perform(at, dangling))
+    shown = run("domain", "history", "customer.com")
+    assert "bounce.customer.com CNAME x.b.esp.example." in shown
+    assert "[" not in shown
     run("tenant", "add", "rival")
     with pytest.raises(TenancyError, match=r"nothing is known of .* of tenant rival"):
         run("domain", "history", "customer.com", "--tenant", "rival")

@@ -157,6 +157,17 @@ async def test_a_cname_to_the_released_token_dangles_and_any_other_does_not() ->
     assert (await one_round(released(LEFT), dns, Parents())).left == (LEFT,)
 
 
+async def test_a_look_that_breaks_keeps_the_watch_from_no_other_domain() -> None:
+    class Broken(FakeResolver):
+        async def lookup(self, name, kind, *, fresh=False):
+            raise RuntimeError("a bug")
+
+    told = await one_round(released(LEFT, clean_looks=0), Broken(), Parents())
+    assert (told.left, told.clean_looks) == ((LEFT,), 0)
+    assert told.next_look_at is not None
+    assert told.next_look_at > FakeClock().unix_ms()
+
+
 async def test_a_delegation_dangles_while_it_names_one_of_our_servers() -> None:
     parents = Parents("ns1.other.example", "ns2.tok7.n.esp.example")
     told = await one_round(released(settings=ZONE), FakeResolver(), parents)

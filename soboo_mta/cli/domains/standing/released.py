@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from soboo_mta.cli.queue.words import moment
+from soboo_mta.identity.standing import Standing
 from soboo_mta.tenancy.domains import ReleasedDomain
 
 
@@ -32,7 +33,7 @@ def released_values(domain: ReleasedDomain) -> dict[str, object]:
         "tenant": settings.tenant,
         "mode": settings.mode,
         "token": settings.token,
-        "state": "released",
+        "state": Standing.RELEASED,
         "released_at": domain.released_at,
         "clean_looks": domain.clean_looks,
         "next_look_at": domain.next_look_at,
