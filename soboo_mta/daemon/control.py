@@ -15,8 +15,9 @@ import structlog
 
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
-from soboo_mta.daemon.looking import domain_check
+from soboo_mta.daemon.looking import domain_check, zone_servers
 from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.rotating import StoredKeys, named_resolvers
 from soboo_mta.daemon.web import Watch, monitoring_server
@@ -24,6 +25,7 @@ from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.onboarding.watch.monitor import Monitor
+from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
@@ -99,6 +101,7 @@ class Control:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
             group.create_task(self._rotator(writer).run())
+            group.create_task(self._released(writer).run())
             if self.settings.publishes:
                 duty = Publishing(self.settings, writer, self.clock)
                 group.create_task(duty.run())
@@ -112,6 +115,17 @@ class Control:
                     boards=self.watch.boards,
                 )
                 group.create_task(server.run([self.watch.socket]))
+
+    def _released(self, writer: Writer) -> ReleasedWatch:
+        resolver, authority = zone_servers(self.settings, self.clock)
+        return ReleasedWatch(
+            resolver=resolver,
+            authority=authority,
+            book=StoredReleases(writer, self.clock, EventLog()),
+            operator=self.settings.identity(),
+            clock=self.clock,
+            options=ReleasedOptions(),
+        )
 
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock

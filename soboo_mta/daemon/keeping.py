@@ -112,7 +112,8 @@ def keep_look(
         )
         found = assess(before, seen, timers, now=now)
         kept = _stood(kept, found, now=now, forgets_at=result.forgets_at)
-        postpone_check(connection, domain_id, kept.next_check_at)
+        if kept.next_check_at != result.next_check_at:
+            postpone_check(connection, domain_id, kept.next_check_at)
         store_conditions(
             connection, domain_id, before=before.conditions, after=kept.conditions
         )
@@ -195,6 +196,7 @@ def _values(move: Move) -> dict[str, object]:
         "news": move.news,
         "from": move.before,
         "to": move.after,
+        "required": move.is_required,
         "why": move.cause,
         "fault": move.fault,
     }

@@ -14,16 +14,27 @@ from soboo_mta.settings.options import (
 )
 
 
-def domain_check(settings: Settings, operator: Operator, clock: Clock) -> DomainCheck:
+def zone_servers(
+    settings: Settings, clock: Clock
+) -> tuple[AuthoritativeResolver, DnsAuthority]:
     """Return who asks zones' own servers, and the zones above them."""
     recursive = DnsResolver(options=resolver_options(settings), clock=clock)
+    resolver = AuthoritativeResolver(
+        recursive=recursive, options=authoritative_options(settings)
+    )
+    return resolver, DnsAuthority(
+        recursive=recursive, options=resolver_options(settings)
+    )
+
+
+def domain_check(settings: Settings, operator: Operator, clock: Clock) -> DomainCheck:
+    """Return who looks at domains, at their zones' own servers."""
+    resolver, authority = zone_servers(settings, clock)
     return DomainCheck(
-        resolver=AuthoritativeResolver(
-            recursive=recursive, options=authoritative_options(settings)
-        ),
+        resolver=resolver,
         operator=operator,
         suffixes=SuffixList(),
         clock=clock,
         options=check_options(settings),
-        authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
+        authority=authority,
     )

@@ -43,6 +43,8 @@ class EventKind(StrEnum):
     RECORD_CHANGED = "record-changed"  # the same of records, whichever way
     ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, in a delegated zone
     ZONE_RECORD_REMOVED = "zone-record-removed"
+    NAME_DANGLING = "name-dangling"  # of a released domain: it still leads to us
+    NAME_CLEARED = "name-cleared"  # it no longer does
     KEY_CREATED = "key-created"
     KEY_ACTIVATED = "key-activated"
     KEY_REVOKED = "key-revoked"

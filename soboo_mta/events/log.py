@@ -126,6 +126,30 @@ class EventLog:
             "domain_mended", domain=domain, domain_id=domain_id, kind=kind, moves=moves
         )
 
+    def name_dangling(
+        self, domain: DnsName, domain_id: DomainId, *, record: str, target: DnsName
+    ) -> None:
+        """A released domain's name still leads to us."""
+        self._sink.warning(
+            "name_dangling",
+            domain=domain,
+            domain_id=domain_id,
+            record=record,
+            target=target,
+        )
+
+    def name_cleared(
+        self, domain: DnsName, domain_id: DomainId, *, record: str, target: DnsName
+    ) -> None:
+        """It no longer does."""
+        self._sink.info(
+            "name_cleared",
+            domain=domain,
+            domain_id=domain_id,
+            record=record,
+            target=target,
+        )
+
     def alert(
         self, kind: str, *, source: str, site: str, tenant: TenantId | None, reply: str
     ) -> None:

@@ -11,6 +11,7 @@ from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.connect.offering import page_offer
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
+    CliStore,
     ConfigPath,
     open_store,
     say,
@@ -23,6 +24,7 @@ from soboo_mta.cli.domains.chosen import (
     domain_event,
     view_of,
 )
+from soboo_mta.cli.domains.standing.released import released_table, released_values
 from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.cli.domains.tables import (
     checks_text,
@@ -55,6 +57,7 @@ from soboo_mta.tenancy.domains import (
     checks_of,
     list_domains,
     release_domain,
+    released_domains,
 )
 from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.rotation import set_schedule
@@ -71,11 +74,18 @@ app = typer.Typer(
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
+    released: Annotated[
+        bool,
+        typer.Option("--released", help="Those given up, and what still leads to us."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List sending domains: whether they are verified, how they stand, how their records
     are."""
     owner = None if tenant is None else TenantId(tenant)
+    if released:
+        _list_released(open_store(config), owner, as_json=as_json)
+        return
 
     def seen(
         connection: Connection,
@@ -108,6 +118,14 @@ def list_all(
         if found
         else "there are no domains: soboo-mta domain add DOMAIN --tenant T"
     )
+
+
+def _list_released(store: CliStore, owner: TenantId | None, *, as_json: bool) -> None:
+    found = read_now(store.engine, lambda at: released_domains(at, tenant=owner))
+    if as_json:
+        say_json([released_values(one) for one in found])
+    else:
+        say(released_table(found) if found else "no domain was released")
 
 
 @app.command("set")
@@ -246,4 +264,7 @@ def release(
         perform(connection, domain_event(EventKind.DOMAIN_RELEASED, settings, now))
 
     write_now(store.engine, write)
-    say(f"released {settings.name}; its owner can take the records down")
+    say(
+        f"released {settings.name}; its owner can take the records down:"
+        " `soboo-mta domain list --released` shows which still lead to us"
+    )

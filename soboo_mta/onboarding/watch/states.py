@@ -70,6 +70,7 @@ class Move:
     news: News
     before: Standing
     after: Standing
+    is_required: bool
     cause: str
     fault: Fault
 
@@ -257,6 +258,7 @@ def _move(condition: Condition, reading: Reading, news: News) -> Move:
         news=news,
         before=condition.told,
         after=condition.standing,
+        is_required=condition.is_required,
         cause=reading.cause,
         fault=reading.fault,
     )

@@ -345,7 +345,7 @@ def views(
     ]
     ways = ways_out(connection, theirs)
     return tuple(
-        _to_view(row, keys[row._mapping["id"]], ways.get(row._mapping["id"]))
+        to_view(row, keys[row._mapping["id"]], ways.get(row._mapping["id"]))
         for row in rows
     )
 
@@ -404,9 +404,10 @@ def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
     )
 
 
-def _to_view(
-    row: Row[tuple[object, ...]], keys: list[PublicKey], way: WayOut | None
+def to_view(
+    row: Row[tuple[object, ...]], keys: list[PublicKey], way: WayOut | None = None
 ) -> DomainView:
+    """Return the domain that a row of its table holds, with these keys and its way out."""
     one = row._mapping
     settings = DomainSettings(
         domain_id=DomainId(one["id"]),

@@ -18,7 +18,7 @@ from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.spool.view import QueueSize, gates, queue_sizes
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
-from soboo_mta.tenancy.domains import standing_counts
+from soboo_mta.tenancy.domains import left_count, standing_counts
 
 _KEPT = timedelta(seconds=10)
 _PATIENCE = timedelta(seconds=5)
@@ -32,6 +32,7 @@ class Figures:
     closed: tuple[str, ...] = ()
     shares: tuple[tuple[str, int], ...] = ()  # (site, connections)
     domains: Mapping[Standing, int] = field(default_factory=dict)
+    dangling: int = 0
     workers: int = 0
     at: int = 0  # unix ms
     is_fresh: bool = False
@@ -65,6 +66,7 @@ class StoreFigures:
                 closed=tuple(gate.reason.value for gate in gates(connection)),
                 shares=shares(connection),
                 domains=standing_counts(connection),
+                dangling=left_count(connection),
                 workers=len(live_workers(connection, now)),
                 at=at,
                 is_fresh=True,

@@ -15,18 +15,29 @@ from soboo_mta.cli.context import CliStore
 from soboo_mta.cli.domains import commands as domain
 from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.daemon.keeping import keep_look
+from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records
+from soboo_mta.identity.standing import RecordName
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.onboarding.watch.states import Timers
+from soboo_mta.ports import RecordType
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError
-from soboo_mta.tenancy.domains import DomainView, the_domain
+from soboo_mta.tenancy.domains import (
+    DomainView,
+    LeftName,
+    released_domains,
+    store_left,
+    the_domain,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.domains import published
-from tests.fakes.tenancy import NAME
+from tests.fakes.tenancy import ACME, NAME
 
 Run = Callable[..., str]
 APP = Typer()
@@ -211,13 +222,25 @@ def test_history_tells_programs_the_same_and_no_more_than_asked_for(
 
 
 def test_history_outlives_a_release_and_is_one_tenants_where_asked(
-    run: Run, customer: Customer
+    run: Run, customer: Customer, store: CliStore
 ) -> None:
+    dangling = recorded(
+        EventKind.NAME_DANGLING,
+        at=7,
+        actor="monitor",
+        tenant=ACME,
+        domain=NAME,
+        detail={"names": ["bounce.customer.com CNAME x.b.esp.example."]},
+    )
     customer.look()
     run("domain", "release", "customer.com", "--yes")
     shown = run("domain", "history", "customer.com")
     assert "domain-verified" in shown
     assert "domain-released" in shown
+    write_now(store.engine, lambda at: perform(at, dangling))
+    shown = run("domain", "history", "customer.com")
+    assert "bounce.customer.com CNAME x.b.esp.example." in shown
+    assert "[" not in shown
     run("tenant", "add", "rival")
     with pytest.raises(TenancyError, match=r"nothing is known of .* of tenant rival"):
         run("domain", "history", "customer.com", "--tenant", "rival")
@@ -241,3 +264,48 @@ def test_a_domain_vouched_for_is_assumed_and_one_not_looked_at_yet_says_so(
     settings = replace(view.settings, assume_verified=True)
     state = replace(view.state, settings=settings)
     assert state_word(replace(view, state=state)) == "assumed"
+
+
+def test_released_domains_are_listed_with_what_still_leads_to_us(
+    run: Run, customer: Customer, store: CliStore
+) -> None:
+    assert "no domain was released" in run("domain", "list", "--released")
+    run("domain", "release", "customer.com", "--yes")
+    assert "not known yet" in run("domain", "list", "--released")
+    (gone,) = read_now(store.engine, released_domains)
+    left = LeftName(
+        name=RecordName(DnsName(BOUNCE), RecordType.CNAME),
+        target=DnsName("tok.b.esp.example"),
+        since=1,
+        seen_at=1_767_225_600_000,
+    )
+
+    def keep(*names: LeftName, clean: int, then: int | None) -> None:
+        write_now(
+            store.engine,
+            lambda at: store_left(
+                at,
+                gone.settings.domain_id,
+                left=names,
+                clean_looks=clean,
+                next_look_at=then,
+            ),
+        )
+
+    keep(left, clean=0, then=1_767_312_000_000)
+    shown = run("domain", "list", "--released")
+    assert f"still dangling: {BOUNCE} → tok.b.esp.example" in shown
+    assert "last seen 2026-01-01 00:00:00 UTC" in shown
+    assert "2026-01-02 00:00:00 UTC" in shown
+    (told,) = json.loads(run("domain", "list", "--released", "--json"))
+    assert (told["name"], told["state"]) == ("customer.com", "released")
+    assert told["left"][0]["name"] == BOUNCE
+    assert told["left"][0]["target"] == "tok.b.esp.example"
+    keep(clean=3, then=1_767_312_000_000)
+    assert "nothing leads to us, at 3 looks" in run("domain", "list", "--released")
+    keep(clean=7, then=None)
+    (told,) = json.loads(run("domain", "list", "--released", "--json"))
+    assert (told["left"], told["next_look_at"]) == ([], None)
+    assert "no domain was released" in run(
+        "domain", "list", "--released", "--tenant", "x"
+    )

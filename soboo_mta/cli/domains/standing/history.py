@@ -93,7 +93,7 @@ def _lines(event: PastEvent) -> Iterator[str]:
         match key, value:
             case "moves", list():
                 yield from map(move_text, value)
-            case "changes", list():
-                yield from value
+            case _, list():
+                yield from map(str, value)
             case _:
                 yield f"{key}: {value}"
