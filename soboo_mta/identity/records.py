@@ -162,13 +162,16 @@ def _selector_cnames(
 def _delegation(
     settings: DomainSettings, operator: Operator
 ) -> Iterator[RequiredRecord]:
+    where = "in the parent zone"
+    if settings.home == settings.name:  # registered, or a name below that
+        where = "at the registrar for a whole domain, else in the parent zone"
     for name in name_server_names(settings, operator):
         yield RequiredRecord(
             owner=settings.home,
             kind=RecordType.NS,
             value=f"{name}.",
             purpose=Purpose.OWNERSHIP,
-            note="in the parent zone; all further records are ours",
+            note=f"{where}; all further records are ours",
         )
 
 

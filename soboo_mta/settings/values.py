@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
+from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.ports import IpAddress
 from soboo_mta.transfer.limits.groups import Rate
@@ -80,6 +81,11 @@ def parse_site(value: object) -> str:
 def parse_domain(value: object) -> Domain:
     """Return the domain in its normal form."""
     return Domain.parse(_text(value, "a domain"))
+
+
+def parse_address_of_mail(value: object) -> Mailbox:
+    """Return the mailbox written as user@domain."""
+    return parse_mailbox(_text(value, "an address such as user@domain"))
 
 
 def parse_dns_name(value: object) -> DnsName:
@@ -158,6 +164,7 @@ RateField = Annotated[Rate, PlainValidator(parse_rate)]
 Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]
 DomainField = Annotated[Domain, PlainValidator(parse_domain)]
 DnsNameField = Annotated[DnsName, PlainValidator(parse_dns_name)]
+MailboxField = Annotated[Mailbox, PlainValidator(parse_address_of_mail)]
 AddressField = Annotated[IpAddress, PlainValidator(parse_address)]
 NetworkField = Annotated[IpNetwork, PlainValidator(parse_network)]
 EndpointField = Annotated[tuple[IpAddress, int], PlainValidator(parse_endpoint)]

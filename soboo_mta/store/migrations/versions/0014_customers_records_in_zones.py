@@ -1,11 +1,10 @@
-"""What customers keep in zones delegated to us: their own records, their DMARC policy.
-And which process publishes the zones."""
+"""What customers keep in zones delegated to us: their own records, and their DMARC policy."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -26,11 +25,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "domain_id", "owner", "kind", "value", name="pk_zone_record"
         ),
-    )
-    op.create_table(
-        "duty",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("holder", sa.Text(), nullable=False),
-        sa.Column("lease_until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_duty"),
     )
