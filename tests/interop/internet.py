@@ -52,6 +52,7 @@ ehlo_name = "mta1.esp.com"
 
 [dns]
 resolvers = ["{net}.9:53"]
+unanswered_ttl = "1s"
 
 [delivery]
 port = {smtp}

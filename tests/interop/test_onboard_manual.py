@@ -79,4 +79,4 @@ async def _verify(place: Internet, *, codes: tuple[int, ...]) -> dict[str, Any]:
     told = await place.relay.command(
         "domain", "verify", CUSTOMER, "--json", codes=codes
     )
-    return {one["purpose"]: one for one in json.loads(told)}
+    return {one["purpose"]: one for one in json.loads(told)["records"]}
