@@ -43,7 +43,7 @@ class EventKind(StrEnum):
         "domain-flapping"  # comes and goes; nothing is told until it holds
     )
     RECORD_CHANGED = "record-changed"  # the same of records, whichever way
-    ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, in a delegated zone
+    ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, or its DMARC policy
     ZONE_RECORD_REMOVED = "zone-record-removed"
     NAME_DANGLING = "name-dangling"  # of a released domain: it still leads to us
     NAME_CLEARED = "name-cleared"  # it no longer does

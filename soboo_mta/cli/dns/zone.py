@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from sqlalchemy import Connection
 
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     warn,
@@ -24,6 +26,7 @@ from soboo_mta.daemon.publishing.rounds import (
     publisher_of,
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.zone import ZoneContent
 from soboo_mta.identity.zone_dmarc import kept_record
 from soboo_mta.identity.zone_text import zone_record_line
@@ -41,6 +44,7 @@ from soboo_mta.onboarding.publish.publisher import (
 )
 from soboo_mta.ports import NameServerError
 from soboo_mta.settings.options import resolver_options
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.zones import keep_policy
 
@@ -126,7 +130,20 @@ def dmarc(
     store = open_store(config)
     settings = view_of(store, domain, tenant).settings
     text = kept_record(record)
-    write_now(store.engine, lambda at: keep_policy(at, settings, text))
+    event = recorded(
+        EventKind.ZONE_RECORD_ADDED,
+        at=store.clock.unix_ms(),
+        actor=actor(),
+        tenant=settings.tenant,
+        domain=settings.name,
+        detail={"name": f"_dmarc.{settings.home}", "type": "TXT", "value": text},
+    )
+
+    def write(connection: Connection) -> None:
+        keep_policy(connection, settings, text)
+        perform(connection, event)
+
+    write_now(store.engine, write)
     say(f"_dmarc.{settings.home} says: {text}")
 
 

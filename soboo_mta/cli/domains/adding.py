@@ -135,6 +135,11 @@ def add(
     theirs = () if new.way_out is None else remarks(new.way_out)
     for drawback in (*DRAWBACKS.get(settings.mode, ()), *theirs):
         say(f"mind: {drawback}")
+    if settings.mode is Mode.ZONE and settings.home == settings.name:
+        say(
+            f"mind: every other record of {settings.name} ends with the delegation; those"
+            f" that are to go on: soboo-mta zone record add {settings.name} …"
+        )
     if why := no_way_out(settings):
         say(f"mind: {why}; until it is, mail from it is refused when it is submitted")
     say("and we publish what `soboo-mta domain records --operator` shows; then:")

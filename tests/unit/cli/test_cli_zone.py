@@ -191,7 +191,8 @@ def test_the_dmarc_record_of_a_zone_is_changed_where_it_is_the_from_domain(
     run: Run,
 ) -> None:
     words = ("domain", "add", "news.example", "--tenant", "acme", "--mode", "zone")
-    run(*words, "--zone", "news.example")
+    added = run(*words, "--zone", "news.example")
+    assert "every other record of news.example ends with the delegation" in added
     assert "DMARC1" not in run("zone", "show", "news.example")  # not read yet
     said = run("zone", "dmarc", "news.example", "v=DMARC1; p=reject; psd=n")
     assert said == "_dmarc.news.example says: v=DMARC1; p=reject\n"
