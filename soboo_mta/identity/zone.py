@@ -82,7 +82,7 @@ def zone_records(
     )
 
 
-def left_out(
+def fitted_options(
     settings: DomainSettings, operator: Operator, options: ZoneOptions
 ) -> tuple[ZoneOptions, tuple[str, ...]]:
     """Return the options with those of the customer's own records that fit, and why

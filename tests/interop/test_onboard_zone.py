@@ -74,6 +74,9 @@ async def test_a_customer_in_mode_zone_delegates_once_and_keys_move_without_it(
         await _until_validated(place, f"sb1._domainkey.{CUSTOMER}")
 
         before = zone.path.read_bytes()
+        own = (f"www.{_ZONE}", "TXT", "the customer's own")
+        await place.relay.command("zone", "record", "add", CUSTOMER, *own)
+        await _until_validated(place, own[0], own[2])
         await _rotate(place)
         await place.proven(CUSTOMER, "with the next key", signs_as(CUSTOMER, "sb2"))
         await _until_validated(place, f"sb2._domainkey.{CUSTOMER}")
@@ -106,14 +109,14 @@ async def _signers_of_the_zone(place: Internet) -> list[str]:
     return found.splitlines()
 
 
-async def _until_validated(place: Internet, name: str) -> None:
-    """Wait until the resolver vouches for the key at a name (RFC 4035 §3.2.3)."""
+async def _until_validated(place: Internet, name: str, text: str = "v=DKIM1") -> None:
+    """Wait until the resolver vouches for a text at a name (RFC 4035 §3.2.3)."""
 
     async def is_validated() -> bool:
         answer = await ask(place.resolver.address, name, "TXT")
         return (
             answer is not None
-            and "v=DKIM1" in answer.to_text()
+            and text in answer.to_text()
             and bool(answer.flags & dns.flags.AD)
         )
 

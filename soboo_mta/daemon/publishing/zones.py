@@ -9,7 +9,7 @@ from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
     ZoneContent,
     ZoneOptions,
-    left_out,
+    fitted_options,
     operator_zone,
     zone_records,
 )
@@ -64,7 +64,7 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
             dmarc=policies.get(of.domain_id, ""),  # nothing weakens what is not known
         )
         try:
-            options, reasons = left_out(of, operator, options)
+            options, reasons = fitted_options(of, operator, options)
             delegated.append(zone_records(of, operator, options))
         except FormatError as error:
             reasons = (str(error),)

@@ -9,7 +9,7 @@ from soboo_mta.identity.state import Mode
 from soboo_mta.identity.zone import (
     TTL,
     ZoneOptions,
-    left_out,
+    fitted_options,
     operator_zone,
     zone_records,
 )
@@ -159,7 +159,7 @@ def test_a_record_that_no_longer_fits_is_left_out_and_named() -> None:
     )
     options = ZoneOptions(certificate_issuers=("ours.example",), extra=own)
 
-    kept, reasons = left_out(DELEGATED, OPERATOR, options)
+    kept, reasons = fitted_options(DELEGATED, OPERATOR, options)
     assert kept.extra == own[1:]
     assert reasons == ("em.customer.com CAA: the record is ours",)
     assert own[1] in zone_records(DELEGATED, OPERATOR, kept).records
