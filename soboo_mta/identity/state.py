@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from soboo_mta.formats.keys import Algorithm as Algorithm
+from soboo_mta.identity.fault import Fault as Fault
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
 from soboo_mta.ports import IpAddress, RecordType
@@ -135,16 +136,6 @@ class RecordStatus(StrEnum):
     MISSING = "missing"  # authoritative: no such name or no such type
     WRONG = "wrong"  # authoritative: something else is there
     UNKNOWN = "unknown"  # no answer: says nothing
-
-
-class Fault(StrEnum):
-    """What is wrong with a record, for programs; people read the cause."""
-
-    NONE = ""
-    SPLIT_SERVERS = "split-servers"
-    LAME_SERVERS = "lame-servers"
-    BOGUS = "dnssec-bogus"
-    ORPHAN_DS = "orphan-ds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
