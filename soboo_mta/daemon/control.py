@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -24,11 +24,10 @@ from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.questions import system_servers
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.resolver import DnsResolver, each_resolver
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.watch.monitor import Monitor
-from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
+from soboo_mta.onboarding.watch.rotation import RotationOptions, Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     authoritative_options,
@@ -133,6 +132,7 @@ class Control:
                 authority=DnsAuthority(
                     recursive=recursive, options=resolver_options(settings)
                 ),
+                resolvers=each_resolver(resolver_options(settings), clock),
             ),
             book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
             operator=operator,
@@ -142,7 +142,6 @@ class Control:
         )
 
     def _rotator(self, writer: Writer) -> Rotator:
-        asked = resolver_options(self.settings)
         return Rotator(
             book=StoredKeys(
                 writer=writer,
@@ -150,15 +149,7 @@ class Control:
                 clock=self.clock,
                 every_days=self.settings.signing.rotate_days,
             ),
-            resolvers=[
-                NamedResolver(
-                    str(server[0]),
-                    DnsResolver(
-                        options=replace(asked, servers=(server,)), clock=self.clock
-                    ),
-                )
-                for server in asked.servers or system_servers()
-            ],
+            resolvers=each_resolver(resolver_options(self.settings), self.clock),
             options=RotationOptions(),
         )
 

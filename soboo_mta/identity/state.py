@@ -130,6 +130,13 @@ class RequiredRecord:
     is_required: bool = True  # False: recommended, does not gate sending
     note: str = ""
 
+    @property
+    def asked(self) -> RecordType:
+        """The type that receivers ask for at the name: what is behind a CNAME."""
+        if self.kind is not RecordType.CNAME:
+            return self.kind
+        return RecordType.MX if self.purpose is Purpose.BOUNCE else RecordType.TXT
+
 
 class RecordStatus(StrEnum):
     GOOD = "good"
@@ -152,6 +159,13 @@ class RecordCheck:
     good_at: int | None  # unix ms of the last look that was GOOD
     fault: Fault = Fault.NONE
     since: int | None = None  # unix ms of the look that first found it so
+    server: str = ""  # the address of the zone's server that was asked; "" for others'
+    next_check_at: int | None = None  # unix ms
+
+    @property
+    def query(self) -> str:
+        """The question that was asked: name and type."""
+        return f"{self.record.owner}. {self.record.asked}"
 
 
 # ---- DMARC and capabilities

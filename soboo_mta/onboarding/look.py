@@ -42,6 +42,7 @@ from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.ports import (
     Answer,
     Authority,
+    Delegation,
     Found,
     NoData,
     RecordType,
@@ -98,6 +99,15 @@ class Look:
 
     async def finding(self, record: RequiredRecord) -> Finding:
         """Ask what this record needs and judge it. Never raises for what DNS says."""
+        finding = await self._judged(record)
+        answer = self.answered(record)
+        return finding if answer is None else replace(finding, server=answer.server)
+
+    def answered(self, record: RequiredRecord) -> Answer | None:
+        """What was said when `record` was asked for; None where it was not yet."""
+        return self._resolver.answers.get((record.owner, record.asked))
+
+    async def _judged(self, record: RequiredRecord) -> Finding:
         match record.purpose:
             case Purpose.BOUNCE:
                 return await self._bounce(record)
@@ -120,9 +130,9 @@ class Look:
 
     async def _bounce(self, record: RequiredRecord) -> Finding:
         alias = self._alias(record)
-        answer = await self._ask(record.owner, RecordType.MX)
+        answer = await self._ask(record.owner, record.asked)
         if not alias.leads_to_us(answer):
-            return await self._astray.finding(alias, RecordType.MX, answer)
+            return await self._astray.finding(alias, record.asked, answer)
         finding = await returns_finding(
             self._settings.bounce_domain, self._operator, self._resolver
         )
@@ -134,7 +144,7 @@ class Look:
         answer = await self._ask(record.owner, RecordType.TXT)
         if not alias.leads_to_us(answer):
             keys = self._keys_at(selector)
-            return await self._astray.finding(alias, RecordType.TXT, answer, keys)
+            return await self._astray.finding(alias, record.asked, answer, keys)
         return judge_key.served_key(alias, answer, self._keys_at(selector))
 
     # ---- by hand
@@ -217,12 +227,9 @@ class Look:
         where it can be asked. The zone itself may not be served yet."""
         home = self._settings.home
         if self._authority is not None:
-            found = await self._authority.delegation(home)
-            if isinstance(found, Unanswered):
-                return found
-            if found.servers:
-                return Found(records=found.servers, chain=(), ttl=0)
-            return NoData(chain=(), ttl=0)
+            answer = _as_answer(await self._authority.delegation(home))
+            self._resolver.answers[(home, RecordType.NS)] = answer
+            return answer
         return await self._ask(home, RecordType.NS)
 
     async def _ask(self, name: str, kind: RecordType) -> Answer:
@@ -234,6 +241,14 @@ class Look:
 
     def _keys_at(self, selector: DnsName) -> tuple[PublicKey, ...]:
         return tuple(k for k in self._settings.keys if k.selector == selector)
+
+
+def _as_answer(found: Delegation | Unanswered) -> Answer:
+    if isinstance(found, Unanswered):
+        return found
+    if not found.servers:
+        return NoData(chain=(), ttl=0, server=found.server)
+    return Found(records=found.servers, chain=(), ttl=0, server=found.server)
 
 
 def our_names(settings: DomainSettings, operator: Operator) -> OurNames:

@@ -131,6 +131,7 @@ record_check = Table(
     Column("good_at", BigInteger),
     Column("fault", Text, nullable=False, server_default=""),
     Column("since", BigInteger),  # status and fault are as they are
+    Column("server", Text, nullable=False, server_default=""),
 )
 
 identity_generation = Table(  # one row; raised by whatever changes who may send or sign

@@ -105,7 +105,9 @@ class Case:
     @property
     def zone(self) -> Domain:
         what = repr((self.says, self.at, self.mode, self.status)).encode()
-        return Domain(f"{self.fault}-{hashlib.sha256(what).hexdigest()[:6]}.test")
+        return Domain(
+            f"{self.fault or self.says}-{hashlib.sha256(what).hexdigest()[:6]}.test"
+        )
 
     @property
     def settings(self) -> DomainSettings:

@@ -29,7 +29,7 @@ from soboo_mta.cli.domains.tables import (
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.resolver import DnsResolver, each_resolver
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
 from soboo_mta.onboarding.watch.monitor import changes
 from soboo_mta.settings.options import (
@@ -79,10 +79,11 @@ async def look(store: CliStore, view: DomainView) -> CheckResult:
         clock=store.clock,
         options=check_options(settings),
         authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
+        resolvers=each_resolver(resolver_options(settings), store.clock),
     )
     domain_id = view.settings.domain_id
     before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
-    return await check.check(view.settings, view.state.facts, before)
+    return await check.check(view.settings, view.state.facts, before, is_thorough=True)
 
 
 def keep(store: CliStore, view: DomainView, result: CheckResult) -> bool:

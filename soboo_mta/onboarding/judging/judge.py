@@ -19,7 +19,7 @@ MAX_SHOWN = 300  # of a foreign record: it is stored and shown
 class Finding:
     """One record's finding. `proves`: it binds the domain to this tenant. `usable`: keys
     that a receiver finds; `unanswered`: those nothing was heard of, None where the status
-    says it for all. `bounce`, `spf` (names of sources) and the DMARC views None: no
+    says it for all; `server` as in RecordCheck. `bounce`, `spf` (names of sources) and the DMARC views None: no
     answer; `spf_unknown`: the sources without one; a view without `organizational`: it is
     known how to align, and not with whom."""
 
@@ -29,6 +29,7 @@ class Finding:
     cause: str = ""
     mend: str = ""
     ttl: int = 0
+    server: str = ""
     proves: bool = False
     usable: tuple[KeyId, ...] = ()
     unanswered: tuple[KeyId, ...] | None = None
