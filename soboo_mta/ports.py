@@ -37,6 +37,8 @@ class Clock(Protocol):
 
 # ---- DNS
 
+MAX_CHAIN = 8  # CNAMEs that a Resolver follows: a loop must end (RFC 1034 §5.2.2)
+
 
 class RecordType(StrEnum):
     A = "A"

@@ -25,6 +25,7 @@ import dns.rdtypes.ANY.TXT
 import dns.resolver
 
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.ports import MAX_CHAIN as MAX_CHAIN
 from soboo_mta.ports import (
     Answer,
     Found,
@@ -38,7 +39,6 @@ from soboo_mta.ports import (
 )
 
 Server = tuple[IpAddress, int]
-MAX_CHAIN = 8  # CNAMEs followed: a loop must end (RFC 1034 §5.2.2)
 _IMPOSSIBLE_NAME_TTL = 3_600
 _PAYLOAD = 1232  # octets; dnsflagday.net/2020: no fragments
 _MAX_CAUSE = (

@@ -11,6 +11,7 @@ from soboo_mta.identity.state import DomainSettings, Fault, RequiredRecord
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.onboarding.judging.judge import NOTHING_AROUND, Around, shown, texts
 from soboo_mta.ports import (
+    MAX_CHAIN,
     Answer,
     Found,
     IpAddress,
@@ -22,7 +23,6 @@ from soboo_mta.ports import (
 )
 
 _OFTEN = (RecordType.A, RecordType.AAAA, RecordType.MX, RecordType.TXT)
-MAX_CHAIN = 8  # CNAMEs that resolvers follow for us (net.questions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ def _own_records(alias: Alias, answer: Found, seen: Astray) -> Finding:
             mend=f"switch off flattening, or remove what is there, {alias.mend}",
             ttl=answer.ttl,
         )
-    wanted = alias.target.rstrip(".")
+    wanted = alias.target
     is_typed_as_text = any(
         t.strip().rstrip(".").lower() == wanted for t in texts(answer)
     )

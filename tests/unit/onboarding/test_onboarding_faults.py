@@ -206,6 +206,18 @@ async def test_a_check_says_what_was_asked_and_when_it_is_asked_again() -> None:
     assert {check.next_check_at for check in result.checks} == {result.next_check_at}
 
 
+async def test_our_cname_beside_a_text_is_a_conflict() -> None:
+    """Few DNS hosts keep both; what receivers then get is a matter of luck."""
+    watch = Watch()
+    watch.servers.add(_SB1, "TXT", "v=DKIM1; p=AAAA")
+
+    await watch.look()
+
+    check = watch.at(_SB1)
+    assert (check.status, check.fault) == (RecordStatus.WRONG, Fault.CONFLICT)
+    assert check.found.startswith("CNAME sb1.tok7.k.esp.example., ")
+
+
 # ---- targets
 
 
