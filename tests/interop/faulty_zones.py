@@ -534,6 +534,11 @@ _EM = (
     _em(Fault.OTHER_SERVERS, "ns.hosting.test.", says="ns.hosting.test"),
     _em(Fault.OTHER_SERVERS, "ns1.{token}.n.esp.test.", says="is missing"),
     _em(Fault.OTHER_ACCOUNT, "ns1.{other}.n.esp.test."),
+    replace(  # the delegation is right: what lacks is ours
+        _em(Fault.NO_MX, "ns1.{token}.n.esp.test.", "ns2.{token}.n.esp.test."),
+        operator=operators("bounce.em.{zone}. IN MX"),
+        status=RecordStatus.GOOD,
+    ),
     _strict(Fault.DMARC_STRICT, "v=DMARC1; p=reject; adkim=s; aspf=s"),
     replace(
         _strict(Fault.DMARC_STRICT_DKIM, "v=DMARC1; p=reject; adkim=s"),
@@ -573,7 +578,7 @@ def zones(cases: Iterable[Case]) -> dict[str, dict[str, str]]:
         own = _head(place.zone) + "\n".join(_customers_lines(case, place))
         files[place.zone] = own + "\n"
         if case.below is not None:
-            below[place.settings.home] = _delegated(place)
+            below[place.settings.home] = _delegated(case, place)
         glue = f"ns1.{place.zone}. A {SERVER}"
         parent.append(f"{place.zone}. NS ns1.{place.zone}.\n{glue}")
     ours += [f"{host}. A {SERVER}" for host in OPERATOR.mx_hosts]
@@ -587,7 +592,7 @@ def _head(origin: str) -> str:
     return _HEAD.format(origin=origin, server=SERVER)
 
 
-def _delegated(place: Place) -> str:
+def _delegated(case: Case, place: Place) -> str:
     """The zone that we serve."""
     home, token = place.settings.home, place.settings.token
     found = operator_records(OPERATOR, (place.settings,))
@@ -596,6 +601,7 @@ def _delegated(place: Place) -> str:
         for one in found
         if one.owner == home or one.owner.is_below(home)
     ]
+    lines = case.operator(place, lines)
     names = [f"{home}. NS ns{n}.{token}.n.esp.test." for n in (1, 2)]
     soa = f"{home}. 60 SOA ns1.{token}.n.esp.test. h.{home}. 1 3600 600 1209600 5"
     return "\n".join(["$TTL 60", soa, *names, *lines]) + "\n"
