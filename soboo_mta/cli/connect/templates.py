@@ -8,9 +8,7 @@ import typer
 from rich.table import Table
 
 from soboo_mta.cli.accounts.tenant import Json
-from soboo_mta.cli.connect.offering import (
-    default_labels,
-)
+from soboo_mta.cli.connect.offering import default_labels
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,

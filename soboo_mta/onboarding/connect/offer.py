@@ -63,7 +63,7 @@ class Connect:
             self.fixed.selectors,
         ):
             return NotOffered(
-                f"{settings.name} has labels of its own, which no template has"
+                f"{settings.name} has a bounce label or selectors that no template holds"
             )
         zone = await zone_of(settings.name, self.resolver)
         if isinstance(zone, Unanswered):
