@@ -5,45 +5,52 @@ one reads again.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from soboo_mta.identity.records import name_server_names
+from soboo_mta.identity.records import name_server_names, name_servers_below
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
     ZoneContent,
     ZoneOptions,
+    left_out,
     operator_zone,
     zone_records,
 )
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import DomainId
 from soboo_mta.net.authority import DnsAuthority
 from soboo_mta.net.name_servers.files import FileOptions, ZoneDirectory
 from soboo_mta.net.name_servers.updates import TsigKey, UpdateOptions, UpdateServer
 from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.onboarding.publish.policy import policy_there
 from soboo_mta.onboarding.publish.publisher import (
     Published,
     Publisher,
     Result,
     Trouble,
+    Waiting,
 )
-from soboo_mta.ports import Clock, Delegation, NameServer
+from soboo_mta.ports import Clock, Delegation, NameServer, Resolver
 from soboo_mta.settings import Settings, SettingsError
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import generation
-from soboo_mta.tenancy.domains import released_zones, views
+from soboo_mta.tenancy.domains import domain_state, released_zones, views
 from soboo_mta.tenancy.keys import operator_keys
+from soboo_mta.tenancy.zones import every_own_record, keep_policy, kept_policies
 
 _LOOK = timedelta(seconds=2)  # for a change in the store
 _AT_LEAST = timedelta(minutes=5)  # for drift on the server
 _LONGEST = timedelta(minutes=15)  # after many troubles
+_Done = TypeVar("_Done")
 _log = structlog.get_logger(__name__)
 
 
@@ -55,6 +62,8 @@ class Zones:
     released: tuple[DnsName, ...]
     owners: Mapping[DnsName, DomainSettings]
     operator: Operator
+    policies: Mapping[DomainId, str]  # DMARC of zones that are From domains, once read
+    unfit: tuple[Trouble, ...] = ()  # what can't be stated; all else is
 
 
 def zones_of(connection: Connection, settings: Settings) -> Zones:
@@ -73,8 +82,22 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         verified=sorted({one.settings.name for one in found if one.verified_at}),
         name_servers=publish.name_servers,
     )
-    options = ZoneOptions(certificate_issuers=tuple(publish.certificate_issuers))
-    delegated = (zone_records(one, operator, options) for one in owners.values())
+    plain, extra = zone_options(settings), every_own_record(connection)
+    policies = kept_policies(connection)
+    delegated: list[ZoneContent] = []
+    unfit: list[Trouble] = []
+    for zone, of in owners.items():
+        options = replace(
+            plain,
+            extra=extra.get(of.domain_id, ()),
+            dmarc=policies.get(of.domain_id, ""),  # nothing weakens what is not known
+        )
+        try:
+            options, reasons = left_out(of, operator, options)
+            delegated.append(zone_records(of, operator, options))
+        except FormatError as error:
+            reasons = (str(error),)
+        unfit += [Trouble(zone, reason) for reason in reasons]
     return Zones(
         contents=(own, *delegated),
         released=tuple(
@@ -82,6 +105,17 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         ),
         owners=owners,
         operator=operator,
+        policies=policies,
+        unfit=tuple(unfit),
+    )
+
+
+def zone_options(settings: Settings) -> ZoneOptions:
+    """Return what every delegated zone says by the settings."""
+    publish = settings.publish
+    return ZoneOptions(
+        certificate_issuers=tuple(publish.certificate_issuers),
+        tls_reports=publish.tls_reports or "",
     )
 
 
@@ -132,19 +166,62 @@ def publisher_of(settings: Settings, zones: Zones, clock: Clock) -> Publisher:
         return isinstance(said, Delegation) and set(said.servers) == set(wanted)
 
     return Publisher(
-        server=name_server(settings), clock=clock, is_delegated=is_delegated
+        server=name_server(settings),
+        clock=clock,
+        is_delegated=is_delegated,
+        servers_below=name_servers_below(zones.operator),
     )
 
 
 async def publish_all(zones: Zones, publisher: Publisher) -> tuple[Result, ...]:
-    """Publish every zone and withdraw the released ones; log what was done."""
-    results = [await publisher.publish(content) for content in zones.contents]
+    """Publish every zone and withdraw the released ones; log what was done. What goes
+    wrong with one zone keeps no other from its turn."""
+    results: list[Result] = [*zones.unfit]
+    for content in zones.contents:
+        results.append(await _kept_apart(content.zone, publisher.publish(content)))
     for zone in zones.released:
-        if (trouble := await publisher.withdraw(zone)) is not None:
+        trouble = await _kept_apart(zone, publisher.withdraw(zone))
+        if trouble is not None:
             results.append(trouble)
     for result in results:
         _tell(result)
     return tuple(results)
+
+
+async def policies_to_keep(
+    zones: Zones, results: Iterable[Result], resolver: Resolver
+) -> list[tuple[DomainSettings, str]]:
+    """Return the DMARC records to keep that differ from those kept: of zones that are
+    From domains and not delegated yet, and of those that were never read."""
+    found = []
+    for result in results:
+        of = zones.owners.get(result.zone)
+        if of is None or of.home != of.name:
+            continue
+        held = zones.policies.get(of.domain_id)
+        if held is None or isinstance(result, Waiting):
+            there = await policy_there(of.home, resolver)
+            if there is not None and there != held:
+                found.append((of, there))
+    return found
+
+
+def keeping(of: DomainSettings, dmarc: str) -> Callable[[Connection], None]:
+    """Return what keeps the DMARC record of a zone, unless it was released meanwhile."""
+
+    def write(connection: Connection) -> None:
+        if domain_state(connection, of.domain_id) is not None:
+            keep_policy(connection, of, dmarc)
+
+    return write
+
+
+async def _kept_apart(zone: DnsName, work: Awaitable[_Done]) -> _Done | Trouble:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the root of one zone's work
+        _log.exception("zone_fault", zone=zone)
+        return Trouble(zone, f"a fault of the relay's own: {error!r}")
 
 
 def _tell(result: Result) -> None:
@@ -195,4 +272,12 @@ class Publishing:
         zones = await self.writer.read(lambda at: zones_of(at, self.settings))
         publisher = publisher_of(self.settings, zones, self.clock)
         results = await publish_all(zones, publisher)
+        await self._keep_policies(zones, results)
         return any(isinstance(one, Trouble) for one in results)
+
+    async def _keep_policies(self, zones: Zones, results: Iterable[Result]) -> None:
+        resolver = DnsResolver(
+            options=resolver_options(self.settings), clock=self.clock
+        )
+        for of, dmarc in await policies_to_keep(zones, results, resolver):
+            await self.writer.transact(keeping(of, dmarc))

@@ -88,9 +88,14 @@ def name_server_names(
 ) -> tuple[DnsName, ...]:
     """The name servers a delegated zone names; the token makes them this tenant's."""
     return tuple(
-        DnsName(f"ns{number}.{settings.token}.n.{operator.domain}")
+        DnsName(f"ns{number}.{settings.token}.{name_servers_below(operator)}")
         for number in (1, 2)  # RFC 2182 §5: more than one
     )
+
+
+def name_servers_below(operator: Operator) -> DnsName:
+    """The subtree that the names of all tenants' name servers lie in."""
+    return DnsName(f"n.{operator.domain}")
 
 
 def include_name(operator: Operator) -> DnsName:

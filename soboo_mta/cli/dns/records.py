@@ -6,9 +6,11 @@ import typer
 
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
+    CliStore,
     ConfigPath,
     open_store,
 )
+from soboo_mta.cli.dns.dmarc_advice import DmarcAdvisor
 from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
 from soboo_mta.cli.dns.record_forms import (
     HINTED,
@@ -47,13 +49,28 @@ def records(
         str | None, typer.Option(help="E-mail: URL of a setup page to name.")
     ] = None,
     dns_provider: DnsProviderOption = None,
+    dns: Annotated[
+        bool, typer.Option(help="One DOMAIN: read the DMARC record that it has.")
+    ] = True,
+    dmarc_reports: Annotated[
+        bool,
+        typer.Option(
+            "--dmarc-reports", help="Add [operator] dmarc_reports to the record it has."
+        ),
+    ] = False,
 ) -> None:
-    """Show what to publish in DNS."""
+    """Show what to publish in DNS.
+
+    For one DOMAIN its DMARC record is read first: one that is there is kept. For several
+    domains, and with --no-dns, what is recommended is for a domain that has none.
+    """
     store = open_store(config)
     if (domain is None) != (operator or every) and not (operator and domain):
         raise FormatError(
             "say which: a DOMAIN, --all for every domain, or --operator for what we publish"
         )
+    if dmarc_reports:
+        _refuse_idle_merge(store, is_read=dns and domain is not None and not operator)
     asked = [view.settings for view in chosen(store, domain, tenant)]
     if operator:
         found = operator_records(store.operator, asked)
@@ -61,6 +78,9 @@ def records(
         found = tuple(
             record for one in asked for record in required_records(one, store.operator)
         )
+        if domain is not None and dns:
+            advice = DmarcAdvisor(store, asked[0].name)
+            found = advice.into(found, merge=dmarc_reports)
     owner = asked[0].name if domain and not operator else None
     refuse_idle(form, provider, zone_apex, page, dns_provider)
     if dns_provider is not None and owner is None:
@@ -79,3 +99,16 @@ def records(
         else None,
     )
     show_records(found, form, options)
+
+
+def _refuse_idle_merge(store: CliStore, *, is_read: bool) -> None:
+    if store.operator.dmarc_reports is None:
+        raise FormatError(
+            "there is no address to add: set [operator] dmarc_reports to one at"
+            f" {store.operator.domain}"
+        )
+    if not is_read:
+        raise FormatError(
+            "--dmarc-reports adds to the record of one DOMAIN, which is read for that:"
+            " say it with a DOMAIN, and without --operator and --no-dns"
+        )

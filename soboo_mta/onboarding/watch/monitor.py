@@ -70,8 +70,9 @@ class DomainBook(Protocol):
         ...
 
     async def record(self, observation: Observation) -> None:
-        """Keep checks, facts and the next look's time; verify on a first proof; raise
-        the generation where `changed` or newly verified; note an event per change."""
+        """Keep checks, facts, how things stand and the next look's time; verify on a
+        first proof; raise the generation where `changed` or newly verified; note an
+        event for each change of what departs and each move of what is told."""
         ...
 
     async def postpone(self, domain_id: DomainId, *, until: int) -> None:

@@ -7,6 +7,14 @@ from soboo_mta.tenancy.domains.checks import (
     postpone_check,
     store_check,
 )
+from soboo_mta.tenancy.domains.released import (
+    LeftName,
+    ReleasedDomain,
+    left_count,
+    released_domains,
+    released_due,
+    store_left,
+)
 from soboo_mta.tenancy.domains.rows import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
@@ -34,6 +42,11 @@ from soboo_mta.tenancy.domains.rows import (
     view_of,
     views,
 )
+from soboo_mta.tenancy.domains.standings import (
+    conditions_of,
+    standing_counts,
+    store_conditions,
+)
 
 __all__ = [
     "DEFAULT_BOUNCE_LABEL",
@@ -41,25 +54,34 @@ __all__ = [
     "DEFAULT_ZONE_LABEL",
     "ED25519_SELECTOR",
     "DomainView",
+    "LeftName",
     "NewDomain",
+    "ReleasedDomain",
     "add_selector",
     "bump_for_domain",
     "change_domain",
     "check_soon",
     "checks_of",
+    "conditions_of",
     "current_keys",
     "default_zone",
     "domain_state",
     "domain_states",
     "domains_due",
     "insert_domain",
+    "left_count",
     "list_domains",
     "owner_state",
     "owner_states",
     "postpone_check",
     "release_domain",
+    "released_domains",
+    "released_due",
     "released_zones",
+    "standing_counts",
     "store_check",
+    "store_conditions",
+    "store_left",
     "tell_of_domain",
     "tenant_states",
     "the_domain",
