@@ -5,7 +5,7 @@ does input or output.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -72,6 +72,9 @@ class Found:
     records: tuple[Record, ...]
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, the lowest of the chain and the records
+    server: str = field(default="", compare=False)
+    """The address of the zone's own server that was asked for the name; "" where a
+    recursive one was. So in each kind of answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class NoData:
 
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, negative caching (RFC 2308 §5)
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class NoName:
 
     chain: tuple[DnsName, ...]
     ttl: int
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,7 @@ class Unanswered:
     """SERVFAIL, REFUSED, time-out, no server: says nothing about what exists."""
 
     cause: str
+    server: str = field(default="", compare=False)
 
 
 Answer = Found | NoData | NoName | Unanswered
@@ -114,6 +120,14 @@ class Resolver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedResolver:
+    """One recursive resolver by itself, and how people call it (its address)."""
+
+    name: str
+    resolver: Resolver
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAnswer:
     """What one of a zone's own servers says; without authority it is Unanswered."""
 
@@ -130,6 +144,7 @@ class Delegation:
     servers: tuple[DnsName, ...]
     has_ds: bool
     has_keys: bool | None = None
+    server: str = field(default="", compare=False)  # who was asked: an address
 
 
 class Authority(Protocol):

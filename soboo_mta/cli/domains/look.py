@@ -75,7 +75,7 @@ async def look(store: CliStore, view: DomainView) -> CheckResult:
     check = domain_check(store.settings, store.operator, store.clock)
     domain_id = view.settings.domain_id
     before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
-    return await check.check(view.settings, view.state.facts, before)
+    return await check.check(view.settings, view.state.facts, before, is_thorough=True)
 
 
 def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:

@@ -26,7 +26,7 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from soboo_mta.onboarding.judging.judge import MAX_SHOWN, Finding, printable
-from soboo_mta.onboarding.judging.judge_policy import half_known
+from soboo_mta.onboarding.judging.judge_dmarc import half_known
 from soboo_mta.ports import Unanswered
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
