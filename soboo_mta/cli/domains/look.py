@@ -36,6 +36,7 @@ from soboo_mta.cli.queue.words import moment
 from soboo_mta.daemon.keeping import Kept, keep_look
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.standing import worst
+from soboo_mta.identity.state import RecordCheck
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.check import CheckResult, DomainCheck
@@ -91,9 +92,12 @@ async def look(store: CliStore, view: DomainView) -> CheckResult:
         options=check_options(settings),
         authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
     )
-    domain_id = view.settings.domain_id
-    before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
+    before = _seen_before(store, view)
     return await check.check(view.settings, view.state.facts, before)
+
+
+def _seen_before(store: CliStore, view: DomainView) -> tuple[RecordCheck, ...]:
+    return read_now(store.engine, lambda at: checks_of(at, view.settings.domain_id))
 
 
 def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
@@ -101,6 +105,7 @@ def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
     settings = view.settings
     observation = Observation(
         domain_id=settings.domain_id,
+        before=_seen_before(store, view),
         result=result,
         changes=changes(view.state.facts, result.facts),
     )
