@@ -182,6 +182,38 @@ def test_a_key_that_is_there_or_was_revoked_is_not_brought_again(run: Run) -> No
         run(*words, "another", typed=pem)
 
 
+@pytest.mark.usefixtures("customer")
+def test_an_audit_names_what_is_to_be_mended_and_ends_with_1(
+    run: Run, store: CliStore
+) -> None:
+    assert "2048" in run("key", "audit", "--no-dns")
+    silent = json.loads(run("key", "audit", "customer.com", "--json"))
+    assert [one["published"] for one in silent] == [None, None]
+    run(
+        *("key", "import", "customer.com", "--selector", "theirs", "--file", "-"),
+        typed=_pem(1_024),
+    )
+    shown = run("key", "audit", "customer.com", "--no-dns", code=1)
+    assert "1024 bits: signers should use 2048" in shown
+    found = json.loads(run("key", "audit", "--no-dns", "--json", code=1))
+    weak = [each["weakness"] for one in found for each in one["findings"]]
+    assert weak == ["weak"]
+
+    def age(at: Connection) -> None:
+        at.execute(
+            schema.dkim_key.update()
+            .where(schema.dkim_key.c.state == "active")
+            .values(activated_at=store.clock.unix_ms() - 31 * 24 * 3600 * 1000)
+        )
+
+    write_now(store.engine, age)
+    assert "it has signed for 31 days: 30 at most" in run(
+        "key", "audit", "--no-dns", "--oldest", "30", code=1
+    )
+    with pytest.raises(TenancyError, match=r"no keys of other\.example"):
+        run("key", "audit", "other.example")
+
+
 def _pem(bits: int) -> bytes:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
