@@ -58,11 +58,11 @@ def by_hand(run: Run) -> None:
     run("domain", "add", "customer.com", "--tenant", "acme", "--mode", "manual")
 
 
-def delivered(store: CliStore, *, number: int) -> None:
-    """One message was delivered, signed with the first key of the domain."""
+def delivered(store: CliStore, *, number: int, key: int = 0) -> None:
+    """One message was delivered, signed with that key of the domain."""
 
     def write(at: Connection) -> None:
-        key_id = the_domain(at, NAME).settings.keys[0].key_id
+        key_id = the_domain(at, NAME).settings.keys[key].key_id
         detail = json.dumps(
             {"signatures": [{"a": "x", "d": "x", "key": key_id, "s": "sb1"}]},
             separators=(",", ":"),
@@ -105,6 +105,7 @@ def test_an_emergency_ends_with_what_was_signed_with_the_old_key(
     assert json.loads(run("key", "signed", number, "--json")) == said["signed"]
     other = str(said["activated"][0]["key"])
     assert "no attempt" in run("key", "signed", other)
+    delivered(store, number=9, key=1)
     shown = run("key", "rotate", "customer.com", "--emergency", "--yes")
     assert "finds the key revoked" in shown
 
@@ -122,10 +123,22 @@ def test_by_hand_the_next_key_is_shown_to_paste_and_waited_for(run: Run) -> None
     first = run("key", "rotate", "customer.com")
     assert "name   sb2._domainkey.customer.com" in first
     assert 'value  "v=DKIM1; k=rsa; p=' in first
+    assert "was never verified: it waits for its first key too" in first
     again = run("key", "rotate", "customer.com")
     assert again == first  # the same key: what was pasted stays right
     listed = json.loads(run("key", "list", "customer.com", "--json"))
     assert [one["state"] for one in listed] == ["active", "next"]
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_an_emergency_ends_the_wait_for_a_rotation_asked_for_before(
+    run: Run, store: CliStore
+) -> None:
+    run("key", "rotate", "customer.com")
+    run("key", "rotate", "customer.com", "--emergency", "--yes")
+    wanted = schema.sending_domain.select()
+    (row,) = read_now(store.engine, lambda at: at.execute(wanted).all())
+    assert row.rotation_wanted_at is None
 
 
 @pytest.mark.usefixtures("by_hand")
