@@ -121,20 +121,20 @@ def _strength(one: KeyHistory) -> Iterator[KeyFinding]:
         yield KeyFinding(
             weakness=Weakness.REFUSED,
             sentence=f"{bits} bits: receivers refuse fewer than {MIN_RSA_BITS}",
-            mend=_ROTATE,
+            mend=_replace(one),
         )
     elif bits < WEAK_RSA_BITS:
         yield KeyFinding(
             weakness=Weakness.WEAK,
             sentence=f"{bits} bits: signers should use {WEAK_RSA_BITS}",
-            mend=_ROTATE,
+            mend=_replace(one),
         )
     exponent = public_exponent(one.key.p) if bits else MIN_EXPONENT
     if exponent < MIN_EXPONENT:
         yield KeyFinding(
             weakness=Weakness.EXPONENT,
             sentence=f"the public exponent is {exponent}: some verifiers refuse it",
-            mend=_ROTATE,
+            mend=_replace(one),
         )
 
 
@@ -145,7 +145,7 @@ def _age(one: KeyHistory, now: int, options: AuditOptions) -> Iterator[KeyFindin
             yield KeyFinding(
                 weakness=Weakness.OLD,
                 sentence=f"it has signed for {days} days: {options.oldest.days} at most",
-                mend=_ROTATE,
+                mend=_replace(one),
             )
     if one.key.state is not KeyState.RETIRING:
         return
@@ -175,7 +175,7 @@ def _reuse(one: KeyHistory, users: Sequence[KeyHistory]) -> Iterator[KeyFinding]
     yield KeyFinding(
         weakness=Weakness.REUSED,
         sentence=f"the same key is {whose}: who has one has all",
-        mend=_ROTATE,
+        mend=_replace(one),
     )
 
 
@@ -230,14 +230,23 @@ def _succession(
 
 # ---- words and values
 
-_ROTATE = "let the next key take its place: soboo-mta key rotate"
-
 
 def title(one: KeyHistory) -> str:
     """Whose key it is, as lists show it."""
     if one.settings is None:
         return "(operator)"
     return f"{one.settings.name} ({one.settings.tenant})"
+
+
+def _replace(one: KeyHistory) -> str:
+    whose = "--operator" if one.settings is None else str(one.settings.name)
+    if one.key.state is KeyState.RETIRING:
+        return "it signs no more: it goes by itself"
+    if one.key.state is KeyState.NEXT:
+        return f"let a fresh one be next: soboo-mta key revoke {one.key.key_id}"
+    if one.key.algorithm is Algorithm.ED25519:  # one selector: no next one beside it
+        return f"soboo-mta key rotate {whose} --emergency makes a new one"
+    return f"let the next key take its place: soboo-mta key rotate {whose}"
 
 
 def _publish(one: KeyHistory) -> str:

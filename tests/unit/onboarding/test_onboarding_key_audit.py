@@ -77,7 +77,24 @@ def test_a_small_key_is_weak() -> None:
     weak = replace(ACTIVE, key=key(1, "sb1", p=generate_rsa(1_024).p))
     (found, _) = judged(weak, NEXT)
     assert weaknesses(found) == [Weakness.WEAK]
-    assert found.findings[0].sentence == "1024 bits: signers should use 2048"
+    (told,) = found.findings
+    assert told.sentence == "1024 bits: signers should use 2048"
+    assert told.mend.endswith(": soboo-mta key rotate customer.com")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (KeyState.NEXT, "soboo-mta key revoke 5"),
+        (KeyState.RETIRING, "it goes by itself"),
+    ],
+)
+def test_what_to_do_depends_on_where_the_key_stands(
+    state: KeyState, words: str
+) -> None:
+    weak = key(5, "sb3", state, p=generate_rsa(1_024).p)
+    (told,) = judged(ACTIVE, history(weak, retired_at=NOW), NEXT)[1].findings
+    assert words in told.mend
 
 
 def test_what_receivers_refuse_and_what_is_no_key_at_all() -> None:
@@ -108,6 +125,10 @@ def test_a_key_that_signs_for_too_long_is_old() -> None:
     assert judged(limit, NEXT)[0].findings == ()
     over = replace(ACTIVE, activated_at=NOW - 181 * DAY)
     assert weaknesses(judged(over, NEXT)[0]) == [Weakness.OLD]
+    beside = key(3, "sb4", algorithm=Algorithm.ED25519, p=generate_ed25519().p)
+    aged = history(beside, activated_at=over.activated_at)
+    (told,) = judged(ACTIVE, NEXT, aged)[2].findings
+    assert told.mend.startswith("soboo-mta key rotate customer.com --emergency")
 
 
 def test_one_key_at_two_places_is_told_at_both() -> None:
