@@ -80,19 +80,26 @@ class Rotator:
 
     async def run(self) -> None:
         """Round after round. An error of one round is logged; the next one tries again."""
+        is_fresh = True
         while True:
             try:
                 await self.round()
+                if not is_fresh:  # workers of an older release, not gone yet, stumble
+                    await self.withdraw()
+                is_fresh = False
             except Exception:  # noqa: BLE001 - a task's root: nothing may end the watch
                 _log.exception("rotation_round_failed")
             await asyncio.sleep(self._options.pause.total_seconds())
 
     async def round(self) -> None:
-        """One look at everything that is due."""
+        """One look at what is due to give way or to be revoked."""
         for due in await self._book.due(limit=self._options.at_once):
             await self._rotate(due)
         for key_id in await self._book.drained(limit=self._options.at_once):
             await self._book.revoke(key_id)
+
+    async def withdraw(self) -> None:
+        """One look at the revoked keys whose empty p= has been there for long enough."""
         for key_id in await self._book.outlived(limit=self._options.at_once):
             await self._book.withdraw(key_id)
 
