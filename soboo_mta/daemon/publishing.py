@@ -13,6 +13,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from soboo_mta.identity.mta_sts import StsPolicy
 from soboo_mta.identity.records import name_server_names, name_servers_below
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
@@ -116,6 +117,7 @@ def zone_options(settings: Settings) -> ZoneOptions:
     return ZoneOptions(
         certificate_issuers=tuple(publish.certificate_issuers),
         tls_reports=publish.tls_reports or "",
+        sts=StsPolicy(mode=publish.mta_sts_mode, hosts=publish.mta_sts_hosts),
     )
 
 
