@@ -7,6 +7,7 @@ They work on the store alone, as every worker does; two at it would do no harm.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +17,7 @@ import structlog
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
 from soboo_mta.daemon.looking import domain_check, zone_servers
-from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.publishing.duty import Publishing
 from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.rotating import StoredKeys
@@ -105,7 +106,12 @@ class Control:
             group.create_task(self._rotator(writer).run())
             group.create_task(self._released(writer).run())
             if self.settings.publishes:
-                duty = Publishing(self.settings, writer, self.clock)
+                duty = Publishing(
+                    settings=self.settings,
+                    writer=writer,
+                    clock=self.clock,
+                    holder=f"{socket.gethostname()}:{os.getpid()}",
+                )
                 group.create_task(duty.run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))

@@ -31,6 +31,8 @@ class EventKind(StrEnum):
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
     DOMAIN_RELEASED = "domain-released"  # given up by its tenant
+    ZONE_CREATED = "zone-created"  # a delegated zone is on the name server
+    ZONE_MENDED = "zone-mended"  # somebody else had changed it; the detail says how
     # How things stand, for people (docs/domain-states.md); the detail has the moves.
     CAPABILITY_VERIFIED = "capability-verified"  # good for the first time
     DOMAIN_STALLED = "domain-stalled"  # a needed capability was not good for 72 hours

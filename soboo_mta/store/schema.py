@@ -252,6 +252,14 @@ worker = Table(
     Column("acknowledged", BigInteger, nullable=False, default=0),  # generation
 )
 
+duty = Table(  # what one process does for all hosts of the store
+    "duty",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),  # a host and its process
+    Column("lease_until", BigInteger, nullable=False),  # ms; 0: given up
+)
+
 capacity = Table(
     "capacity",
     metadata,

@@ -18,14 +18,13 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.cli.dns import zone_record
 from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
-from soboo_mta.daemon.publishing import (
-    Zones,
+from soboo_mta.daemon.publishing.rounds import (
     keeping,
     policies_to_keep,
     publish_all,
     publisher_of,
-    zones_of,
 )
+from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.identity.mta_sts import policy_text
 from soboo_mta.identity.zone import ZoneContent
 from soboo_mta.identity.zone_dmarc import kept_record

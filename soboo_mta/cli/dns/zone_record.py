@@ -16,7 +16,7 @@ from soboo_mta.cli.context import (
     say,
 )
 from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
-from soboo_mta.daemon.publishing import zone_options
+from soboo_mta.daemon.publishing.zones import zone_options
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.state import DomainSettings
 from soboo_mta.identity.zone_extra import DEFAULT_TTL, extra_record

@@ -1,6 +1,7 @@
 """The duty that keeps zones published: at once, at a change, and after a trouble."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,20 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from soboo_mta.cli.context import CliStore, open_store
-from soboo_mta.daemon import publishing
-from soboo_mta.daemon.publishing import (
-    Publishing,
-    Zones,
-    policies_to_keep,
-    zones_of,
-)
+from soboo_mta.daemon.publishing import duty
+from soboo_mta.daemon.publishing.duty import Publishing
+from soboo_mta.daemon.publishing.rounds import noted, policies_to_keep
+from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.onboarding.publish.publisher import Published, Waiting
 from soboo_mta.settings.options import writer_options
+from soboo_mta.store import schema
+from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain
@@ -64,7 +65,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(publishing, "_LOOK", timedelta(milliseconds=5))
+    monkeypatch.setattr(duty, "_LOOK", timedelta(milliseconds=5))
     MASTER.write_new(tmp_path / "master.key")
     (tmp_path / "zones").mkdir()
     (tmp_path / "mark").touch()
@@ -74,16 +75,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @asynccontextmanager
-async def _running(place: Place) -> AsyncIterator[None]:
+async def _running(place: Place, holder: str = "one:1") -> AsyncIterator[None]:
     store = place.store
     writer = Writer(store.engine, options=writer_options(store.settings))
     await writer.start()
-    duty = asyncio.create_task(Publishing(store.settings, writer, store.clock).run())
+    publishing = Publishing(
+        settings=store.settings, writer=writer, clock=store.clock, holder=holder
+    )
+    task = asyncio.create_task(publishing.run())
     try:
         yield
     finally:
-        duty.cancel()
-        await asyncio.wait([duty])
+        task.cancel()
+        await asyncio.wait([task])
         await writer.close()
 
 
@@ -188,3 +192,64 @@ async def test_silence_is_not_kept_as_no_policy(place: Place) -> None:
 
 def _zones(place: Place) -> Zones:
     return read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+
+
+async def test_of_two_processes_one_publishes_and_the_other_takes_over(
+    place: Place,
+) -> None:
+    def holder() -> str | None:
+        query = select(schema.duty.c.holder).where(schema.duty.c.lease_until > 0)
+        return read_now(place.store.engine, lambda at: at.scalar(query))
+
+    async with _running(place, "two:2"):
+        async with _running(place, "one:1"):
+            await _until(lambda: "_spf.esp.example" in place.published)
+            first = holder()
+            assert first in ("one:1", "two:2")
+        # The first of them may be the one that has gone: nothing waits for its lease.
+        _add(place.store)
+        await _until(lambda: ".b.esp.example" in place.published)
+        assert holder() == "two:2"
+    assert holder() is None
+
+
+async def test_what_somebody_else_changed_is_an_event_and_our_own_change_is_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "_AT_LEAST", timedelta(milliseconds=5))
+    file = place.home / "zones" / "esp.example.records"
+
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
+        _add(place.store)
+        await _until(lambda: ".b.esp.example" in place.published)
+        await _until(lambda: not place.is_due)
+        assert _events(place) == []
+        lines = place.published.splitlines(keepends=True)
+        file.write_text("".join(one for one in lines if not one.startswith("_spf.")))
+        await _until(lambda: _events(place) != [])
+
+    ((kind, detail),) = _events(place)
+    assert kind == "zone-mended"
+    assert json.loads(detail) == {
+        "zone": "esp.example",
+        "changes": ["_spf.esp.example TXT is missing"],
+        "changed": 1,
+    }
+
+
+def test_a_zone_that_was_made_is_an_event_of_its_domain(place: Place) -> None:
+    _add(place.store, _APEX)
+    made = Published(zone=_APEX.name, mended=(), was_created=True)
+
+    (statement,) = noted(_zones(place), [made], {}, now=7)
+    write_now(place.store.engine, lambda at: perform(at, statement))
+    query = select(schema.event.c.kind, schema.event.c.tenant_id, schema.event.c.domain)
+    found = read_now(place.store.engine, lambda at: at.execute(query).all())
+    assert found == [("zone-created", "acme", "customer.com")]
+
+
+def _events(place: Place) -> list[tuple[str, str]]:
+    query = select(schema.event.c.kind, schema.event.c.detail)
+    found = read_now(place.store.engine, lambda at: at.execute(query).all())
+    return [(kind, detail) for kind, detail in found]

@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
 OTHERS = {  # written where they happen; each name is searched for in the sources
     "swept": {"rows"},
     "zone_created": {"zone", "records"},
+    "zone_fault": {"zone"},
     "zone_mended": {"zone", "name", "type", "what"},
     "zone_trouble": {"zone", "cause"},
     "publishing_failed": {"cause"},
