@@ -1,4 +1,4 @@
-"""The rotation's door to the store (onboarding.rotation.RotationBook)."""
+"""The rotation's door to the store (onboarding.watch.rotation.RotationBook)."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from soboo_mta.events.event import EventKind, recorded
-from soboo_mta.identity.state import Algorithm, DomainSettings, PublicKey
+from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, PublicKey
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.ports import Clock
 from soboo_mta.store.unit import perform
@@ -17,8 +17,10 @@ from soboo_mta.tenancy.keys import Rotation, find_key, make_pair, revoke, rotate
 from soboo_mta.tenancy.rotation import (
     RotationDue,
     drained,
+    outlived,
     rotations_due,
     want_rotation,
+    withdraw,
 )
 from soboo_mta.tenancy.secrets import MasterKey
 
@@ -27,12 +29,13 @@ _ACTOR = "rotation"
 
 @dataclass(frozen=True, slots=True)
 class StoredKeys:
-    """Keys in the store; `every_days` as `rotations_due`."""
+    """Keys in the store; `every_days` as `rotations_due`, `drain` as `slots.drain_ms`."""
 
     writer: Writer
     master: MasterKey
     clock: Clock
     every_days: int
+    drain: int
 
     async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
         """Return the domains whose key is to give way."""
@@ -49,7 +52,9 @@ class StoredKeys:
         now = self.clock.unix_ms()
 
         def write(at: Connection) -> Rotation:
-            done = rotate(at, self.master, settings.domain_id, pair, now=now)
+            done = rotate(
+                at, self.master, settings.domain_id, pair, now=now, drain=self.drain
+            )
             want_rotation(at, settings.domain_id, None)
             for key in done.activated:
                 _note(at, EventKind.KEY_ACTIVATED, key, settings, now)
@@ -64,7 +69,9 @@ class StoredKeys:
     async def drained(self, *, limit: int) -> tuple[KeyId, ...]:
         """Return the retired keys that nothing needs any more."""
         now = self.clock.unix_ms()
-        return await self.writer.read(lambda at: drained(at, now=now, limit=limit))
+        return await self.writer.read(
+            lambda at: drained(at, now=now, drain=self.drain, limit=limit)
+        )
 
     async def revoke(self, key_id: KeyId) -> None:
         """Publish its p= empty, and destroy its private half."""
@@ -76,10 +83,32 @@ class StoredKeys:
             owner = find_key(at, key_id)[1]
             state = None if owner is None else domain_state(at, owner)
             settings = None if state is None else state.settings
-            done = revoke(at, self.master, key_id, pair, now=now)
+            done = revoke(at, self.master, key_id, pair, now=now, drain=self.drain)
             _note(at, EventKind.KEY_REVOKED, done.revoked, settings, now)
             if done.successor is not None:
                 _note(at, EventKind.KEY_CREATED, done.successor, settings, now)
+
+        await self.writer.transact(write)
+
+    async def outlived(self, *, limit: int) -> tuple[KeyId, ...]:
+        """Return the revoked keys that need no record any more."""
+        now = self.clock.unix_ms()
+        return await self.writer.read(
+            lambda at: outlived(at, now=now, drain=self.drain, limit=limit)
+        )
+
+    async def withdraw(self, key_id: KeyId) -> None:
+        """Publish nothing of it any more."""
+        now = self.clock.unix_ms()
+
+        def write(at: Connection) -> None:
+            key, owner = find_key(at, key_id)
+            if key.state is not KeyState.REVOKED:
+                return  # another process was here
+            state = None if owner is None else domain_state(at, owner)
+            withdraw(at, key, owner)
+            settings = None if state is None else state.settings
+            _note(at, EventKind.KEY_WITHDRAWN, key, settings, now)
 
         await self.writer.transact(write)
 

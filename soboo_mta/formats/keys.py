@@ -22,7 +22,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from soboo_mta.mail.errors import FormatError
 
 MIN_RSA_BITS = 1_024  # RFC 8301 §3.2: verifiers refuse less
+WEAK_RSA_BITS = 2_048  # RFC 8301 §3.2: signers should use no less
 MAX_RSA_BITS = 4_096  # RFC 8301 §3.2: verifiers need not do more
+MIN_EXPONENT = 65_537  # NIST SP 800-56B §6.2: a careful verifier refuses less
+_NO_PRIVATE_KEY = {
+    b"BEGIN PUBLIC KEY": "this is the public half: give the private key",
+    b"BEGIN RSA PUBLIC KEY": "this is the public half: give the private key",
+    b"BEGIN CERTIFICATE": "this is a certificate: give the private key",
+}
 _PKCS1_V15 = padding.PKCS1v15()
 _SHA256 = Prehashed(hashes.SHA256())
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -69,8 +76,12 @@ def generate_ed25519() -> KeyPair:
 def import_private(pem: bytes) -> KeyPair:
     """Return the key in `pem` (PKCS#1 or PKCS#8, unencrypted), checked for soundness.
 
-    Raises FormatError for what is no such key and for RSA outside 1,024 to 4,096 bits.
+    Raises FormatError for what is no such key, for RSA outside 1,024 to 4,096 bits or
+    with a small public exponent.
     """
+    for label, sentence in _NO_PRIVATE_KEY.items():
+        if label in pem and b"PRIVATE KEY" not in pem:
+            raise FormatError(sentence)
     try:
         key = serialization.load_pem_private_key(pem.strip(), password=None)
     except TypeError as error:
@@ -90,6 +101,12 @@ def import_private(pem: bytes) -> KeyPair:
         raise FormatError(
             f"the RSA key has {key.key_size} bits: verifiers take {MIN_RSA_BITS} to "
             f"{MAX_RSA_BITS}, make one of 2048"
+        )
+    exponent = key.public_key().public_numbers().e
+    if exponent < MIN_EXPONENT:
+        raise FormatError(
+            f"the RSA key has the public exponent {exponent}: some verifiers refuse it,"
+            f" make one with {MIN_EXPONENT}"
         )
     return _rsa_pair(key)
 
@@ -142,6 +159,11 @@ def txt_p(txt: str) -> tuple[str, dict[str, str]]:
     return _FOLDING.sub("", tags["p"]), tags
 
 
+def public_exponent(p: str) -> int:
+    """Return the public exponent of the RSA key in a p= tag; FormatError for none."""
+    return _rsa_public(p).public_numbers().e
+
+
 def public_bits(p: str, algorithm: Algorithm) -> int:
     """Return the size of the key that a p= tag holds; FormatError where it holds none.
 
@@ -153,12 +175,19 @@ def public_bits(p: str, algorithm: Algorithm) -> int:
             return 8 * len(
                 Ed25519PublicKey.from_public_bytes(octets).public_bytes_raw()
             )
-        key = serialization.load_der_public_key(octets)
+    except ValueError as error:
+        raise FormatError("the p= tag holds no public key") from error
+    return _rsa_public(p).key_size
+
+
+def _rsa_public(p: str) -> rsa.RSAPublicKey:
+    try:
+        key = serialization.load_der_public_key(base64.b64decode(p, validate=True))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError("the p= tag holds no public key") from error
     if not isinstance(key, rsa.RSAPublicKey):
         raise FormatError("the p= tag holds a key of another kind")
-    return key.key_size
+    return key
 
 
 class _RsaKey:

@@ -9,8 +9,10 @@ from enum import StrEnum
 
 from soboo_mta.formats.keys import Algorithm as Algorithm
 from soboo_mta.identity.fault import Fault as Fault
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.way_out import WayOut
 from soboo_mta.ports import IpAddress, RecordType
 
 
@@ -33,12 +35,14 @@ class OnBroken(StrEnum):
 
 
 class KeyState(StrEnum):
-    """NEXT is published ahead; ACTIVE signs; RETIRING is still published; REVOKED `p=`."""
+    """NEXT is published ahead; ACTIVE signs; RETIRING is still published; REVOKED has an
+    empty `p=` and no private half; of WITHDRAWN nothing is published any more."""
 
     NEXT = "next"
     ACTIVE = "active"
     RETIRING = "retiring"
     REVOKED = "revoked"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class DomainSettings:
         None  # mode zone: what is delegated to us; None: `name` itself
     )
 
+    way_out: WayOut | None = None  # modes relay and mailbox: the customer's own
+
     @property
     def home(self) -> Domain:
         """What our names stand under: the zone delegated to us, else the domain."""
@@ -101,6 +107,7 @@ class Operator:
     mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
     sources: tuple[Source, ...]
     keys: tuple[PublicKey, ...]  # of the operator's own d=
+    dmarc_reports: Mailbox | None = None  # at `domain`: takes customers' rua= reports
 
 
 # ---- records

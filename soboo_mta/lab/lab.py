@@ -10,7 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from multiprocessing import get_context
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from soboo_mta.lab.dns.server import NameServer
-from soboo_mta.lab.dns.zones import ZoneDirectory
+from soboo_mta.lab.dns.zones import ZoneDirectory, Zones
 from soboo_mta.lab.mailbox import Mailbox, MailboxOptions
 from soboo_mta.lab.record import (
     MessageRecord,
@@ -54,6 +54,7 @@ class LabOptions:
     sinks: SinkOptions = field(default_factory=SinkOptions)
     judges: int = 0  # processes that judge; 0: this one
     is_judging: bool = True  # False: records without verdicts, for load alone
+    is_judging_late: bool = False  # at `judge_late`, by the DNS of each receipt
     remembered: int = 100_000  # records kept in memory; the file has them all
     mailbox: MailboxOptions | None = None  # octets kept in memory; None keeps none
 
@@ -100,6 +101,7 @@ class Lab:
             note=self._turned_away,
         )
         self._bench: _Bench | None = None
+        self._unjudged: list[tuple[MessageRecord, Received, Zones]] = []
         self._file: RecordFile | None = None
         self._raw: RawFolder | None = None
 
@@ -188,12 +190,28 @@ class Lab:
             return Verdict()
         return await self._bench.judge(received, self._zones)
 
+    async def judge_late(self) -> tuple[MessageRecord, ...]:
+        """Judge what came since the last call, each message by the zones as they were when
+        it came; return those records with their verdicts, in the order of the answers.
+
+        For `is_judging_late`: a load is not slowed down by its judges. The records file
+        has no verdicts of these.
+        """
+        judge, late = Judge(), self._unjudged
+        self._unjudged = []
+        return tuple(
+            [
+                replace(record, verdict=await judge.judge(received, zones))
+                for record, received, zones in late
+            ]
+        )
+
     async def _start(self) -> None:
         self.zones_directory.mkdir(parents=True, exist_ok=True)
         self._file = RecordFile(self.records_file)
         if self.options.raw is not None:
             self._raw = RawFolder(self.options.raw)
-        if self.options.is_judging:
+        if self.options.is_judging and not self.options.is_judging_late:
             self._bench = _Bench(
                 self.options.judges, self.zones_directory, self.faults_file
             )
@@ -202,15 +220,14 @@ class Lab:
 
     async def _take(self, delivery: Delivery) -> None:
         """Judge, record, and only then let the sink answer."""
-        received_at = self._clock.now()
-        verdict = await self.judge(
-            Received(
-                peer=delivery.peer,
-                helo=delivery.helo,
-                mail_from=delivery.mail_from,
-                octets=delivery.octets,
-            )
+        received_at, zones = self._clock.now(), self._zones.current()
+        received = Received(
+            peer=delivery.peer,
+            helo=delivery.helo,
+            mail_from=delivery.mail_from,
+            octets=delivery.octets,
         )
+        verdict = await self.judge(received)
         raw = (
             None if self._raw is None else self._raw.keep(delivery.octets, received_at)
         )
@@ -232,6 +249,8 @@ class Lab:
         self._file.append(record)
         self.records.append(record)
         self.received += 1
+        if self.options.is_judging_late:
+            self._unjudged.append((record, received, zones))
         if self.options.mailbox is not None:
             self.mailbox.add(record, delivery.octets)
         if self._on_record is not None:

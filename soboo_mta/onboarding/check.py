@@ -57,12 +57,14 @@ class CheckOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one look found. `owned`: this look saw a proof bound to this tenant."""
+    """What one look found. `owned`: this look saw a proof bound to this tenant.
+    `forgets_at`: look again by then (unix ms), what is kept of older looks ends."""
 
     checks: tuple[RecordCheck, ...]
     facts: Facts
     owned: bool
-    next_check_at: int  # unix ms
+    next_check_at: int  # unix ms; what is not good for long may be left longer
+    forgets_at: int
 
     @property
     def all_good(self) -> bool:
@@ -146,17 +148,16 @@ class DomainCheck:
         checks = tuple(check for check, _ in seen)
         memory = Memory(previous, now, self._options.last_known_good)
         facts = facts_of(settings, seen, memory)
-        kept = self._options.last_known_good // _MS
         # At the end of what is kept of older looks: else all of it ends with that.
-        next_check_at = min(
-            now + self._interval_ms(checks, now - facts.stable_since),
-            facts.observed_at + kept + 1,
-        )
+        forgets_at = facts.observed_at + self._options.last_known_good // _MS + 1
+        interval = self._interval_ms(checks, now - facts.stable_since)
+        next_check_at = min(now + interval, forgets_at)
         return CheckResult(
             checks=tuple(replace(one, next_check_at=next_check_at) for one in checks),
             facts=facts,
             owned=any(finding.proves for _, finding in seen),
             next_check_at=next_check_at,
+            forgets_at=forgets_at,
         )
 
     async def _finding(

@@ -10,6 +10,8 @@ from soboo_mta.net.questions import ResolverOptions
 from soboo_mta.net.smtp_client import ClientOptions
 from soboo_mta.onboarding.check import CheckOptions
 from soboo_mta.onboarding.watch.monitor import MonitorOptions
+from soboo_mta.onboarding.watch.rotation import RotationOptions
+from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import IpAddress, SmtpTimeouts
 from soboo_mta.settings.model import Settings
 from soboo_mta.spool.spool import SpoolOptions
@@ -141,6 +143,18 @@ def check_options(settings: Settings) -> CheckOptions:
     )
 
 
+def timers(settings: Settings) -> Timers:
+    """How long domains may be pending or at risk."""
+    onboarding = settings.onboarding
+    return Timers(
+        pending=onboarding.pending,
+        grace=onboarding.grace,
+        soonest=onboarding.while_broken,
+        longest=max(onboarding.while_broken, onboarding.longest),
+        stalled=max(onboarding.while_stalled, onboarding.while_broken),
+    )
+
+
 def monitor_options(settings: Settings) -> MonitorOptions:
     return MonitorOptions(at_once=settings.onboarding.at_once)
 
@@ -247,6 +261,10 @@ def pools(settings: Settings) -> Pools:
         domain: pool.name for pool in settings.pools for domain in pool.domains
     }
     return Pools(by_name={**made.by_name, **by_name}, of_domain=of_domain)
+
+
+def rotation_options(settings: Settings) -> RotationOptions:
+    return RotationOptions(pause=settings.signing.look_every)
 
 
 def departure_options(settings: Settings) -> DepartureOptions:

@@ -1,4 +1,4 @@
-"""The life of DKIM keys: made, ready, active, retiring, revoked; and their private halves.
+"""The life of DKIM keys, next to withdrawn, and their private halves.
 
 A domain has three RSA slots so that each rotation, an emergency's too, finds the next key
 published already and leaves a slot for the one after. Private halves are sealed, and
@@ -39,8 +39,10 @@ from soboo_mta.tenancy.domains import (
     tell_of_domain,
     to_public_key,
 )
+from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.secrets import MasterKey
 from soboo_mta.tenancy.slots import (
+    DAY_MS,
     free_slot,
     insert_key,
     keys_of,
@@ -101,10 +103,12 @@ def add_domain(
     *,
     now: int,
 ) -> DomainSettings:
-    """Store a new domain with its first keys (see `first_pairs`): the first of each
-    algorithm is active, the second RSA key is next."""
+    """Store a new domain with its first keys (see `first_pairs`) and its way out: the
+    first key of each algorithm is active, the second RSA key is next."""
     domain_id = insert_domain(connection, new, now=now)
     _insert_first(connection, master, domain_id, pairs, new.selectors, now)
+    if new.way_out is not None:
+        put_way_out(connection, master, domain_id, new.way_out, new.secret)
     return the_view(connection, domain_id).settings
 
 
@@ -147,20 +151,22 @@ def rotate(
     pair: KeyPair,
     *,
     now: int,
+    drain: int,
 ) -> Rotation:
     """Planned: the next RSA key signs from now on, the active one retires, and `pair`
     is next. Refused unless the next key was seen published, and while no slot is free.
+    `drain` as `slots.drain_ms`.
     """
     generation = bump_for_domain(connection, domain_id)
     keys = [k for k in keys_of(connection, domain_id) if k.algorithm is Algorithm.RSA]
     active, ready = _in(keys, KeyState.ACTIVE), _in(keys, KeyState.NEXT)
     _refuse_unready(connection, domain_id, ready)
     _exchange(connection, active, ready, now)
-    if _fill(connection, master, domain_id, Algorithm.RSA, pair, now) is None:
+    if _fill(connection, master, domain_id, Algorithm.RSA, pair, now, drain) is None:
         raise TenancyError(
             "no slot is free for the key after this one: a key retired less than "
-            "7 days ago is still needed by mail under way; rotate later, or revoke it "
-            "with `soboo-mta key revoke`"
+            f"{drain / DAY_MS:g} days ago is still needed by mail under way; rotate "
+            "later, or revoke it with `soboo-mta key revoke`"
         )
     return Rotation(activated=ready, retired=active, generation=generation)
 
@@ -190,6 +196,7 @@ def revoke(
     pair: KeyPair,
     *,
     now: int,
+    drain: int,
 ) -> Revocation:
     """Revoke a key for good: its p= is published empty, its private half destroyed.
 
@@ -199,7 +206,7 @@ def revoke(
     generation = raise_generation(connection)
     key, domain_id = find_key(connection, key_id)
     tell_of_domain(connection, generation, domain_id)
-    if key.state is KeyState.REVOKED:
+    if key.state in (KeyState.REVOKED, KeyState.WITHDRAWN):
         raise TenancyError(f"key {key_id} is revoked already")
     if key.state is KeyState.ACTIVE:
         raise TenancyError(
@@ -207,7 +214,7 @@ def revoke(
             "of use first"
         )
     revoke_key(connection, key_id, now)
-    successor = _fill(connection, master, domain_id, key.algorithm, pair, now)
+    successor = _fill(connection, master, domain_id, key.algorithm, pair, now, drain)
     return Revocation(revoked=key, successor=successor, generation=generation)
 
 
@@ -218,11 +225,12 @@ def prepare_next(
     pair: KeyPair,
     *,
     now: int,
+    drain: int,
 ) -> PublicKey | None:
     """Make `pair` the next RSA key where there is none; None where there is one, or no
     selector is free."""
     bump_for_domain(connection, domain_id)
-    return _fill(connection, master, domain_id, Algorithm.RSA, pair, now)
+    return _fill(connection, master, domain_id, Algorithm.RSA, pair, now, drain)
 
 
 def import_key(
@@ -241,6 +249,7 @@ def import_key(
     """
     bump_for_domain(connection, settings.domain_id)
     _refuse_taken(settings, selector)
+    _refuse_known(connection, settings, pair)
     if selector not in settings.selectors:
         add_selector(connection, settings, selector)
     same = [key for key in settings.keys if key.algorithm == pair.algorithm]
@@ -282,6 +291,7 @@ def _fill(
     algorithm: Algorithm,
     pair: KeyPair,
     now: int,
+    drain: int,
 ) -> PublicKey | None:
     """Put `pair` into a free slot as the next key of `algorithm`, where none is ready.
 
@@ -292,7 +302,7 @@ def _fill(
     if KeyState.NEXT in states:
         return None
     state = KeyState.NEXT if KeyState.ACTIVE in states else KeyState.ACTIVE
-    selector = free_slot(connection, domain_id, algorithm, now)
+    selector = free_slot(connection, domain_id, algorithm, now=now, drain=drain)
     if selector is None:
         return None
     insert_key(connection, master, domain_id, selector, pair, state, now)
@@ -327,6 +337,26 @@ def _refuse_taken(settings: DomainSettings, selector: DnsName) -> None:
             raise TenancyError(
                 f"selector {selector} holds the {key.state} key {key.key_id}: choose "
                 "another selector, or revoke that key first"
+            )
+
+
+def _refuse_known(
+    connection: Connection, settings: DomainSettings, pair: KeyPair
+) -> None:
+    """A revoked key never comes back, and a key has one selector of a domain."""
+    rows = connection.execute(
+        select(schema.dkim_key).where(_key.public_key == pair.p).order_by(_key.id)
+    ).all()
+    for row in rows:
+        key, whose = to_public_key(row), row._mapping["domain_id"]
+        if key.state in (KeyState.REVOKED, KeyState.WITHDRAWN):
+            raise TenancyError(
+                f"this is key {key.key_id}, which was revoked: make a new one"
+            )
+        if whose == settings.domain_id:
+            raise TenancyError(
+                f"this is key {key.key_id}, selector {key.selector}, of the domain"
+                " already"
             )
 
 

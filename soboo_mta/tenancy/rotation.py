@@ -27,10 +27,9 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.mail.ids import DomainId, KeyId
 from soboo_mta.store import schema
-from soboo_mta.tenancy.domains import views
-from soboo_mta.tenancy.slots import DRAIN_MS
+from soboo_mta.tenancy.domains import bump_for_domain, views
+from soboo_mta.tenancy.slots import DAY_MS, move_keys
 
-DAY_MS = 24 * 3600 * 1000
 _domain = schema.sending_domain.c
 _key = schema.dkim_key.c
 _later = schema.dkim_key.alias("later").c
@@ -94,13 +93,15 @@ def set_schedule(connection: Connection, domain_id: DomainId, days: int | None) 
     )
 
 
-def drained(connection: Connection, *, now: int, limit: int) -> tuple[KeyId, ...]:
+def drained(
+    connection: Connection, *, now: int, drain: int, limit: int
+) -> tuple[KeyId, ...]:
     """Return retired keys that no mail under way needs any more: another one took their
-    place longer ago than a signature counts."""
+    place longer ago than `drain` (see `slots.drain_ms`). The operator's are among them."""
     taken_over = (
         select(func.min(_later.activated_at))
         .where(
-            _later.domain_id == _key.domain_id,
+            _later.domain_id.is_not_distinct_from(_key.domain_id),  # NULL: the operator
             _later.algorithm == _key.algorithm,
             _later.activated_at > func.coalesce(_key.activated_at, 0),
         )
@@ -108,11 +109,33 @@ def drained(connection: Connection, *, now: int, limit: int) -> tuple[KeyId, ...
     )
     query = (
         select(_key.id)
-        .where(_key.state == KeyState.RETIRING.value, taken_over <= now - DRAIN_MS)
+        .where(_key.state == KeyState.RETIRING.value, taken_over <= now - drain)
         .order_by(_key.id)
         .limit(limit)
     )
     return tuple(KeyId(one) for one in connection.scalars(query))
+
+
+def outlived(
+    connection: Connection, *, now: int, drain: int, limit: int
+) -> tuple[KeyId, ...]:
+    """Return revoked keys whose empty p= has been published for over `drain`: no
+    signature of theirs counts any more, whatever DNS says."""
+    query = (
+        select(_key.id)
+        .where(_key.state == KeyState.REVOKED.value, _key.revoked_at <= now - drain)
+        .order_by(_key.id)
+        .limit(limit)
+    )
+    return tuple(KeyId(one) for one in connection.scalars(query))
+
+
+def withdraw(
+    connection: Connection, key: PublicKey, domain_id: DomainId | None
+) -> None:
+    """Let the empty p= of a revoked key be published no more: its slot is as new."""
+    bump_for_domain(connection, domain_id)
+    move_keys(connection, (key,), state=KeyState.WITHDRAWN.value)
 
 
 def _is_old(now: int, every_days: int) -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ which key moves when is decided in `keys`.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
@@ -26,10 +27,17 @@ from soboo_mta.tenancy.domains import (
 )
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
 
-DRAIN_MS = 7 * 24 * 3600 * 1000
-"""How long a retired key stays published: signatures made with it carry x= a week on."""
+DAY_MS = 24 * 3600 * 1000
+LONGEST_TTL = timedelta(days=1)
+"""What a cache may add: ours is identity.zone.TTL; where others publish, a day covers it."""
 _key = schema.dkim_key.c
 _domain = schema.sending_domain.c
+
+
+def drain_ms(signature_life: timedelta) -> int:
+    """Return how long a retired key stays published, and then its empty p=, in ms: while a
+    signature made with it counts (x= of RFC 6376 §3.5), and a cache's time more."""
+    return (signature_life + LONGEST_TTL) // timedelta(milliseconds=1)
 
 
 def move_keys(
@@ -149,12 +157,17 @@ def _context(domain_id: int | None, p: str) -> str:
 
 
 def free_slot(
-    connection: Connection, domain_id: DomainId | None, algorithm: Algorithm, now: int
+    connection: Connection,
+    domain_id: DomainId | None,
+    algorithm: Algorithm,
+    *,
+    now: int,
+    drain: int,
 ) -> DnsName | None:
     """Return the slot for a new key, its old key revoked; None when all are needed.
 
-    One never used comes first, then the longest revoked, so that an empty p= is seen as
-    long as can be; a key retired for over a week gives its slot up.
+    An empty one comes first, then the longest revoked, so that an empty p= is seen as
+    long as can be; a key retired for over `drain` (see `drain_ms`) gives its slot up.
     """
     rows = connection.execute(
         select(
@@ -177,13 +190,13 @@ def free_slot(
     freed: dict[DnsName, int] = {}
     for slot in _slots(connection, domain_id, algorithm):
         row = latest.get(slot)
-        if row is None:
+        if row is None or row.state == KeyState.WITHDRAWN:
             freed[slot] = 0
         elif row.state == KeyState.REVOKED:
             freed[slot] = row.revoked_at
         elif (
             row.state == KeyState.RETIRING
-            and _retired_at(row.activated_at, activations) <= now - DRAIN_MS
+            and _retired_at(row.activated_at, activations) <= now - drain
         ):
             freed[slot] = now - 1  # before a slot revoked in this very moment
     if not freed:

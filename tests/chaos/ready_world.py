@@ -37,6 +37,7 @@ async def ready_world(
     before: Callable[[World], None] = lambda place: None,
     environment: Mapping[str, str] | None = None,
     sink_tls: ssl.SSLContext | None = None,
+    judging_late: bool = False,
 ) -> AsyncIterator[World]:
     """Everything up to the start of the relay is done; gamma.test greylists.
 
@@ -52,6 +53,7 @@ async def ready_world(
         extra=extra,
         environment=environment,
         sink_tls=sink_tls,
+        judging_late=judging_late,
     ) as place:
         before(place)
         for domain, address in SINKS.items():

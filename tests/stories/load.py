@@ -1,6 +1,7 @@
 """Steady load on a relay: several connections that submit numbered messages."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,16 +17,19 @@ _TEXT = "A line of text that makes the message a little longer.\r\n" * 20
 @dataclass(slots=True, kw_only=True)
 class Load:
     """`accepted`: the Message-IDs answered 250, in that order; `cut_off`: why clients
-    ended before they were told to."""
+    ended before they were told to. `rate`: messages a second of all clients together; 0:
+    as fast as they are answered."""
 
     place: World
     user: str
     author: str
     recipients: tuple[str, ...]
+    rate: float = 0
     accepted: list[str] = field(default_factory=list)
     cut_off: list[Exception] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+    _began: float = field(default_factory=time.monotonic)
 
     async def submit_until_stopped(self) -> None:
         try:
@@ -41,6 +45,7 @@ class Load:
         await client.login(self.user, self.place.secrets[self.user])
         while not self.stopping.is_set():
             number = self._numbers()
+            await self._turn_of(number)
             name = f"<load-{number}@test>"
             text = (
                 f"From: {self.author}\r\nTo: friends\r\nSubject: load {number}\r\n"
@@ -50,6 +55,11 @@ class Load:
             await client.sendmail(self.author, [to], text)
             self.accepted.append(name)
         await client.quit()
+
+    async def _turn_of(self, number: int) -> None:
+        if self.rate:
+            late = time.monotonic() - self._began - number / self.rate
+            await asyncio.sleep(max(0.0, -late))
 
     def delivered(self) -> set[str]:
         """The Message-IDs that the sinks have."""

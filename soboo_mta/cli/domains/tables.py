@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from soboo_mta.cli.domains.standing.tables import state_word
+from soboo_mta.cli.domains.ways import way_values
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
 from soboo_mta.identity.zone_text import pieces
@@ -72,9 +74,12 @@ def domain_values(
         "bounce_label": settings.bounce_label,
         "selectors": settings.selectors,
         "on_broken": settings.on_broken,
+        "way_out": way_values(settings.way_out),
         "sign_with_operator": settings.sign_with_operator,
         "assume_verified": settings.assume_verified,
         "verified_at": view.verified_at,
+        "state": state_word(view),
+        "next_check_at": view.next_check_at,
         "records": [check_values(check) for check in checks],
     }
 

@@ -72,7 +72,9 @@ class World:
 
     async def records(self, domain: str) -> list[str]:
         """The lines of a zone file that the customer is asked to publish."""
-        text = await self.command("domain", "records", domain, "--format", "zone")
+        text = await self.command(
+            "domain", "records", domain, "--format", "zone", "--no-dns"
+        )
         return [line for line in text.splitlines() if line and line[0] != ";"]
 
     async def publish_operator(self) -> None:
@@ -172,11 +174,13 @@ async def world(
     environment: Mapping[str, str] | None = None,
     sink_tls: ssl.SSLContext | None = None,
     judges: int = 0,
+    judging_late: bool = False,
 ) -> AsyncIterator[World]:
     """Run a lab and prepare a relay in `directory`; the relay is stopped at the end.
 
     `extra` are further lines of the settings file; `{sink}` in it is the sinks' port.
-    `judges` are processes of their own for verdicts, where much mail is to be judged.
+    `judges` are processes of their own for verdicts, where much mail is to be judged;
+    `judging_late` as `LabOptions.is_judging_late`.
     """
     zones = Zones(directory=directory / "zones")
     zones.directory.mkdir(parents=True)
@@ -186,6 +190,7 @@ async def world(
         raw=directory / "raw",
         sinks=SinkOptions(addresses=tuple(sinks), tls=sink_tls),
         judges=judges,
+        is_judging_late=judging_late,
     )
     async with Lab(directory, options) as lab:
         config = directory / "soboo.toml"

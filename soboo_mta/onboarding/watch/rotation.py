@@ -32,7 +32,7 @@ class RotationOptions:
     pause: timedelta = timedelta(minutes=5)
     """Between looks for what is due."""
     at_once: int = 50
-    """Rotations, and revocations, of one round."""
+    """Rotations, revocations and withdrawals of one round: so many of each."""
 
 
 class RotationBook(Protocol):
@@ -55,6 +55,14 @@ class RotationBook(Protocol):
         """Publish its p= empty and destroy its private half."""
         ...
 
+    async def outlived(self, *, limit: int) -> tuple[KeyId, ...]:
+        """Return the revoked keys that need no record any more."""
+        ...
+
+    async def withdraw(self, key_id: KeyId) -> None:
+        """Publish nothing of it any more."""
+        ...
+
 
 class Rotator:
     """Rotates what is due and revokes what is drained, until cancelled."""
@@ -67,28 +75,37 @@ class Rotator:
         options: RotationOptions,
     ) -> None:
         self._book = book
-        self._resolvers = resolvers
+        self._readiness = Readiness(resolvers)
         self._options = options
 
     async def run(self) -> None:
         """Round after round. An error of one round is logged; the next one tries again."""
+        is_fresh = True
         while True:
             try:
                 await self.round()
+                if not is_fresh:  # workers of an older release, not gone yet, stumble
+                    await self.withdraw()
+                is_fresh = False
             except Exception:  # noqa: BLE001 - a task's root: nothing may end the watch
                 _log.exception("rotation_round_failed")
             await asyncio.sleep(self._options.pause.total_seconds())
 
     async def round(self) -> None:
-        """One look at everything that is due."""
+        """One look at what is due to give way or to be revoked."""
         for due in await self._book.due(limit=self._options.at_once):
             await self._rotate(due)
         for key_id in await self._book.drained(limit=self._options.at_once):
             await self._book.revoke(key_id)
 
+    async def withdraw(self) -> None:
+        """One look at the revoked keys whose empty p= has been there for long enough."""
+        for key_id in await self._book.outlived(limit=self._options.at_once):
+            await self._book.withdraw(key_id)
+
     async def _rotate(self, due: RotationDue) -> None:
         settings = due.state.settings
-        waits_for = await self.waits_for(due)
+        waits_for = await self._readiness.waits_for(due)
         if not waits_for and not await self._book.rotate(settings):
             waits_for = (
                 "a free selector: a retired key is still needed by mail under way"
@@ -100,6 +117,13 @@ class Rotator:
                 tenant=settings.tenant,
                 waits_for=waits_for,
             )
+
+
+class Readiness:
+    """What stands between a next key and its signing, asked of every resolver."""
+
+    def __init__(self, resolvers: Sequence[NamedResolver]) -> None:
+        self._resolvers = resolvers
 
     async def waits_for(self, due: RotationDue) -> str:
         """Return what the rotation waits for, in words; "" where it need not wait."""

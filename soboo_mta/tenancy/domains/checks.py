@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from soboo_mta.identity.facts_json import facts_to_json
+from soboo_mta.identity.standing import PROOFS
 from soboo_mta.identity.state import (
     DomainSettings,
     Facts,
@@ -24,7 +25,8 @@ from soboo_mta.ports import RecordType
 from soboo_mta.store import schema
 from soboo_mta.tenancy.domains.rows import DomainView, bump_for_domain, views
 
-_PROOFS = (Purpose.BOUNCE.value, Purpose.SELECTOR.value, Purpose.OWNERSHIP.value)
+_PROOFS = tuple(purpose.value for purpose in PROOFS)
+_OF_KEYS = (Purpose.SELECTOR, Purpose.AUTHOR_SELECTOR)
 _domain = schema.sending_domain.c
 _check = schema.record_check.c
 
@@ -165,8 +167,8 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         kind=RecordType(one["kind"]),
         value=one["expected"],
         purpose=purpose,
-        selector=_selector_in(owner) if purpose is Purpose.SELECTOR else None,
-        is_required=purpose is not Purpose.DMARC,
+        selector=_selector_in(owner) if purpose in _OF_KEYS else None,
+        is_required=purpose not in (Purpose.DMARC, Purpose.AUTHOR_SELECTOR),
     )
     return RecordCheck(
         record=record,

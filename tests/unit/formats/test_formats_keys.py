@@ -1,6 +1,8 @@
 """DKIM keys made, imported, loaded and published."""
 
 import base64
+import shutil
+import subprocess
 from hashlib import sha256
 
 import pytest
@@ -126,11 +128,49 @@ def test_case_066_imports_that_verifiers_refuse_are_refused_in_words(
         "has 4484 bits": pem(mersenne(2_281, 2_203)),
         "encrypted": pem(sealed, password=b"secret"),
         "no PEM private key": b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n",
+        "encrypted: give": pem(
+            sealed, serialization.PrivateFormat.TraditionalOpenSSL, b"secret"
+        ),
+        "public exponent 3": pem(rsa.generate_private_key(3, 1_024)),
+        "public half": sealed.public_key().public_bytes(
+            serialization.Encoding.PEM,
+            serialization.PublicFormat.SubjectPublicKeyInfo,
+        ),
+        "a certificate": b"-----BEGIN CERTIFICATE-----\nAAAA\n",
         "RSA or Ed25519": pem(ec.generate_private_key(ec.SECP256R1())),
     }
     for word, octets in refused.items():
         with pytest.raises(FormatError, match=word):
             import_private(octets)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+@pytest.mark.parametrize(
+    ("words", "algorithm"),
+    [
+        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", Algorithm.RSA),
+        ("genrsa -traditional 2048", Algorithm.RSA),
+        ("genpkey -algorithm ED25519", Algorithm.ED25519),
+    ],
+)
+def test_keys_made_by_openssl_are_imported_and_sign(
+    words: str, algorithm: Algorithm
+) -> None:
+    made = subprocess.run(
+        ["openssl", *words.split()],
+        check=True,
+        capture_output=True,
+    )
+    pair = import_private(made.stdout)
+    assert pair.algorithm is algorithm
+    public = subprocess.run(
+        ["openssl", "pkey", "-pubout", "-outform", "DER"],
+        check=True,
+        capture_output=True,
+        input=made.stdout,
+    ).stdout
+    assert public.endswith(base64.b64decode(pair.p))
+    assert load_signing_key(pair.private, algorithm).sign(DIGEST)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,12 @@ from soboo_mta.identity.records import key_text
 from soboo_mta.identity.state import DomainSettings, KeyState, PublicKey
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.onboarding.watch.rotation import NamedResolver, RotationOptions, Rotator
+from soboo_mta.onboarding.watch.rotation import (
+    NamedResolver,
+    Readiness,
+    RotationOptions,
+    Rotator,
+)
 from soboo_mta.tenancy.rotation import RotationDue
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import FACTS, SETTINGS, state
@@ -25,6 +30,8 @@ class Book:
     has_room: bool = True
     rotated: list[str] = field(default_factory=list)
     revoked: list[KeyId] = field(default_factory=list)
+    empty: list[KeyId] = field(default_factory=list)
+    withdrawn: list[KeyId] = field(default_factory=list)
 
     async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
         return tuple(self.waiting[:limit])
@@ -39,6 +46,12 @@ class Book:
 
     async def revoke(self, key_id: KeyId) -> None:
         self.revoked.append(key_id)
+
+    async def outlived(self, *, limit: int) -> tuple[KeyId, ...]:
+        return tuple(self.empty[:limit])
+
+    async def withdraw(self, key_id: KeyId) -> None:
+        self.withdrawn.append(key_id)
 
 
 @dataclass
@@ -57,16 +70,17 @@ class Bench:
     def rotator(self) -> Rotator:
         return Rotator(
             book=self.book,
-            resolvers=[
-                NamedResolver("near", self.near),
-                NamedResolver("far", self.far),
-            ],
+            resolvers=self.resolvers(),
             options=RotationOptions(),
         )
 
+    def resolvers(self) -> list[NamedResolver]:
+        return [NamedResolver("near", self.near), NamedResolver("far", self.far)]
+
     async def waits_for(self) -> str:
         await self.rotator().round()
-        words = await self.rotator().waits_for(self.book.waiting[0])
+        readiness = Readiness(self.resolvers())
+        words = await readiness.waits_for(self.book.waiting[0])
         assert (self.book.rotated == []) is bool(words)
         return words
 
@@ -141,9 +155,13 @@ async def test_who_signs_as_the_domain_itself_goes_on_doing_so() -> None:
     assert await bench.waits_for() == f"{NAME} to be seen by far"
 
 
-async def test_what_is_drained_is_revoked() -> None:
+async def test_what_is_drained_is_revoked_and_what_is_outlived_withdrawn() -> None:
     bench = Bench()
     bench.book.waiting, bench.book.old = [], [KeyId(5), KeyId(6)]
+    bench.book.empty = [KeyId(4)]
     await bench.rotator().round()
     assert bench.book.revoked == [KeyId(5), KeyId(6)]
+    assert bench.book.withdrawn == []
+    await bench.rotator().withdraw()
+    assert bench.book.withdrawn == [KeyId(4)]
     assert READY.state is KeyState.NEXT

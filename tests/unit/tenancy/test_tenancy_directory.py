@@ -21,6 +21,7 @@ from soboo_mta.tenancy.secrets import SecretError
 from tests.fakes.clock import FakeClock
 from tests.fakes.tenancy import (
     ACME,
+    DRAIN_MS,
     MASTER,
     NAME,
     RIVAL,
@@ -431,7 +432,7 @@ async def test_a_key_signs_until_it_is_destroyed(
 
     def swap(at: Connection) -> None:
         keys.rotate_emergency(at, view.settings.domain_id, now=10)
-        keys.revoke(at, MASTER, key.key_id, small_pair(), now=11)
+        keys.revoke(at, MASTER, key.key_id, small_pair(), now=11, drain=DRAIN_MS)
 
     await counting.transact(swap)
     await directory.refresh()

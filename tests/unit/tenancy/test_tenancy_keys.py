@@ -19,8 +19,15 @@ from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy import domains, keys
 from soboo_mta.tenancy.accounts import TenancyError, generation
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.slots import DRAIN_MS, open_signing_keys
-from tests.fakes.tenancy import MASTER, facts, small_pair, with_domain, with_tenants
+from soboo_mta.tenancy.slots import open_signing_keys
+from tests.fakes.tenancy import (
+    DRAIN_MS,
+    MASTER,
+    facts,
+    small_pair,
+    with_domain,
+    with_tenants,
+)
 
 
 @pytest.fixture
@@ -72,7 +79,8 @@ def revoke(
 ) -> keys.Revocation:
     fresh = pair or small_pair(key.algorithm)
     return write_now(
-        store, lambda at: keys.revoke(at, MASTER, key.key_id, fresh, now=now)
+        store,
+        lambda at: keys.revoke(at, MASTER, key.key_id, fresh, now=now, drain=DRAIN_MS),
     )
 
 
@@ -224,7 +232,10 @@ def test_a_next_key_that_leaked_is_replaced(
 def rotate(store: Engine, made: DomainSettings, *, now: int) -> keys.Rotation:
     pair = small_pair()
     return write_now(
-        store, lambda at: keys.rotate(at, MASTER, made.domain_id, pair, now=now)
+        store,
+        lambda at: keys.rotate(
+            at, MASTER, made.domain_id, pair, now=now, drain=DRAIN_MS
+        ),
     )
 
 
@@ -343,7 +354,9 @@ def test_an_ed25519_key_activated_earlier_does_not_shorten_an_rsa_keys_drain(
         observe(store, made, *(k for k in following if k.algorithm is Algorithm.RSA))
         write_now(
             store,
-            lambda at: keys.rotate(at, MASTER, made.domain_id, small_pair(), now=now),
+            lambda at: keys.rotate(
+                at, MASTER, made.domain_id, small_pair(), now=now, drain=DRAIN_MS
+            ),
         )
 
     rotate(100 * day)  # sb1 retires here, sb3 becomes next

@@ -8,16 +8,19 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy import domains, keys
+from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.rotation import (
-    DAY_MS,
     RotationDue,
     drained,
+    outlived,
     rotations_due,
     set_schedule,
     want_rotation,
+    withdraw,
 )
-from soboo_mta.tenancy.slots import DRAIN_MS
+from soboo_mta.tenancy.slots import DAY_MS
 from tests.fakes.tenancy import (
+    DRAIN_MS,
     MASTER,
     RIVAL,
     facts,
@@ -105,7 +108,7 @@ def test_in_mode_manual_somebody_has_to_ask(store: Engine) -> None:
     ready = write_now(
         store,
         lambda at: keys.prepare_next(
-            at, MASTER, made.domain_id, small_pair(), now=late
+            at, MASTER, made.domain_id, small_pair(), now=late, drain=DRAIN_MS
         ),
     )
     (found,) = due(store, late)
@@ -146,20 +149,22 @@ def test_a_retired_key_is_drained_when_no_signature_of_it_counts(store: Engine) 
     done = write_now(
         store,
         lambda at: keys.rotate(
-            at, MASTER, made.domain_id, small_pair(), now=at_rotation
+            at, MASTER, made.domain_id, small_pair(), now=at_rotation, drain=DRAIN_MS
         ),
     )
     over = at_rotation + DRAIN_MS
 
     def found(now: int) -> tuple[int, ...]:
-        return read_now(store, lambda at: drained(at, now=now, limit=10))
+        return read_now(
+            store, lambda at: drained(at, now=now, drain=DRAIN_MS, limit=10)
+        )
 
     assert found(over - 1) == ()
     assert found(over) == (done.retired[0].key_id,)
     write_now(
         store,
         lambda at: keys.revoke(
-            at, MASTER, done.retired[0].key_id, small_pair(), now=over
+            at, MASTER, done.retired[0].key_id, small_pair(), now=over, drain=DRAIN_MS
         ),
     )
     assert found(over) == ()
@@ -167,3 +172,84 @@ def test_a_retired_key_is_drained_when_no_signature_of_it_counts(store: Engine) 
     assert state is not None
     states = [key.state for key in state.settings.keys]
     assert states == [KeyState.REVOKED, KeyState.ACTIVE, KeyState.NEXT]
+
+
+def test_the_operators_retired_key_is_drained_too(store: Engine) -> None:
+    pairs = [small_pair(), small_pair()]
+
+    def write(at: Connection) -> keys.Rotation:
+        keys.add_operator_keys(at, MASTER, pairs, now=1)
+        return keys.rotate(at, MASTER, None, small_pair(), now=50, drain=DRAIN_MS)
+
+    done = write_now(store, write)
+    over = 50 + DRAIN_MS
+    found = read_now(store, lambda at: drained(at, now=over, drain=DRAIN_MS, limit=9))
+    assert found == (done.retired[0].key_id,)
+
+
+def test_an_empty_p_is_withdrawn_when_no_signature_counts_and_its_slot_is_as_new(
+    store: Engine,
+) -> None:
+    made = verified(store)
+
+    def revoke_first(at: Connection) -> keys.Revocation:
+        old = keys.rotate_emergency(at, made.domain_id, now=10).retired[0]
+        return keys.revoke(at, MASTER, old.key_id, small_pair(), now=20, drain=DRAIN_MS)
+
+    gone = write_now(store, revoke_first).revoked
+    over = 20 + DRAIN_MS
+
+    def found(now: int) -> tuple[int, ...]:
+        return read_now(
+            store, lambda at: outlived(at, now=now, drain=DRAIN_MS, limit=10)
+        )
+
+    assert found(over - 1) == ()
+    assert found(over) == (gone.key_id,)
+    write_now(store, lambda at: withdraw(at, gone, made.domain_id))
+    assert found(over) == ()
+    state = read_now(store, lambda at: domains.domain_state(at, made.domain_id))
+    assert state is not None
+    assert [str(key.selector) for key in state.settings.keys] == ["sb2", "sb3"]
+    with pytest.raises(TenancyError, match="revoked already"):
+        write_now(
+            store,
+            lambda at: keys.revoke(
+                at, MASTER, gone.key_id, small_pair(), now=over, drain=DRAIN_MS
+            ),
+        )
+
+    def revoke_second(at: Connection) -> keys.Revocation:
+        old = keys.rotate_emergency(at, made.domain_id, now=over).retired[0]
+        return keys.revoke(
+            at, MASTER, old.key_id, small_pair(), now=over, drain=DRAIN_MS
+        )
+
+    done = write_now(store, revoke_second)
+    assert done.successor is not None
+    assert done.successor.selector == "sb1"
+
+
+def test_right_after_a_planned_rotation_and_an_emergency_there_is_a_slot_for_another(
+    store: Engine,
+) -> None:
+    """The slot of the planned one still holds a key that mail under way needs."""
+    made = verified(store)
+
+    def write(at: Connection) -> list[str]:
+        keys.rotate(at, MASTER, made.domain_id, small_pair(), now=10, drain=DRAIN_MS)
+        found = []
+        for now in (20, 30, 40):
+            old = keys.rotate_emergency(at, made.domain_id, now=now).retired[0]
+            done = keys.revoke(
+                at, MASTER, old.key_id, small_pair(), now=now + 1, drain=DRAIN_MS
+            )
+            assert done.successor is not None
+            found.append(str(done.successor.selector))
+        return found
+
+    assert write_now(store, write) == ["sb2", "sb3", "sb2"]
+    state = read_now(store, lambda at: domains.domain_state(at, made.domain_id))
+    assert state is not None
+    states = {str(key.selector): key.state.value for key in state.settings.keys}
+    assert states == {"sb1": "retiring", "sb2": "next", "sb3": "active"}

@@ -1,0 +1,1 @@
+"""Commands about DKIM keys: their life, their strength, what was signed with them."""
