@@ -92,8 +92,9 @@ class DomainCheck:
     ) -> None:
         """`authority` None: a delegation is believed to the zone itself, and a fault of
         a zone is not told from one of its records. `resolvers`: whose caches are looked
-        into while a record is new; `resolver` is to ask past them."""
+        into while a record is new, and serve what many domains ask for alike; `resolver` is to ask past them."""
         self._caches = Caches(resolvers, clock)
+        self._shared = resolvers[0].resolver if resolvers else None
         self._authority = authority
         self._resolver = resolver
         self._operator = operator
@@ -127,6 +128,7 @@ class DomainCheck:
             operator=self._operator,
             suffixes=self._suffixes,
             authority=self._authority,
+            shared=self._shared,
             dmarc_before=None if is_thorough else _dmarc_in(before.values()),
         )
         async with asyncio.TaskGroup() as group:

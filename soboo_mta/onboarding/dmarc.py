@@ -38,9 +38,11 @@ _MAX_HOSTS = 4  # of a rua=, that are asked whether they agree
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DmarcLook:
     """Asks about DMARC of one domain. `before`: what the last look said; None: new, or
-    a person asks, so that whoever is to take reports is asked too."""
+    a person asks, so that whoever is to take reports is asked too. `shared` is asked
+    about names above the organization, through its cache: all domains ask for them."""
 
     resolver: Resolver
+    shared: Resolver
     settings: DomainSettings
     operator: Operator
     suffixes: Suffixes
@@ -78,8 +80,11 @@ class DmarcLook:
         )
         texts: dict[DnsName, tuple[str, ...]] = {}
         silent: list[Unanswered] = []
+        top = self.suffixes.organizational_domain(self.settings.name)
         for name in names:
-            answer = await self._ask(name)
+            is_above = top.is_below(name.removeprefix("_dmarc."))
+            resolver = self.shared if is_above else self.resolver
+            answer = await resolver.lookup(name, RecordType.TXT)
             if isinstance(answer, Unanswered):
                 silent.append(answer)
             else:

@@ -78,9 +78,10 @@ class Look:
         operator: Operator,
         suffixes: Suffixes,
         authority: Authority | None = None,
+        shared: Resolver | None = None,
         dmarc_before: RecordCheck | None = None,
     ) -> None:
-        """`dmarc_before`: as `DmarcLook.before`."""
+        """`shared` and `dmarc_before`: as `shared` and `before` of DmarcLook."""
         self._authority = authority
         self._resolver = Fresh(resolver)
         self._settings = settings
@@ -90,6 +91,7 @@ class Look:
         self._astray = AstrayLook(self._surroundings, operator)
         self._dmarc = DmarcLook(
             resolver=self._resolver,
+            shared=shared or self._resolver,
             settings=settings,
             operator=operator,
             suffixes=suffixes,
