@@ -5,7 +5,7 @@ does input or output.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -37,6 +37,8 @@ class Clock(Protocol):
 
 
 # ---- DNS
+
+MAX_CHAIN = 8  # CNAMEs that a Resolver follows: a loop must end (RFC 1034 §5.2.2)
 
 
 class RecordType(StrEnum):
@@ -72,6 +74,9 @@ class Found:
     records: tuple[Record, ...]
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, the lowest of the chain and the records
+    server: str = field(default="", compare=False)
+    """The address of the zone's own server that was asked for the name; "" where a
+    recursive one was. So in each kind of answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,7 @@ class NoData:
 
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, negative caching (RFC 2308 §5)
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,7 @@ class NoName:
 
     chain: tuple[DnsName, ...]
     ttl: int
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +102,7 @@ class Unanswered:
     """SERVFAIL, REFUSED, time-out, no server: says nothing about what exists."""
 
     cause: str
+    server: str = field(default="", compare=False)
 
 
 Answer = Found | NoData | NoName | Unanswered
@@ -114,6 +122,14 @@ class Resolver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedResolver:
+    """One recursive resolver by itself, and how people call it (its address)."""
+
+    name: str
+    resolver: Resolver
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAnswer:
     """What one of a zone's own servers says; without authority it is Unanswered."""
 
@@ -130,6 +146,7 @@ class Delegation:
     servers: tuple[DnsName, ...]
     has_ds: bool
     has_keys: bool | None = None
+    server: str = field(default="", compare=False)  # who was asked: an address
 
 
 class Authority(Protocol):

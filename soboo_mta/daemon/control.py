@@ -20,11 +20,12 @@ from soboo_mta.daemon.looking import domain_check, zone_servers
 from soboo_mta.daemon.publishing.duty import Publishing
 from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
-from soboo_mta.daemon.rotating import StoredKeys, named_resolvers
+from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
+from soboo_mta.net.resolver import each_resolver
 from soboo_mta.onboarding.watch.monitor import Monitor
 from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
@@ -32,6 +33,7 @@ from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     directory_options,
     monitor_options,
+    resolver_options,
     rotation_options,
     spool_options,
     timers,
@@ -159,7 +161,7 @@ class Control:
                 every_days=self.settings.signing.rotate_days,
                 drain=drain_ms(self.settings.signing.signature_life),
             ),
-            resolvers=named_resolvers(self.settings, self.clock),
+            resolvers=each_resolver(resolver_options(self.settings), self.clock),
             options=rotation_options(self.settings),
         )
 

@@ -21,7 +21,6 @@ from soboo_mta.onboarding.watch.readings import Seen
 from soboo_mta.onboarding.watch.states import Move, News, Timers
 from soboo_mta.store.unit import perform
 from soboo_mta.tenancy.domains import (
-    checks_of,
     conditions_of,
     postpone_check,
     store_check,
@@ -82,7 +81,7 @@ def keep_look(
         return None
     before = Before(
         conditions=conditions_of(connection, domain_id),
-        checks=checks_of(connection, domain_id),
+        checks=observation.before,
         facts=view.state.facts,
         was_owner=view.verified_at is not None,
     )

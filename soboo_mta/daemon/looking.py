@@ -3,7 +3,7 @@
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Operator
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.resolver import DnsResolver, each_resolver
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings
@@ -37,4 +37,5 @@ def domain_check(settings: Settings, operator: Operator, clock: Clock) -> Domain
         clock=clock,
         options=check_options(settings),
         authority=authority,
+        resolvers=each_resolver(resolver_options(settings), clock),
     )

@@ -8,6 +8,13 @@ off from the From domain above it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from soboo_mta.identity.mta_sts import (
+    NO_STS,
+    StsPolicy,
+    policy_host,
+    policy_owner,
+    sts_records,
+)
 from soboo_mta.identity.records import (
     RETURNS_PREFERENCE,
     key_text,
@@ -41,6 +48,8 @@ class ZoneOptions:
     """Who may issue certificates in the zone (RFC 8659 §4.2); none: no CAA record."""
     tls_reports: str = ""
     """Where TLS reports of the bounce host go, `mailto:` or `https:`; "" for nowhere."""
+    sts: StsPolicy = NO_STS
+    """The MTA-STS policy of the bounce host (RFC 8461)."""
     extra: tuple[ZoneRecord, ...] = ()
     """The customer's own records, as `zone_extra.extra_record` returns them."""
 
@@ -99,7 +108,8 @@ def our_names(settings: DomainSettings) -> frozenset[DnsName]:
     home, bounce = settings.home, settings.bounce_domain
     selectors = (selector_owner(settings, one) for one in settings.selectors)
     plain = (f"_dmarc.{home}", f"_soboo.{home}", f"_smtp._tls.{bounce}")
-    return frozenset((bounce, *selectors, *map(DnsName, plain)))
+    sts = (policy_owner(bounce), policy_host(bounce))
+    return frozenset((bounce, *selectors, *map(DnsName, plain), *sts))
 
 
 def operator_zone(
@@ -175,6 +185,8 @@ def _ours(
     if options.tls_reports:  # RFC 8460 §3
         text = f"v=TLSRPTv1; rua={options.tls_reports}"
         yield _text(f"_smtp._tls.{settings.bounce_domain}", text)
+    for one in sts_records(options.sts, settings.bounce_domain, operator.mx_hosts):
+        yield _record(*one)
     for issuer in options.certificate_issuers:
         yield _record(home, RecordType.CAA, f'0 issue "{issuer}"')
     yield from _hosts(settings, operator)

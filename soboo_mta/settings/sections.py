@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from soboo_mta.identity.mta_sts import StsMode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import TlsPolicy
@@ -382,6 +383,8 @@ class Publish(Section):
     name_servers: tuple[AddressField, ...] = ()
     certificate_issuers: tuple[DnsNameField, ...] = ()
     tls_reports: TlsReportsField | None = None
+    mta_sts_hosts: tuple[AddressField, ...] = ()
+    mta_sts_mode: StsMode = StsMode.TESTING
 
 
 class Retention(Section):

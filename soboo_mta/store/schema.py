@@ -144,6 +144,7 @@ record_check = Table(
     Column("good_at", BigInteger),
     Column("fault", Text, nullable=False, server_default=""),
     Column("since", BigInteger),  # status and fault are as they are
+    Column("server", Text, nullable=False, server_default=""),
 )
 
 way_out = Table(  # of modes relay and mailbox: the customer's own

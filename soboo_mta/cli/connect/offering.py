@@ -7,22 +7,16 @@ import typer
 
 from soboo_mta.cli.context import FAULT, NO_ANSWER, CliStore, warn
 from soboo_mta.identity.dmarc import SuffixList
-from soboo_mta.identity.state import DomainSettings, Mode
+from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.http_client import HttpClientOptions, HttpsClient
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.connect.discovery import NoAnswer, NotOffered
 from soboo_mta.onboarding.connect.keys import ConnectKeys
 from soboo_mta.onboarding.connect.offer import Connect, Offer
-from soboo_mta.onboarding.connect.template import Labels
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import resolver_options
-from soboo_mta.tenancy.domains import (
-    DEFAULT_BOUNCE_LABEL,
-    DEFAULT_SELECTORS,
-    DEFAULT_ZONE_LABEL,
-)
 
 
 def doors(settings: Settings, clock: Clock) -> tuple[DnsResolver, HttpsClient]:
@@ -32,12 +26,6 @@ def doors(settings: Settings, clock: Clock) -> tuple[DnsResolver, HttpsClient]:
         private_destinations=settings.delivery.private_destinations
     )
     return resolver, HttpsClient(resolver=resolver, options=options)
-
-
-def default_labels(mode: Mode, zone_label: str | None = None) -> Labels:
-    """Return the labels that domains have where nobody chose others."""
-    zone = (zone_label or DEFAULT_ZONE_LABEL) if mode is Mode.ZONE else None
-    return Labels(bounce=DEFAULT_BOUNCE_LABEL, selectors=DEFAULT_SELECTORS, zone=zone)
 
 
 def signing_keys(store: CliStore) -> ConnectKeys:
@@ -56,7 +44,6 @@ def connect_offer(
     connect = Connect(
         operator=store.operator,
         keys=signing_keys(store).all(),
-        fixed=default_labels(settings.mode),
         resolver=resolver,
         http=http,
         suffixes=SuffixList(),

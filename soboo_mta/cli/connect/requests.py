@@ -8,7 +8,6 @@ import typer
 from soboo_mta.cli.accounts.tenant import Json
 from soboo_mta.cli.connect.offering import (
     connect_offer,
-    default_labels,
     doors,
     give_up,
     signing_keys,
@@ -35,13 +34,18 @@ from soboo_mta.onboarding.connect.discovery import (
 )
 from soboo_mta.onboarding.connect.keys import ConnectKey, published
 from soboo_mta.onboarding.connect.template import (
-    MODES,
+    Labels,
     key_domain,
     service_id,
 )
 from soboo_mta.onboarding.providers.recognition import zone_of
 from soboo_mta.ports import HttpClient, Resolver, Unanswered
 from soboo_mta.settings import load
+from soboo_mta.tenancy.domains import (
+    DEFAULT_BOUNCE_LABEL,
+    DEFAULT_SELECTORS,
+    DEFAULT_ZONE_LABEL,
+)
 
 
 def show_keys(
@@ -144,8 +148,11 @@ async def _discovered(
     if not isinstance(host, ConnectHost):
         return host
     has: dict[str, bool | None] = {}
-    for mode in MODES:
-        service = service_id(default_labels(mode))
+    for delegated in (None, DEFAULT_ZONE_LABEL):
+        labels = Labels(
+            bounce=DEFAULT_BOUNCE_LABEL, selectors=DEFAULT_SELECTORS, zone=delegated
+        )
+        service = service_id(labels)
         found = await has_template(host, operator, service, http)
         has[service] = None if isinstance(found, NoAnswer) else found
     return host, zone.apex, has

@@ -8,9 +8,6 @@ import typer
 from rich.table import Table
 
 from soboo_mta.cli.accounts.tenant import Json
-from soboo_mta.cli.connect.offering import (
-    default_labels,
-)
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
@@ -20,17 +17,23 @@ from soboo_mta.cli.context import (
     warn,
 )
 from soboo_mta.identity.state import Mode
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.onboarding.connect.lint.finding import Finding, Severity
 from soboo_mta.onboarding.connect.lint.lint import Profile, lint, read_template
 from soboo_mta.onboarding.connect.template import (
     MODES,
+    Labels,
     Texts,
     file_name,
     template,
 )
 from soboo_mta.settings import load
-from soboo_mta.tenancy.domains import DEFAULT_ZONE_LABEL
+from soboo_mta.tenancy.domains import (
+    DEFAULT_BOUNCE_LABEL,
+    DEFAULT_SELECTORS,
+    DEFAULT_ZONE_LABEL,
+)
 
 
 def show_template(
@@ -39,9 +42,15 @@ def show_template(
     mode: Annotated[Mode, typer.Option(help="For domains in this mode.")] = Mode.CNAME,
     zone_label: Annotated[
         str | None,
-        typer.Option(
-            help=f"Mode zone: what is delegated; {DEFAULT_ZONE_LABEL} if not."
-        ),
+        typer.Option(help=f"Mode zone: what is delegated; else {DEFAULT_ZONE_LABEL}."),
+    ] = None,
+    bounce_label: Annotated[
+        str | None,
+        typer.Option(help=f"Mode cname: bounce host; else {DEFAULT_BOUNCE_LABEL}."),
+    ] = None,
+    selector: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Repeat; else {' '.join(DEFAULT_SELECTORS)}."),
     ] = None,
     logo: Annotated[str | None, typer.Option(help="URL of your logo, https.")] = None,
     version: Annotated[int, typer.Option(min=1, help="Raise it with each change.")] = 1,
@@ -49,17 +58,16 @@ def show_template(
         Path | None, typer.Option(help="Write the file here instead of showing it.")
     ] = None,
 ) -> None:
-    """Show the template that DNS hosts need of you, as the public repository holds it."""
-    if mode not in MODES:
-        raise FormatError(f"Domain Connect is for modes cname and zone, not {mode}")
-    if zone_label is not None and mode is not Mode.ZONE:
-        raise FormatError("--zone-label is for --mode zone alone")
+    """Show the template that DNS hosts need of you, as the public repository holds it.
+
+    Each set of labels that domains have is a template of its own.
+    """
+    labels = _labels(mode, zone_label, bounce_label, selector)
     if not name.strip():
         raise FormatError("--name is empty: say how your customers call you")
     if logo is not None and not logo.startswith("https://"):
         raise FormatError(f"--logo is no https URL: {logo[:60]!r}")
     operator = load(config).identity()
-    labels = default_labels(mode, zone_label)
     made = template(operator, labels, Texts(name.strip(), version, logo))
     content = json.dumps(made, indent=4, ensure_ascii=False) + "\n"
     file = file_name(operator, labels)
@@ -74,6 +82,29 @@ def show_template(
             f"cannot write {directory / file}: {error.strerror}"
         ) from error
     say(f"wrote {directory / file}")
+
+
+def _labels(
+    mode: Mode,
+    zone_label: str | None,
+    bounce_label: str | None,
+    selectors: list[str] | None,
+) -> Labels:
+    if mode not in MODES:
+        raise FormatError(f"Domain Connect is for modes cname and zone, not {mode}")
+    for option, given, its_mode in (
+        ("--zone-label", zone_label, Mode.ZONE),
+        ("--bounce-label", bounce_label, Mode.CNAME),
+    ):
+        if given is not None and mode is not its_mode:
+            raise FormatError(f"{option} is for --mode {its_mode} alone")
+    return Labels(
+        bounce=DEFAULT_BOUNCE_LABEL if bounce_label is None else bounce_label,
+        selectors=tuple(map(DnsName.parse, selectors or DEFAULT_SELECTORS)),
+        zone=(DEFAULT_ZONE_LABEL if zone_label is None else zone_label)
+        if mode is Mode.ZONE
+        else None,
+    )
 
 
 def lint_file(

@@ -8,6 +8,7 @@ import typer
 
 from soboo_mta.cli.context import CliStore
 from soboo_mta.identity.dmarc import SuffixList
+from soboo_mta.identity.state import DomainSettings, Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.providers.provider import DnsProvider
@@ -37,16 +38,22 @@ class DnsHost:
     provider: DnsProvider
 
 
-def dns_host(store: CliStore, name: Domain, typed: str | None) -> DnsHost | None:
+def dns_host(
+    store: CliStore, settings: DomainSettings, typed: str | None
+) -> DnsHost | None:
     """Return the DNS host of a domain: what was typed, else what its name servers say.
 
-    None where that is nobody known, or DNS gives no answer soon. Raises FormatError for a
-    key that the table has not.
+    None where that is nobody known, or DNS gives no answer soon, or the whole domain is
+    delegated: that is done at its registrar. Raises FormatError for a key that the table
+    has not.
     """
+    name = settings.name
+    provider = None if typed is None else provider_named(typed)
+    registered = SuffixList().organizational_domain(name)
+    if settings.mode is Mode.ZONE and settings.home == registered:
+        return None
     if typed is not None:
-        provider = provider_named(typed)
-        zone = SuffixList().organizational_domain(name)
-        return None if provider is None else DnsHost(zone, provider)
+        return None if provider is None else DnsHost(registered, provider)
     found = asyncio.run(_zone(store, name))
     provider = None if found is None else recognised(found.servers)
     return None if found is None or provider is None else DnsHost(found.apex, provider)

@@ -94,7 +94,9 @@ def records(
         owner=owner,
         within=store.operator.domain if operator else owner,
         operator=store.operator.domain,
-        host=dns_host(store, owner, dns_provider) if owner and form in HINTED else None,
+        host=dns_host(store, asked[0], dns_provider)
+        if owner and form in HINTED
+        else None,
     )
     show_records(found, form, options)
 

@@ -1,6 +1,7 @@
 """`soboo-mta zone`: the zones that are kept on a name server, and whether they are there."""
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -27,6 +28,7 @@ from soboo_mta.daemon.publishing.rounds import (
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.identity.mta_sts import policy_text
 from soboo_mta.identity.zone import ZoneContent
 from soboo_mta.identity.zone_dmarc import kept_record
 from soboo_mta.identity.zone_text import zone_record_line
@@ -55,6 +57,23 @@ app = typer.Typer(
 )
 app.add_typer(zone_record.app, name="record")
 ZoneArgument = Annotated[str | None, typer.Argument(metavar="[ZONE]")]
+
+
+@app.command("mta-sts")
+def mta_sts(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Print the MTA-STS policy file of all bounce hosts in delegated zones.
+
+    Serve it at https://mta-sts.BOUNCE-HOST/.well-known/mta-sts.txt, on the hosts that
+    [publish] mta_sts_hosts names.
+    """
+    settings = open_store(config).settings
+    if not settings.publish.mta_sts_hosts:
+        raise FormatError(
+            "no policy is said: set [publish] mta_sts_hosts to the addresses of the HTTPS"
+            " host that is to serve it"
+        )
+    text = policy_text(settings.publish.mta_sts_mode, settings.operator.hosts)
+    sys.stdout.buffer.write(text.encode())  # its line ends are CR LF
 
 
 @app.command("list")

@@ -232,7 +232,7 @@ def link(
     links = SetupLinks(store.master.setup_key())
     token = links.token(settings.domain_id, until=until)
     carried: dict[str, str] = {}
-    if host := dns_host(store, settings.name, dns_provider):
+    if host := dns_host(store, settings, dns_provider):
         carried["dns"] = host.provider.key
     if connect and (offer := page_offer(store, settings)):
         click = Click(name=offer.host.name, url=offer.url)

@@ -36,6 +36,7 @@ from soboo_mta.cli.queue.words import moment
 from soboo_mta.daemon.keeping import Kept, keep_look
 from soboo_mta.daemon.looking import domain_check
 from soboo_mta.identity.standing import worst
+from soboo_mta.identity.state import RecordCheck
 from soboo_mta.onboarding.check import CheckResult
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.settings.options import timers
@@ -73,9 +74,12 @@ def verify(
 async def look(store: CliStore, view: DomainView) -> CheckResult:
     """Look at a domain's records now; nothing is stored."""
     check = domain_check(store.settings, store.operator, store.clock)
-    domain_id = view.settings.domain_id
-    before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
-    return await check.check(view.settings, view.state.facts, before)
+    before = _seen_before(store, view)
+    return await check.check(view.settings, view.state.facts, before, is_thorough=True)
+
+
+def _seen_before(store: CliStore, view: DomainView) -> tuple[RecordCheck, ...]:
+    return read_now(store.engine, lambda at: checks_of(at, view.settings.domain_id))
 
 
 def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
@@ -83,6 +87,7 @@ def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
     settings = view.settings
     observation = Observation(
         domain_id=settings.domain_id,
+        before=_seen_before(store, view),
         result=result,
         changes=changes(view.state.facts, result.facts),
     )

@@ -33,9 +33,10 @@ def checks_table(checks: Iterable[RecordCheck]) -> Table:
     for check in checks:
         record = check.record
         wish = "" if record.is_required else " (recommended)"
+        asked = f"\nasked at {check.server}" if check.server else ""
         table.add_row(
-            f"{record.owner}. {record.kind}{wish}",
-            check.status,
+            f"{record.owner}. {record.kind}{wish}{asked}",
+            f"{check.status}\n{check.fault}".rstrip(),
             record.value,
             check.found or "(nothing)",
             "\n".join(part for part in (check.cause, check.mend) if part),
@@ -99,6 +100,8 @@ def record_values(record: RequiredRecord) -> dict[str, object]:
 def check_values(check: RecordCheck) -> dict[str, object]:
     """Return a checked record as JSON shows it."""
     return record_values(check.record) | {
+        "query": check.query,
+        "server": check.server,
         "status": check.status,
         "found": check.found,
         "cause": check.cause,
@@ -108,6 +111,7 @@ def check_values(check: RecordCheck) -> dict[str, object]:
         "good_at": check.good_at,
         "fault": check.fault,
         "since": check.since,
+        "next_check_at": check.next_check_at,
     }
 
 

@@ -130,6 +130,8 @@ def _rotate_once_published(store: CliStore, view: DomainView) -> None:
         say(f"  name   {selector_owner(settings, key.selector)}")
         quoted = " ".join(f'"{piece}"' for piece in pieces(key_text(key)))
         say(f"  value  {quoted}")
+    if view.verified_at is None:
+        say(f"{settings.name} was never verified: it waits for its first key too")
     say(
         f"for a DNS host's form: soboo-mta domain records {settings.name} --format panel"
     )
@@ -182,6 +184,8 @@ def _rotate_emergency(store: CliStore, settings: DomainSettings | None) -> Rotat
 
     def write(connection: Connection) -> Rotation:
         done = rotate_emergency(connection, _id(settings), now=now)
+        if settings is not None:  # a rotation asked for before has its key by now
+            want_rotation(connection, settings.domain_id, None)
         for key in done.activated:
             note_key(connection, EventKind.KEY_ACTIVATED, key, settings, now)
         return done
@@ -220,6 +224,8 @@ def _report(
     life = store.settings.signing.signature_life
     say(f"signed with it while its signatures count ({life / _DAY:g} days):")
     say(signed_table(counts))
+    if not counts:
+        return
     say(
         "once p= is published empty, a receiver that checks one of these later, as behind"
         " a forwarder, finds the key revoked: the signature fails, and where DMARC says"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from soboo_mta.identity.mta_sts import StsPolicy
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zone import (
     ZoneContent,
@@ -87,4 +88,5 @@ def zone_options(settings: Settings) -> ZoneOptions:
     return ZoneOptions(
         certificate_issuers=tuple(publish.certificate_issuers),
         tls_reports=publish.tls_reports or "",
+        sts=StsPolicy(mode=publish.mta_sts_mode, hosts=publish.mta_sts_hosts),
     )

@@ -20,7 +20,6 @@ from soboo_mta.onboarding.connect.discovery import (
 from soboo_mta.onboarding.connect.keys import ConnectKey, published
 from soboo_mta.onboarding.connect.template import (
     DMARC_GROUP,
-    Labels,
     groups,
     key_domain,
     labels_of,
@@ -42,12 +41,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect:
-    """What an offer is made from: the operator, its keys (newest first), the labels that
-    its published templates fix, and the doors."""
+    """What an offer is made from: the operator, its keys (newest first) and the doors."""
 
     operator: Operator
     keys: tuple[ConnectKey, ...]
-    fixed: Labels
     resolver: Resolver
     http: HttpClient
     suffixes: Suffixes
@@ -58,13 +55,6 @@ class Connect:
         Raises FormatError for a domain that no template can hold.
         """
         labels = labels_of(settings)
-        if (labels.bounce, labels.selectors) != (
-            self.fixed.bounce,
-            self.fixed.selectors,
-        ):
-            return NotOffered(
-                f"{settings.name} has labels of its own, which no template has"
-            )
         zone = await zone_of(settings.name, self.resolver)
         if isinstance(zone, Unanswered):
             return NoAnswer(zone.cause)

@@ -1,8 +1,8 @@
 """Our Domain Connect templates: the records of modes cname and zone, with the token as the
 one variable. Pure.
 
-A template is published once, for every customer alike; so labels are fixed in it, and a
-domain with labels of its own cannot be applied by it. Shapes: Domain Connect 2.3, sections
+A template is published once, for every customer alike; so labels are fixed in it, and
+domains with other labels need another one, of another name. Shapes: Domain Connect 2.3, sections
 "Template Definition" and "Template Record" (draft-ietf-dconn-domainconnect).
 """
 
@@ -23,6 +23,7 @@ from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.ports import RecordType
+from soboo_mta.tenancy.domains import DEFAULT_BOUNCE_LABEL, DEFAULT_SELECTORS
 
 VARIABLE: Final = "token"
 DMARC_GROUP: Final = "dmarc"
@@ -43,22 +44,24 @@ _ANYONE: Final = Domain("customer.invalid")  # RFC 6761 §6.4: never a real name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """What a template fixes: the labels below the customer's name. `zone` is None in mode
-    cname."""
+    cname; in mode zone `bounce` stands in our own zone, and in no template."""
 
     bounce: str
     selectors: tuple[DnsName, ...]
     zone: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise FormatError for a zone that is not one label of a domain."""
-        if self.zone is None:
-            return
-        try:
-            is_label = len(Domain.parse(f"{self.zone}.{_ANYONE}").labels) == 3
-        except FormatError:
-            is_label = False
-        if not is_label:
-            raise FormatError(f"{self.zone[:60]!r} is not one label of a domain's name")
+        """Raise FormatError for what is not one label of a domain."""
+        for label in (self.bounce, *(() if self.zone is None else (self.zone,))):
+            if not _is_label(label):
+                raise FormatError(f"{label[:60]!r} is not one label of a domain's name")
+
+
+def _is_label(text: str) -> bool:
+    try:
+        return len(Domain.parse(f"{text}.{_ANYONE}").labels) == 3
+    except FormatError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,14 @@ class Texts:
 
 
 def service_id(labels: Labels) -> str:
-    """Return the template's name beside the operator's: one for each delegated label."""
-    return "soboo-cname" if labels.zone is None else f"soboo-zone-{labels.zone}"
+    """Return the template's name beside the operator's: one for each set of labels. Those
+    that are not the usual ones follow it, parted by full stops."""
+    parts = ["soboo-cname" if labels.zone is None else f"soboo-zone-{labels.zone}"]
+    if labels.zone is None and labels.bounce != DEFAULT_BOUNCE_LABEL:
+        parts.append(labels.bounce)
+    if labels.selectors != DEFAULT_SELECTORS:
+        parts += labels.selectors
+    return ".".join(parts)
 
 
 def provider_id(operator: Operator) -> str:

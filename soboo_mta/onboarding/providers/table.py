@@ -66,7 +66,6 @@ PROVIDERS: Final = (
         servers=("*.desec.io", "*.desec.org"),
         path="Domain Management > the domain > + (Create record set)",
         takes_ns=True,
-        texts="its API wants a TXT in quotation marks; its web form adds them",
     ),
     DnsProvider(
         key="digitalocean",

@@ -51,9 +51,11 @@ class Watched:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One look, for the store. `changed`: facts that decide departures differ, so the
-    identity generation must rise; `changes` says how, for the event."""
+    identity generation must rise; `changes` says how, for the event. `before` are the
+    checks of the look before."""
 
     domain_id: DomainId
+    before: tuple[RecordCheck, ...]
     result: CheckResult
     changes: tuple[str, ...]
 
@@ -168,6 +170,7 @@ class Monitor:
         await self._book.record(
             Observation(
                 domain_id=settings.domain_id,
+                before=watched.checks,
                 result=result,
                 changes=changes(previous, result.facts),
             )

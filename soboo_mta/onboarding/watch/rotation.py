@@ -18,7 +18,8 @@ from soboo_mta.identity.state import DomainSettings, PublicKey
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.judging.judge_key import is_served
-from soboo_mta.ports import RecordType, Resolver, Unanswered
+from soboo_mta.ports import NamedResolver as NamedResolver
+from soboo_mta.ports import RecordType, Unanswered
 from soboo_mta.tenancy.rotation import RotationDue
 
 _log = structlog.get_logger(__name__)
@@ -32,14 +33,6 @@ class RotationOptions:
     """Between looks for what is due."""
     at_once: int = 50
     """Rotations, revocations and withdrawals of one round: so many of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedResolver:
-    """A recursive resolver, and how people call it (its address)."""
-
-    name: str
-    resolver: Resolver
 
 
 class RotationBook(Protocol):
@@ -87,19 +80,26 @@ class Rotator:
 
     async def run(self) -> None:
         """Round after round. An error of one round is logged; the next one tries again."""
+        is_fresh = True
         while True:
             try:
                 await self.round()
+                if not is_fresh:  # workers of an older release, not gone yet, stumble
+                    await self.withdraw()
+                is_fresh = False
             except Exception:  # noqa: BLE001 - a task's root: nothing may end the watch
                 _log.exception("rotation_round_failed")
             await asyncio.sleep(self._options.pause.total_seconds())
 
     async def round(self) -> None:
-        """One look at everything that is due."""
+        """One look at what is due to give way or to be revoked."""
         for due in await self._book.due(limit=self._options.at_once):
             await self._rotate(due)
         for key_id in await self._book.drained(limit=self._options.at_once):
             await self._book.revoke(key_id)
+
+    async def withdraw(self) -> None:
+        """One look at the revoked keys whose empty p= has been there for long enough."""
         for key_id in await self._book.outlived(limit=self._options.at_once):
             await self._book.withdraw(key_id)
 

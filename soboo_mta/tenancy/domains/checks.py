@@ -48,7 +48,8 @@ def domains_due(
 def checks_of(connection: Connection, domain_id: DomainId) -> tuple[RecordCheck, ...]:
     """Return what the last look at each required record of a domain found."""
     rows = connection.execute(
-        select(schema.record_check)
+        select(schema.record_check, _domain.next_check_at)
+        .join(schema.sending_domain)
         .where(_check.domain_id == domain_id)
         .order_by(_check.purpose, _check.owner)
     )
@@ -180,6 +181,8 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         good_at=one["good_at"],
         fault=Fault(one["fault"]),
         since=one["since"],
+        server=one["server"],
+        next_check_at=one["next_check_at"],
     )
 
 
@@ -203,4 +206,5 @@ def _check_values(domain_id: DomainId, check: RecordCheck) -> dict[str, object]:
         "good_at": check.good_at,
         "fault": check.fault.value,
         "since": check.since,
+        "server": check.server,
     }

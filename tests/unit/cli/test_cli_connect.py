@@ -185,6 +185,23 @@ def test_a_template_goes_to_standard_output_alone(run: Run) -> None:
     assert "esp.example.soboo-zone-em.json" in shown.stderr
 
 
+def test_other_labels_make_another_template(run: Run) -> None:
+    words = [
+        "--bounce-label",
+        "returns",
+        "--selector",
+        "a",
+        "--selector",
+        "b",
+        "--selector",
+        "c",
+    ]
+    shown = run("connect", "template", "--name", "ESP", *words)
+    hosts = [one["host"] for one in json.loads(shown.stdout)["records"]]
+    assert hosts == ["returns", *(f"{s}._domainkey" for s in "abc"), "_dmarc"]
+    assert "esp.example.soboo-cname.returns.a.b.c.json" in shown.stderr
+
+
 def test_a_broken_template_is_shown_and_fails(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "esp.example.mail.json"
     file.write_text('{"providerId": "esp.example", "serviceId": "mail"}')
@@ -201,6 +218,9 @@ def test_a_broken_template_is_shown_and_fails(run: Run, tmp_path: Path) -> None:
         ("template --name ESP --mode manual", "modes cname and zone, not manual"),
         ("template --name ESP --zone-label em", "--mode zone alone"),
         ("template --name ESP --mode zone --zone-label a.b", "not one label"),
+        ("template --name ESP --mode zone --bounce-label r", "--mode cname alone"),
+        ("template --name ESP --bounce-label a_b", "not one label"),
+        ("template --name ESP --selector s/1", "not a DNS name"),
         ("template --name ESP --logo http://x/", "no https URL"),
         ("template --name ESP --directory /nowhere/at/all", "cannot write"),
         ("lint /nowhere/at.json", "cannot read"),

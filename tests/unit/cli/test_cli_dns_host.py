@@ -8,8 +8,15 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.context import open_store
 from soboo_mta.cli.domains import commands as domain
+from soboo_mta.identity.state import Mode
+from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import TenantId
+from soboo_mta.store.writer import write_now
+from soboo_mta.tenancy.domains import NewDomain
+from soboo_mta.tenancy.keys import add_domain, first_pairs
 
 Run = Callable[..., str]
 
@@ -78,6 +85,22 @@ def test_a_failing_look_up_costs_the_hint_alone(run: Run) -> None:
     message = run("domain", "records", "news.customer.com", "--format", "email")
     assert "Typed:" not in message
     assert "Where to enter" not in message
+
+
+def test_a_whole_domain_is_delegated_at_no_dns_host(
+    config: Path, run: Run, dns: Path
+) -> None:
+    store = open_store(config)
+    name = Domain("customer.com")
+    new = NewDomain(tenant=TenantId("acme"), name=name, mode=Mode.ZONE, zone=name)
+    pairs = first_pairs(new)
+    write_now(store.engine, lambda at: add_domain(at, store.master, new, pairs, now=1))
+    words = ("domain", "records", "customer.com")
+    for more in ((), ("--dns-provider", "gandi")):
+        text = run(*words, *more)
+        assert "is at" not in text
+        assert "at the registrar for a whole domain" in text
+    assert "?" not in run("domain", "link", "customer.com")
 
 
 def test_the_link_carries_the_dns_host_to_the_page(run: Run, dns: Path) -> None:

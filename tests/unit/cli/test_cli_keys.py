@@ -58,11 +58,11 @@ def by_hand(run: Run) -> None:
     run("domain", "add", "customer.com", "--tenant", "acme", "--mode", "manual")
 
 
-def delivered(store: CliStore, *, number: int) -> None:
-    """One message was delivered, signed with the first key of the domain."""
+def delivered(store: CliStore, *, number: int, key: int = 0) -> None:
+    """One message was delivered, signed with that key of the domain."""
 
     def write(at: Connection) -> None:
-        key_id = the_domain(at, NAME).settings.keys[0].key_id
+        key_id = the_domain(at, NAME).settings.keys[key].key_id
         detail = json.dumps(
             {"signatures": [{"a": "x", "d": "x", "key": key_id, "s": "sb1"}]},
             separators=(",", ":"),
@@ -105,6 +105,7 @@ def test_an_emergency_ends_with_what_was_signed_with_the_old_key(
     assert json.loads(run("key", "signed", number, "--json")) == said["signed"]
     other = str(said["activated"][0]["key"])
     assert "no attempt" in run("key", "signed", other)
+    delivered(store, number=9, key=1)
     shown = run("key", "rotate", "customer.com", "--emergency", "--yes")
     assert "finds the key revoked" in shown
 
@@ -122,10 +123,22 @@ def test_by_hand_the_next_key_is_shown_to_paste_and_waited_for(run: Run) -> None
     first = run("key", "rotate", "customer.com")
     assert "name   sb2._domainkey.customer.com" in first
     assert 'value  "v=DKIM1; k=rsa; p=' in first
+    assert "was never verified: it waits for its first key too" in first
     again = run("key", "rotate", "customer.com")
     assert again == first  # the same key: what was pasted stays right
     listed = json.loads(run("key", "list", "customer.com", "--json"))
     assert [one["state"] for one in listed] == ["active", "next"]
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_an_emergency_ends_the_wait_for_a_rotation_asked_for_before(
+    run: Run, store: CliStore
+) -> None:
+    run("key", "rotate", "customer.com")
+    run("key", "rotate", "customer.com", "--emergency", "--yes")
+    wanted = schema.sending_domain.select()
+    (row,) = read_now(store.engine, lambda at: at.execute(wanted).all())
+    assert row.rotation_wanted_at is None
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -180,6 +193,38 @@ def test_a_key_that_is_there_or_was_revoked_is_not_brought_again(run: Run) -> No
     run("key", "revoke", str(number))
     with pytest.raises(TenancyError, match="which was revoked"):
         run(*words, "another", typed=pem)
+
+
+@pytest.mark.usefixtures("customer")
+def test_an_audit_names_what_is_to_be_mended_and_ends_with_1(
+    run: Run, store: CliStore
+) -> None:
+    assert "2048" in run("key", "audit", "--no-dns")
+    silent = json.loads(run("key", "audit", "customer.com", "--json"))
+    assert [one["published"] for one in silent] == [None, None]
+    run(
+        *("key", "import", "customer.com", "--selector", "theirs", "--file", "-"),
+        typed=_pem(1_024),
+    )
+    shown = run("key", "audit", "customer.com", "--no-dns", code=1)
+    assert "1024 bits: signers should use 2048" in shown
+    found = json.loads(run("key", "audit", "--no-dns", "--json", code=1))
+    weak = [each["weakness"] for one in found for each in one["findings"]]
+    assert weak == ["weak"]
+
+    def age(at: Connection) -> None:
+        at.execute(
+            schema.dkim_key.update()
+            .where(schema.dkim_key.c.state == "active")
+            .values(activated_at=store.clock.unix_ms() - 31 * 24 * 3600 * 1000)
+        )
+
+    write_now(store.engine, age)
+    assert "it has signed for 31 days: 30 at most" in run(
+        "key", "audit", "--no-dns", "--oldest", "30", code=1
+    )
+    with pytest.raises(TenancyError, match=r"no keys of other\.example"):
+        run("key", "audit", "other.example")
 
 
 def _pem(bits: int) -> bytes:

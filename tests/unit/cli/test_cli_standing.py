@@ -89,6 +89,7 @@ class Customer:
         result = asyncio.run(check.check(view.settings, view.state.facts, ()))
         observation = Observation(
             domain_id=view.settings.domain_id,
+            before=(),
             result=result,
             changes=changes(view.state.facts, result.facts),
         )

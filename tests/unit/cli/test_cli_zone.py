@@ -202,3 +202,19 @@ def test_the_dmarc_record_of_a_zone_is_changed_where_it_is_the_from_domain(
         run("zone", "dmarc", "news.example", "p=reject")
     with pytest.raises(TenancyError, match=r"lies below customer\.com"):
         run("zone", "dmarc", "customer.com", "v=DMARC1; p=none")
+
+
+def test_the_policy_file_is_printed_once_a_host_serves_it(
+    run: Run, config: Path
+) -> None:
+    with pytest.raises(FormatError, match=r"set \[publish\] mta_sts_hosts"):
+        run("zone", "mta-sts")
+    hosts = 'mta_sts_hosts = ["8.8.8.80"]\nmta_sts_mode = "enforce"\n'
+    config.write_text(config.read_text() + hosts)
+    assert run("zone", "mta-sts").splitlines()[:3] == [
+        "version: STSv1",
+        "mode: enforce",
+        "mx: mx.esp.example",
+    ]
+    shown = run("zone", "show", "em.customer.com")
+    assert "mta-sts.bounce.em.customer.com. 300 IN A 8.8.8.80" in shown

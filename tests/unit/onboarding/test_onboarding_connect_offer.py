@@ -21,7 +21,6 @@ from soboo_mta.onboarding.connect.discovery import (
 )
 from soboo_mta.onboarding.connect.keys import ConnectKey, ConnectKeys
 from soboo_mta.onboarding.connect.offer import Connect, Offer
-from soboo_mta.onboarding.connect.template import labels_of
 from soboo_mta.tenancy.secrets import MasterKey
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import OPERATOR, SETTINGS
@@ -87,7 +86,6 @@ def connect(dns: FakeResolver, http: HttpsClient, key: ConnectKey) -> Connect:
     return Connect(
         operator=OPERATOR,
         keys=(key,),
-        fixed=labels_of(SETTINGS),
         resolver=dns,
         http=http,
         suffixes=SuffixList(),
@@ -320,13 +318,22 @@ async def test_without_a_key_in_dns_nothing_is_signed(
     assert "connect keys" in cause(await none.offer(SETTINGS), NotOffered)
 
 
-async def test_labels_of_its_own_are_in_no_template(connect: Connect) -> None:
-    for changes in (
-        {"bounce_label": "returns"},
-        {"selectors": tuple(map(DnsName, ("a", "b", "c")))},
-    ):
-        found = await connect.offer(replace(SETTINGS, **changes))  # type: ignore[arg-type]
-        assert "labels of its own" in cause(found, NotOffered)
+async def test_other_labels_are_in_a_template_of_their_own(
+    connect: Connect, site: Site
+) -> None:
+    other = replace(SETTINGS, bounce_label="returns")
+    said = cause(await connect.offer(other), NotOffered)
+    assert said.endswith("no template esp.example soboo-cname.returns")
+    site.page(f"{TEMPLATE}.returns", b"{}")
+    found = await connect.offer(other)
+    assert isinstance(found, Offer)
+    assert "/services/soboo-cname.returns/apply?" in found.url
+    more = replace(SETTINGS, selectors=tuple(map(DnsName, ("a", "b", "c"))))
+    said = cause(await connect.offer(more), NotOffered)
+    assert said.endswith("no template esp.example soboo-cname.a.b.c")
+
+
+async def test_a_mode_without_templates_is_refused(connect: Connect) -> None:
     with pytest.raises(FormatError, match="mode manual"):
         await connect.offer(replace(SETTINGS, mode=Mode.MANUAL))
 

@@ -43,6 +43,8 @@ def applied(settings: DomainSettings, domain: str, host: str) -> set[tuple[str, 
     [
         (SETTINGS, ""),
         (BELOW, "news"),
+        (replace(SETTINGS, bounce_label="returns"), ""),
+        (replace(SETTINGS, selectors=tuple(map(DnsName, "abcd"))), ""),
         (ZONE, ""),
         (replace(BELOW, mode=Mode.ZONE, zone=Domain("em.news.customer.com")), "news"),
     ],
@@ -84,6 +86,22 @@ def test_each_delegated_label_has_a_service_of_its_own() -> None:
     assert file_name(OPERATOR, labels_of(mail)) == "esp.example.soboo-zone-mail.json"
 
 
+def test_labels_that_are_not_the_usual_ones_are_in_the_name() -> None:
+    four = tuple(map(DnsName, ("sb1", "sb2", "sb3", "sb4")))
+    for changes, service in (
+        ({"bounce_label": "returns"}, "soboo-cname.returns"),
+        ({"selectors": four}, "soboo-cname.sb1.sb2.sb3.sb4"),
+        (
+            {"bounce_label": "returns", "selectors": four},
+            "soboo-cname.returns.sb1.sb2.sb3.sb4",
+        ),
+    ):
+        settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]  # shorthand
+        assert service_id(labels_of(settings)) == service
+    within = replace(ZONE, bounce_label="returns")  # in our own zone
+    assert service_id(labels_of(within)) == "soboo-zone-em"
+
+
 def test_the_groups_come_in_order() -> None:
     assert groups(OPERATOR, labels_of(SETTINGS)) == ("bounce", "dkim", "dmarc")
     assert groups(OPERATOR, labels_of(ZONE)) == ("zone", "dkim", "dmarc")
@@ -106,6 +124,7 @@ def test_what_no_template_can_hold_is_refused(
 
 
 @pytest.mark.parametrize("label", ["a.b", "", "a b", "-a", "x" * 64])
-def test_a_zone_that_is_no_label_is_refused(label: str) -> None:
-    with pytest.raises(FormatError, match="not one label"):
-        Labels(bounce="bounce", selectors=(DnsName("sb1"),), zone=label)
+def test_what_is_no_label_is_refused(label: str) -> None:
+    for bounce, zone in (("bounce", label), (label, None)):
+        with pytest.raises(FormatError, match="not one label"):
+            Labels(bounce=bounce, selectors=(DnsName("sb1"),), zone=zone)

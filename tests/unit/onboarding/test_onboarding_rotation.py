@@ -161,5 +161,7 @@ async def test_what_is_drained_is_revoked_and_what_is_outlived_withdrawn() -> No
     bench.book.empty = [KeyId(4)]
     await bench.rotator().round()
     assert bench.book.revoked == [KeyId(5), KeyId(6)]
+    assert bench.book.withdrawn == []
+    await bench.rotator().withdraw()
     assert bench.book.withdrawn == [KeyId(4)]
     assert READY.state is KeyState.NEXT

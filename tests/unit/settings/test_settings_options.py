@@ -557,6 +557,8 @@ def _publish() -> Iterator[Felt]:
         ("name_servers", two, tuple(map(ip_address, two))),
         ("certificate_issuers", ["ca.example"], ("ca.example",)),
         ("tls_reports", "mailto:tls@esp.example", "mailto:tls@esp.example"),
+        ("mta_sts_hosts", two, tuple(map(ip_address, two))),
+        ("mta_sts_mode", "enforce", "enforce"),
     ):
         yield Felt(
             f"publish.{name}",
