@@ -60,6 +60,9 @@ ehlo_name = "mta1.esp.example"
 [dns]
 resolvers = ["127.0.0.1:{dns}"]
 authoritative_port = {dns}
+
+[onboarding]
+shortest = "1h"  # as for domains that have long been as they are
 """
 _SERVER = """\
 server:

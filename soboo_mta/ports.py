@@ -1,11 +1,11 @@
-"""The doors to the world as Protocols: time, DNS, the SMTP client; with their values.
+"""The doors to the world as Protocols: time, DNS, HTTP, the SMTP client; with their values.
 
 Each has two implementations: one in `net/` and a fake under `tests/fakes/`. Nothing here
 does input or output.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -15,6 +15,7 @@ from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.outcome import Outcome
+from soboo_mta.mail.way_out import Secret, WayOut
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -36,6 +37,8 @@ class Clock(Protocol):
 
 
 # ---- DNS
+
+MAX_CHAIN = 8  # CNAMEs that a Resolver follows: a loop must end (RFC 1034 §5.2.2)
 
 
 class RecordType(StrEnum):
@@ -71,6 +74,9 @@ class Found:
     records: tuple[Record, ...]
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, the lowest of the chain and the records
+    server: str = field(default="", compare=False)
+    """The address of the zone's own server that was asked for the name; "" where a
+    recursive one was. So in each kind of answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class NoData:
 
     chain: tuple[DnsName, ...]
     ttl: int  # seconds, negative caching (RFC 2308 §5)
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,7 @@ class NoName:
 
     chain: tuple[DnsName, ...]
     ttl: int
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,7 @@ class Unanswered:
     """SERVFAIL, REFUSED, time-out, no server: says nothing about what exists."""
 
     cause: str
+    server: str = field(default="", compare=False)
 
 
 Answer = Found | NoData | NoName | Unanswered
@@ -113,6 +122,14 @@ class Resolver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedResolver:
+    """One recursive resolver by itself, and how people call it (its address)."""
+
+    name: str
+    resolver: Resolver
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAnswer:
     """What one of a zone's own servers says; without authority it is Unanswered."""
 
@@ -129,6 +146,7 @@ class Delegation:
     servers: tuple[DnsName, ...]
     has_ds: bool
     has_keys: bool | None = None
+    server: str = field(default="", compare=False)  # who was asked: an address
 
 
 class Authority(Protocol):
@@ -228,6 +246,33 @@ class NameServer(Protocol):
 
     async def withdraw(self, zone: DnsName) -> None:
         """Let the server no longer hold the zone; one that it has not is no error."""
+        ...
+
+
+# ---- HTTP client
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a site answered, redirections followed; `body` is whole."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotFetched:
+    """No answer, or none that was taken; `cause` is fit for the operator."""
+
+    cause: str
+
+
+class HttpClient(Protocol):
+    """Reads from sites that DNS or another site names: nobody we know chose the URL."""
+
+    async def get(self, url: str) -> Fetched | NotFetched:
+        """Return what stands at `url`: over HTTPS with a certificate that holds, in
+        bounded time and size, never from an address that mail may not go to."""
         ...
 
 
@@ -335,6 +380,47 @@ class Connector(Protocol):
         source_address: IpAddress | None,
         tls: TlsPolicy,
     ) -> Session | ConnectFailure: ...
+
+
+class ProbeStep(StrEnum):
+    """What a customer's submission server is asked for, in this order."""
+
+    ADDRESS = "address"  # its name leads to one that mail may go to
+    CONNECT = "connect"
+    TLS = "tls"  # from the first octet, or STARTTLS; with a good certificate
+    EHLO = "ehlo"
+    AUTH_OFFERED = "auth-offered"  # a mechanism that we have
+    AUTH = "auth"
+    MAIL_FROM = "mail-from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """How far a probe came. `failed` None: all that was to be tried is good; `detail` says
+    why in words that name no secret; `is_silent`: because DNS gave no answer; `offers` are
+    extensions of its EHLO, in capitals."""
+
+    done: tuple[ProbeStep, ...]
+    failed: ProbeStep | None = None
+    detail: str = ""
+    is_silent: bool = False
+    hop: str = ""  # "name[address]:port", "" where there was no connection
+    tls: str = ""
+    offers: tuple[str, ...] = ()
+
+
+class RelayProbe(Protocol):
+    """Tries a customer's submission server, without sending anything."""
+
+    async def probe(
+        self, way: WayOut, secret: Secret | None, *, reverse_path: Mailbox, ehlo: str
+    ) -> Probed:
+        """Connect, secure, log in, say MAIL FROM, then RSET and QUIT.
+
+        Never raises for what a peer can do; ends in bounded time. One login is tried, so
+        that a wrong password locks nobody out.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

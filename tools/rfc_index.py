@@ -100,6 +100,7 @@ RFCS = {
     7504: ("SMTP 521 and 556", "a null MX is 556"),
     7505: ("Null MX", "fails without connecting"),
     7617: ("HTTP Basic authentication", "mail over HTTP"),
+    8017: ("RSA (PKCS #1)", "signed addresses of Domain Connect"),
     8058: ("One-click unsubscribe", "its fields are signed"),
     8174: ("Requirement words", "words"),
     8301: ("DKIM algorithm update", "no SHA-1, no short keys"),

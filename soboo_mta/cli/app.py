@@ -14,6 +14,7 @@ from soboo_mta import __version__
 _COMMANDS = {
     "serve": "running.serve:serve",
     "check-config": "running.check_config:check_config",
+    "onboard": "domains.onboard:onboard",
     "apply": "accounts.apply:apply",
     "trace": "running.trace:trace_message",
     "demo": "trial.demo:demo",
@@ -25,6 +26,7 @@ _GROUPS = {
     "domain": "domains.commands:app",
     "key": "keys.commands:app",
     "zone": "dns.zone:app",
+    "connect": "connect.commands:app",
     "suppression": "recipients.suppression:app",
     "queue": "queue.commands:app",
     "store": "running.store:app",

@@ -1,23 +1,24 @@
 """The doors to the store of who looks at domains, put together from sibling rooms.
 
-Each of those knows only its own tables; here a look at a domain becomes its rows, its
-event and its log line, and a mended domain's gate is opened.
+Each of those knows only its own tables; `keeping` has what becomes of a look. Here a
+mended domain's gate is opened.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from soboo_mta.daemon.keeping import Kept, keep_look, say_kept
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.events.log import EventLog
-from soboo_mta.identity.state import DomainSettings, DomainState
+from soboo_mta.identity.state import DomainState
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.onboarding.watch.monitor import Observation, Watched
+from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.settle import opening
 from soboo_mta.spool.view import gates
-from soboo_mta.store.unit import Statement
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.domains import (
     check_soon,
@@ -25,7 +26,6 @@ from soboo_mta.tenancy.domains import (
     domain_state,
     domains_due,
     postpone_check,
-    store_check,
     view_of,
 )
 from soboo_mta.web.setup.pages import Setup
@@ -36,10 +36,13 @@ _ACTOR = "monitor"
 class StoredDomains:
     """The monitor's door to the store (onboarding.monitor.DomainBook)."""
 
-    def __init__(self, *, writer: Writer, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self, *, writer: Writer, clock: Clock, log: EventLog, timers: Timers
+    ) -> None:
         self._writer = writer
         self._clock = clock
         self._log = log
+        self._timers = timers
 
     async def due(self, *, now: int, limit: int) -> tuple[Watched, ...]:
         """Return what is to be looked at now, the longest due first."""
@@ -56,24 +59,17 @@ class StoredDomains:
         return await self._writer.read(look)
 
     async def record(self, observation: Observation) -> None:
-        """Store one look; where it proved or changed something, say so."""
-        result, now = observation.result, self._clock.unix_ms()
+        """Store one look; where it proved, changed or moved something, say so."""
+        now = self._clock.unix_ms()
 
-        def store(connection: Connection) -> bool:
-            return store_check(
-                connection,
-                observation.domain_id,
-                checks=result.checks,
-                facts=result.facts,
-                owned=result.owned,
-                next_check_at=result.next_check_at,
-                changed=observation.changed,
-                now=now,
+        def store(connection: Connection) -> Kept | None:
+            return keep_look(
+                connection, observation, timers=self._timers, now=now, actor=_ACTOR
             )
 
-        verified = await self._writer.transact(store)
-        if verified or observation.changed:
-            await self._tell(observation, verified=verified, now=now)
+        kept = await self._writer.transact(store)
+        if kept is not None:
+            say_kept(self._log, kept)
 
     async def postpone(self, domain_id: DomainId, *, until: int) -> None:
         """Leave the domain alone until then (unix ms)."""
@@ -97,38 +93,17 @@ class StoredDomains:
         state = await self._writer.read(lambda at: domain_state(at, domain_id))
         unit = [opening("domain", str(domain_id))]
         if state is not None:
-            unit.append(self._event(EventKind.GATE_OPENED, state.settings, ()))
+            unit.append(
+                recorded(
+                    EventKind.GATE_OPENED,
+                    at=self._clock.unix_ms(),
+                    actor=_ACTOR,
+                    tenant=state.settings.tenant,
+                    domain=state.settings.name,
+                )
+            )
         await self._writer.commit(unit)
         self._log.gate_opened("domain", str(domain_id))
-
-    async def _tell(
-        self, observation: Observation, *, verified: bool, now: int
-    ) -> None:
-        state = await self._writer.read(
-            lambda at: domain_state(at, observation.domain_id)
-        )
-        if state is None:
-            return  # released meanwhile
-        settings, changes = state.settings, observation.changes
-        kind = EventKind.DOMAIN_CHANGED
-        if verified:
-            kind = EventKind.DOMAIN_VERIFIED
-        await self._writer.commit([self._event(kind, settings, changes)])
-        self._log.domain_changed(
-            settings.name, settings.domain_id, kind.value, "; ".join(changes)
-        )
-
-    def _event(
-        self, kind: EventKind, settings: DomainSettings, changes: tuple[str, ...]
-    ) -> Statement:
-        return recorded(
-            kind,
-            at=self._clock.unix_ms(),
-            actor=_ACTOR,
-            tenant=settings.tenant,
-            domain=settings.name,
-            detail={"changes": list(changes)},
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ They work on the store alone, as every worker does; two at it would do no harm.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,28 +16,27 @@ import structlog
 
 from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
-from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.looking import domain_check, zone_servers
+from soboo_mta.daemon.publishing.duty import Publishing
+from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
-from soboo_mta.daemon.rotating import StoredKeys, named_resolvers
+from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
-from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.check import DomainCheck
+from soboo_mta.net.resolver import each_resolver
 from soboo_mta.onboarding.watch.monitor import Monitor
+from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
-    authoritative_options,
-    check_options,
     directory_options,
     monitor_options,
     resolver_options,
     rotation_options,
     spool_options,
+    timers,
     writer_options,
 )
 from soboo_mta.spool.moves.rounds import sweep_for
@@ -104,8 +104,14 @@ class Control:
             group.create_task(monitor.run())
             group.create_task(self._sweep(writer))
             group.create_task(self._rotator(writer).run())
+            group.create_task(self._released(writer).run())
             if self.settings.publishes:
-                duty = Publishing(self.settings, writer, self.clock)
+                duty = Publishing(
+                    settings=self.settings,
+                    writer=writer,
+                    clock=self.clock,
+                    holder=f"{socket.gethostname()}:{os.getpid()}",
+                )
                 group.create_task(duty.run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))
@@ -118,24 +124,28 @@ class Control:
                 )
                 group.create_task(server.run([self.watch.socket]))
 
+    def _released(self, writer: Writer) -> ReleasedWatch:
+        resolver, authority = zone_servers(self.settings, self.clock)
+        return ReleasedWatch(
+            resolver=resolver,
+            authority=authority,
+            book=StoredReleases(writer, self.clock, EventLog()),
+            operator=self.settings.identity(),
+            clock=self.clock,
+            options=ReleasedOptions(),
+        )
+
     def _monitor(self, writer: Writer) -> Monitor:
         settings, clock = self.settings, self.clock
         operator = settings.identity()  # no look or gate depends on its keys
-        recursive = DnsResolver(options=resolver_options(settings), clock=clock)
         return Monitor(
-            check=DomainCheck(
-                resolver=AuthoritativeResolver(
-                    recursive=recursive, options=authoritative_options(settings)
-                ),
-                operator=operator,
-                suffixes=SuffixList(),
+            check=domain_check(settings, operator, clock),
+            book=StoredDomains(
+                writer=writer,
                 clock=clock,
-                options=check_options(settings),
-                authority=DnsAuthority(
-                    recursive=recursive, options=resolver_options(settings)
-                ),
+                log=EventLog(),
+                timers=timers(settings),
             ),
-            book=StoredDomains(writer=writer, clock=clock, log=EventLog()),
             operator=operator,
             clock=clock,
             options=monitor_options(settings),
@@ -151,7 +161,7 @@ class Control:
                 every_days=self.settings.signing.rotate_days,
                 drain=drain_ms(self.settings.signing.signature_life),
             ),
-            resolvers=named_resolvers(self.settings, self.clock),
+            resolvers=each_resolver(resolver_options(self.settings), self.clock),
             options=rotation_options(self.settings),
         )
 

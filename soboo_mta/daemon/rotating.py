@@ -1,19 +1,14 @@
 """The rotation's door to the store (onboarding.watch.rotation.RotationBook)."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, PublicKey
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.net.questions import system_servers
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.watch.rotation import NamedResolver
 from soboo_mta.ports import Clock
-from soboo_mta.settings import Settings
-from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import TenancyError
@@ -116,20 +111,6 @@ class StoredKeys:
             _note(at, EventKind.KEY_WITHDRAWN, key, settings, now)
 
         await self.writer.transact(write)
-
-
-def named_resolvers(settings: Settings, clock: Clock) -> list[NamedResolver]:
-    """Return each recursive server of the settings, or of the system, by itself."""
-    asked = resolver_options(settings)
-    return [
-        NamedResolver(
-            str(address),
-            DnsResolver(
-                options=replace(asked, servers=((address, port),)), clock=clock
-            ),
-        )
-        for address, port in asked.servers or system_servers()
-    ]
 
 
 def _note(

@@ -31,6 +31,22 @@ class EventKind(StrEnum):
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
     DOMAIN_RELEASED = "domain-released"  # given up by its tenant
+    ZONE_CREATED = "zone-created"  # a delegated zone is on the name server
+    ZONE_MENDED = "zone-mended"  # somebody else had changed it; the detail says how
+    # How things stand, for people (docs/domain-states.md); the detail has the moves.
+    CAPABILITY_VERIFIED = "capability-verified"  # good for the first time
+    DOMAIN_STALLED = "domain-stalled"  # a needed capability was not good for 72 hours
+    DOMAIN_AT_RISK = "domain-at-risk"  # a capability was lost; within the grace
+    DOMAIN_BROKEN = "domain-broken"  # the grace is over
+    DOMAIN_RECOVERED = "domain-recovered"  # good again
+    DOMAIN_FLAPPING = (
+        "domain-flapping"  # comes and goes; nothing is told until it holds
+    )
+    RECORD_CHANGED = "record-changed"  # the same of records, whichever way
+    ZONE_RECORD_ADDED = "zone-record-added"  # the customer's own, in a delegated zone
+    ZONE_RECORD_REMOVED = "zone-record-removed"
+    NAME_DANGLING = "name-dangling"  # of a released domain: it still leads to us
+    NAME_CLEARED = "name-cleared"  # it no longer does
     KEY_CREATED = "key-created"
     KEY_ACTIVATED = "key-activated"
     KEY_REVOKED = "key-revoked"

@@ -110,6 +110,46 @@ class EventLog:
             explanation=explanation,
         )
 
+    def domain_trouble(
+        self, domain: DnsName, domain_id: DomainId, kind: str, moves: list[str]
+    ) -> None:
+        """A domain's owner has something to mend, or to explain."""
+        self._sink.warning(
+            "domain_trouble", domain=domain, domain_id=domain_id, kind=kind, moves=moves
+        )
+
+    def domain_mended(
+        self, domain: DnsName, domain_id: DomainId, kind: str, moves: list[str]
+    ) -> None:
+        """What a domain can do was seen good for the first time, or again."""
+        self._sink.info(
+            "domain_mended", domain=domain, domain_id=domain_id, kind=kind, moves=moves
+        )
+
+    def name_dangling(
+        self, domain: DnsName, domain_id: DomainId, *, record: str, target: DnsName
+    ) -> None:
+        """A released domain's name still leads to us."""
+        self._sink.warning(
+            "name_dangling",
+            domain=domain,
+            domain_id=domain_id,
+            record=record,
+            target=target,
+        )
+
+    def name_cleared(
+        self, domain: DnsName, domain_id: DomainId, *, record: str, target: DnsName
+    ) -> None:
+        """It no longer does."""
+        self._sink.info(
+            "name_cleared",
+            domain=domain,
+            domain_id=domain_id,
+            record=record,
+            target=target,
+        )
+
     def alert(
         self, kind: str, *, source: str, site: str, tenant: TenantId | None, reply: str
     ) -> None:

@@ -146,7 +146,7 @@ def view_by_walk(
         if organizational_domain(name, texts)
         == _organizational(name, _walk(name, texts, _declared_at))
     )
-    found = _policy_by_walk(author, texts)
+    found = policy_by_walk(author, texts)
     view = _view(author, found, organizational)
     if found is None:
         return view
@@ -188,8 +188,9 @@ def _walk(
     return found
 
 
-def _policy_by_walk(author: Domain, texts: Texts) -> tuple[str, DmarcRecord] | None:
-    """Author Domain, else its Organizational Domain, else the public suffix above it."""
+def policy_by_walk(author: Domain, texts: Texts) -> tuple[str, DmarcRecord] | None:
+    """Return the name whose record is in force for `author`, and it: the Author Domain,
+    else its Organizational Domain, else the public suffix above it."""
     found = dict(_walk(author, texts))
     organizational = organizational_domain(author, texts)
     for name in (author, organizational):

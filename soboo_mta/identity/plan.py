@@ -56,6 +56,10 @@ def depart(
     and its signature counts for nothing.
     """
     settings = state.settings
+    if why := no_way_out(settings):
+        return _stop(
+            settings, why
+        )  # whatever else is set: no other way is the domain's
     if settings.assume_verified:
         facts: Facts | None = assumed_facts(settings, source)
         operator_facts = None
@@ -72,6 +76,18 @@ def depart(
     if settings.on_broken is OnBroken.SEND_UNALIGNED:
         return ways.unaligned()
     return _stop(settings, ways.explanation())
+
+
+_NO_WAY_OUT = {
+    Mode.RELAY: "delivery through the customer's relay is not in this release",
+    Mode.MAILBOX: "delivery through the customer's mailbox is not in this release",
+}
+
+
+def no_way_out(settings: DomainSettings) -> str:
+    """Return why mail of the domain can't leave whatever its DNS says; "" where it can."""
+    lacks = _NO_WAY_OUT.get(settings.mode)
+    return f"{settings.name} is in mode {settings.mode}: {lacks}" if lacks else ""
 
 
 def is_outdated(state: DomainState, now: int) -> bool:

@@ -88,9 +88,14 @@ def name_server_names(
 ) -> tuple[DnsName, ...]:
     """The name servers a delegated zone names; the token makes them this tenant's."""
     return tuple(
-        DnsName(f"ns{number}.{settings.token}.n.{operator.domain}")
+        DnsName(f"ns{number}.{settings.token}.{name_servers_below(operator)}")
         for number in (1, 2)  # RFC 2182 §5: more than one
     )
+
+
+def name_servers_below(operator: Operator) -> DnsName:
+    """The subtree that the names of all tenants' name servers lie in."""
+    return DnsName(f"n.{operator.domain}")
 
 
 def include_name(operator: Operator) -> DnsName:
@@ -157,13 +162,16 @@ def _selector_cnames(
 def _delegation(
     settings: DomainSettings, operator: Operator
 ) -> Iterator[RequiredRecord]:
+    where = "in the parent zone"
+    if settings.home == settings.name:  # registered, or a name below that
+        where = "at the registrar for a whole domain, else in the parent zone"
     for name in name_server_names(settings, operator):
         yield RequiredRecord(
             owner=settings.home,
             kind=RecordType.NS,
             value=f"{name}.",
             purpose=Purpose.OWNERSHIP,
-            note="in the parent zone; all further records are ours",
+            note=f"{where}; all further records are ours",
         )
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from soboo_mta.formats.keys import Algorithm as Algorithm
+from soboo_mta.identity.fault import Fault as Fault
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.way_out import WayOut
 from soboo_mta.ports import IpAddress, RecordType
 
 
@@ -72,6 +75,8 @@ class DomainSettings:
         None  # mode zone: what is delegated to us; None: `name` itself
     )
 
+    way_out: WayOut | None = None  # modes relay and mailbox: the customer's own
+
     @property
     def home(self) -> Domain:
         """What our names stand under: the zone delegated to us, else the domain."""
@@ -102,6 +107,7 @@ class Operator:
     mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
     sources: tuple[Source, ...]
     keys: tuple[PublicKey, ...]  # of the operator's own d=
+    dmarc_reports: Mailbox | None = None  # at `domain`: takes customers' rua= reports
 
 
 # ---- records
@@ -131,22 +137,19 @@ class RequiredRecord:
     is_required: bool = True  # False: recommended, does not gate sending
     note: str = ""
 
+    @property
+    def asked(self) -> RecordType:
+        """The type that receivers ask for at the name: what is behind a CNAME."""
+        if self.kind is not RecordType.CNAME:
+            return self.kind
+        return RecordType.MX if self.purpose is Purpose.BOUNCE else RecordType.TXT
+
 
 class RecordStatus(StrEnum):
     GOOD = "good"
     MISSING = "missing"  # authoritative: no such name or no such type
     WRONG = "wrong"  # authoritative: something else is there
     UNKNOWN = "unknown"  # no answer: says nothing
-
-
-class Fault(StrEnum):
-    """What is wrong with a record, for programs; people read the cause."""
-
-    NONE = ""
-    SPLIT_SERVERS = "split-servers"
-    LAME_SERVERS = "lame-servers"
-    BOGUS = "dnssec-bogus"
-    ORPHAN_DS = "orphan-ds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,13 @@ class RecordCheck:
     good_at: int | None  # unix ms of the last look that was GOOD
     fault: Fault = Fault.NONE
     since: int | None = None  # unix ms of the look that first found it so
+    server: str = ""  # the address of the zone's server that was asked; "" for others'
+    next_check_at: int | None = None  # unix ms
+
+    @property
+    def query(self) -> str:
+        """The question that was asked: name and type."""
+        return f"{self.record.owner}. {self.record.asked}"
 
 
 # ---- DMARC and capabilities

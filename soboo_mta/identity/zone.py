@@ -6,8 +6,15 @@ off from the From domain above it.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from soboo_mta.identity.mta_sts import (
+    NO_STS,
+    StsPolicy,
+    policy_host,
+    policy_owner,
+    sts_records,
+)
 from soboo_mta.identity.records import (
     RETURNS_PREFERENCE,
     key_text,
@@ -19,27 +26,30 @@ from soboo_mta.identity.records import (
     spf_text,
 )
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
-from soboo_mta.identity.zone_extra import fitting
+from soboo_mta.identity.zone_dmarc import NO_POLICY, kept_record
+from soboo_mta.identity.zone_extra import fitting, sifted
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import IpAddress, RecordType, ZoneRecord
 
+_LONGEST = 253  # characters: 255 octets on the wire (RFC 1035 §2.3.4)
 TTL = 300  # seconds: keys and hosts move without the customer
 NAME_SERVER_TTL = 3_600  # seconds; the token's name servers stay
-_POLICIES = ("none", "quarantine", "reject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneOptions:
     """What a delegated zone says beyond what follows from its domain."""
 
-    policy: str = "none"
-    """p= where the zone is the From domain itself; that of the record it replaces, or
-    stronger. A zone below the From domain always says reject."""
+    dmarc: str = NO_POLICY
+    """The record where the zone is the From domain itself, as `zone_dmarc.record_to_keep`
+    returns it; "" for none. A zone below the From domain always says reject."""
     certificate_issuers: tuple[str, ...] = ()
     """Who may issue certificates in the zone (RFC 8659 §4.2); none: no CAA record."""
     tls_reports: str = ""
     """Where TLS reports of the bounce host go, `mailto:` or `https:`; "" for nowhere."""
+    sts: StsPolicy = NO_STS
+    """The MTA-STS policy of the bounce host (RFC 8461)."""
     extra: tuple[ZoneRecord, ...] = ()
     """The customer's own records, as `zone_extra.extra_record` returns them."""
 
@@ -67,16 +77,39 @@ def zone_records(
 ) -> ZoneContent:
     """Return all that the zone delegated for this domain holds, but the SOA.
 
-    Raises FormatError for a policy that is none, and for extra records that don't fit.
+    Raises FormatError for a DMARC record that is none, for extra records that don't fit,
+    and where the zone's name leaves no room for the names in it.
     """
-    if options.policy not in _POLICIES:
-        raise FormatError(f"policy is one of {', '.join(_POLICIES)}")
     ours = _once(_ours(settings, operator, options))
+    for one in ours:
+        if len(one.owner) > _LONGEST:
+            raise FormatError(f"{settings.home}: {one.owner} is too long for DNS")
     return ZoneContent(
         zone=settings.home,
-        records=(*ours, *fitting(options.extra, zone=settings.home, ours=ours)),
+        records=(*ours, *_extra(settings, options, ours)),
         grounds=(settings.home,),
     )
+
+
+def left_out(
+    settings: DomainSettings, operator: Operator, options: ZoneOptions
+) -> tuple[ZoneOptions, tuple[str, ...]]:
+    """Return the options with those of the customer's own records that fit, and why
+    others don't: none of them keeps a zone from being published."""
+    ours = _once(_ours(settings, operator, options))
+    kept, reasons = sifted(
+        options.extra, zone=settings.home, ours=ours, reserved=our_names(settings)
+    )
+    return replace(options, extra=kept), reasons
+
+
+def our_names(settings: DomainSettings) -> frozenset[DnsName]:
+    """The names in the zone where nobody else may write, now or later."""
+    home, bounce = settings.home, settings.bounce_domain
+    selectors = (selector_owner(settings, one) for one in settings.selectors)
+    plain = (f"_dmarc.{home}", f"_soboo.{home}", f"_smtp._tls.{bounce}")
+    sts = (policy_owner(bounce), policy_host(bounce))
+    return frozenset((bounce, *selectors, *map(DnsName, plain), *sts))
 
 
 def operator_zone(
@@ -89,8 +122,9 @@ def operator_zone(
     """Return what we keep in the operator's own zone.
 
     `domains` are those not released. `verified` From domains may send their DMARC reports
-    to the operator (RFC 9990 §4). `name_servers` are the addresses of the first and
-    second name server, in that order: of each at most one IPv4 and one IPv6.
+    to the operator (RFC 9990 §4), less those whose names are too long to be asked for
+    below the operator's. `name_servers` are the addresses of the first and second name
+    server, in that order: of each at most one IPv4 and one IPv6.
     """
     zone, standing = operator.domain, tuple(domains)
     # What stands in a delegated zone is no record of this one.
@@ -106,7 +140,8 @@ def operator_zone(
     for settings in standing:
         if settings.mode is Mode.ZONE:
             records += _name_server_hosts(settings, operator, servers)
-    records += [_text(f"{name}._report._dmarc.{zone}", "v=DMARC1") for name in verified]
+    reporting = (f"{name}._report._dmarc.{zone}" for name in verified)
+    records += [_text(one, "v=DMARC1") for one in reporting if len(one) <= _LONGEST]
     labels = ("b", "k", "l", "i", "n", "_report._dmarc")
     return ZoneContent(
         zone=zone,
@@ -118,6 +153,14 @@ def operator_zone(
             for one in inside
             if one.owner == f"_dmarc.{zone}"
         ),
+    )
+
+
+def _extra(
+    settings: DomainSettings, options: ZoneOptions, ours: tuple[ZoneRecord, ...]
+) -> tuple[ZoneRecord, ...]:
+    return fitting(
+        options.extra, zone=settings.home, ours=ours, reserved=our_names(settings)
     )
 
 
@@ -136,19 +179,23 @@ def _ours(
         yield _text(owner, spf)
     for key in published_keys(settings.keys):
         yield _text(selector_owner(settings, key.selector), key_text(key))
-    yield _text(f"_dmarc.{home}", _dmarc_text(settings, options))
+    if policy := _dmarc_text(settings, options):
+        yield _text(f"_dmarc.{home}", policy)
     yield _text(f"_soboo.{home}", ownership_text(settings))
     if options.tls_reports:  # RFC 8460 §3
         text = f"v=TLSRPTv1; rua={options.tls_reports}"
         yield _text(f"_smtp._tls.{settings.bounce_domain}", text)
+    for one in sts_records(options.sts, settings.bounce_domain, operator.mx_hosts):
+        yield _record(*one)
     for issuer in options.certificate_issuers:
         yield _record(home, RecordType.CAA, f'0 issue "{issuer}"')
     yield from _hosts(settings, operator)
 
 
 def _dmarc_text(settings: DomainSettings, options: ZoneOptions) -> str:
-    below = settings.home != settings.name
-    return f"v=DMARC1; p={'reject' if below else options.policy}"
+    if settings.home != settings.name:
+        return "v=DMARC1; p=reject"
+    return kept_record(options.dmarc) if options.dmarc else ""
 
 
 def _hosts(settings: DomainSettings, operator: Operator) -> Iterator[ZoneRecord]:

@@ -15,6 +15,7 @@ from soboo_mta.ports import RecordType, ZoneRecord
 
 MAX_EXTRA = 100  # a zone is read whole at each look for drift
 _MAX_TEXT = 2_048  # octets of one TXT: more makes resolvers turn to TCP, or give up
+DEFAULT_TTL = 3_600  # seconds
 _MIN_TTL, _MAX_TTL = 60, 86_400
 _CAA = re.compile(r'(?:0|128) (?:issue|issuewild|iodef) "[\x21\x23-\x5b\x5d-\x7e ]*"')
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -22,7 +23,7 @@ _MAX_NUMBER = 65_535
 
 
 def extra_record(
-    name: str, kind: str, value: str, *, zone: DnsName, ttl: int = 3_600
+    name: str, kind: str, value: str, *, zone: DnsName, ttl: int = DEFAULT_TTL
 ) -> ZoneRecord:
     """Return one record in its normal form; `name` is full, or `@` for the zone.
 
@@ -42,9 +43,17 @@ def extra_record(
 
 
 def fitting(
-    extra: Iterable[ZoneRecord], *, zone: DnsName, ours: tuple[ZoneRecord, ...]
+    extra: Iterable[ZoneRecord],
+    *,
+    zone: DnsName,
+    ours: tuple[ZoneRecord, ...],
+    reserved: frozenset[DnsName] = frozenset(),
 ) -> tuple[ZoneRecord, ...]:
-    """Return `extra` where it can stand beside `ours`; raise FormatError otherwise."""
+    """Return `extra` where it can stand beside `ours`; raise FormatError otherwise.
+
+    `reserved` are names that are ours whether or not a record of ours is there now: a key
+    to come would find its place taken.
+    """
     held = {(one.owner, one.kind): one.ttl for one in ours}
     # Records of one name and type share a TTL (RFC 2181 §5.2): ours decides.
     asked = tuple(
@@ -57,12 +66,33 @@ def fitting(
     for record in asked:
         if record.owner != zone and not record.owner.is_below(zone):
             raise FormatError(f"{record.owner} does not lie in the zone {zone}")
+        if record.owner in reserved:
+            raise FormatError(f"{record.owner} {record.kind}: the name is ours")
         for other in (*ours, *asked):
             if other != record and (why := _conflict(record, other)):
                 raise FormatError(f"{record.owner} {record.kind}: {why}")
         if any(_stands_over(record, other) for other in ours):
             raise FormatError(f"{record.owner} {record.kind}: the record is ours")
     return asked
+
+
+def sifted(
+    extra: Iterable[ZoneRecord],
+    *,
+    zone: DnsName,
+    ours: tuple[ZoneRecord, ...],
+    reserved: frozenset[DnsName] = frozenset(),
+) -> tuple[tuple[ZoneRecord, ...], tuple[str, ...]]:
+    """Return those that can stand beside `ours`, the earlier ones first, and why the
+    others can't: what is ours may have changed since they were taken."""
+    kept: tuple[ZoneRecord, ...] = ()
+    reasons: list[str] = []
+    for one in extra:
+        try:
+            kept = fitting((*kept, one), zone=zone, ours=ours, reserved=reserved)
+        except FormatError as error:
+            reasons.append(str(error))
+    return kept, tuple(reasons)
 
 
 def _conflict(record: ZoneRecord, other: ZoneRecord) -> str:

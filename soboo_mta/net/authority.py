@@ -195,9 +195,8 @@ class DnsAuthority:
         if isinstance(found, Unanswered):
             return found
         names = tuple(server.name for server in found.servers)
-        if not found.has_ds:
-            return Delegation(names, has_ds=False)
-        return Delegation(names, has_ds=True, has_keys=await self._have_keys(found))
+        keys = await self._have_keys(found) if found.has_ds else None
+        return Delegation(names, has_ds=found.has_ds, has_keys=keys, server=found.asked)
 
     async def _referral(self, zone: str) -> "_Referral | Unanswered":
         """What the zone above says of `zone`, and where the servers listen."""
@@ -210,7 +209,8 @@ class DnsAuthority:
             if isinstance(reply, Unanswered):
                 silence = reply
             elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                return await self._located(_referral_in(reply, zone))
+                found = replace(_referral_in(reply, zone), asked=str(address[0]))
+                return await self._located(found)
         return silence
 
     async def _located(self, referral: "_Referral") -> "_Referral":
@@ -289,6 +289,7 @@ class _Referral:
     zone: str
     servers: tuple[_NameServer, ...]
     has_ds: bool
+    asked: str = ""  # the address of the parent's server
 
 
 def _referral_in(reply: dns.message.Message, zone: str) -> _Referral:

@@ -5,7 +5,7 @@ Its answers and exceptions end here and in `authority`: nothing above knows its 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -25,6 +25,7 @@ import dns.rdtypes.ANY.TXT
 import dns.resolver
 
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.ports import MAX_CHAIN as MAX_CHAIN
 from soboo_mta.ports import (
     Answer,
     Found,
@@ -38,7 +39,6 @@ from soboo_mta.ports import (
 )
 
 Server = tuple[IpAddress, int]
-MAX_CHAIN = 8  # CNAMEs followed: a loop must end (RFC 1034 §5.2.2)
 _IMPOSSIBLE_NAME_TTL = 3_600
 _PAYLOAD = 1232  # octets; dnsflagday.net/2020: no fragments
 _MAX_CAUSE = (
@@ -81,30 +81,21 @@ async def follow(
     """Ask until the CNAME chain ends (recursive servers mostly follow it themselves)."""
     chain: tuple[DnsName, ...] = ()
     ttl = _IMPOSSIBLE_NAME_TTL * 24
-    target = name
+    target, server = name, ""
     while True:
         step = await ask(target, kind)
+        server = server or step.answer.server
         if isinstance(step.answer, Unanswered):
-            return step.answer
+            return replace(step.answer, server=server)
         chain = (*chain, *step.answer.chain)
         ttl = min(ttl, step.answer.ttl)
         if len(chain) > MAX_CHAIN:
-            return Unanswered(cause=f"the CNAME chain of {name} is over {MAX_CHAIN}")
+            return Unanswered(
+                cause=f"the CNAME chain of {name} is over {MAX_CHAIN}", server=server
+            )
         if not step.is_open:
-            return _with_chain(step.answer, chain, ttl)
+            return replace(step.answer, chain=chain, ttl=ttl, server=server)
         target = chain[-1]
-
-
-def _with_chain(
-    answer: Found | NoData | NoName, chain: tuple[DnsName, ...], ttl: int
-) -> Answer:
-    match answer:
-        case Found():
-            return Found(records=answer.records, chain=chain, ttl=ttl)
-        case NoData():
-            return NoData(chain=chain, ttl=ttl)
-        case NoName():
-            return NoName(chain=chain, ttl=ttl)
 
 
 def system_servers() -> tuple[Server, ...]:
@@ -172,7 +163,9 @@ async def asked_in_turn(
                     silence = reply.cause
                 elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
                     exists = reply.rcode() == dns.rcode.NOERROR
-                    return _read(reply, kind, exists=exists)
+                    step = _read(reply, kind, exists=exists)
+                    said_by = replace(step.answer, server=str(server[0]))
+                    return replace(step, answer=said_by)
                 else:
                     said = dns.rcode.to_text(reply.rcode())
                     silence = f"{kind.value} {name}: {server[0]} answers {said}"

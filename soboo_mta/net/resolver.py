@@ -5,6 +5,7 @@ Owns the cache and the joining of equal look-ups in flight.
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 
 import dns.asyncresolver
 
@@ -14,8 +15,9 @@ from soboo_mta.net.questions import (
     follow,
     question,
     stub_of,
+    system_servers,
 )
-from soboo_mta.ports import Answer, Clock, RecordType, Unanswered
+from soboo_mta.ports import Answer, Clock, NamedResolver, RecordType, Unanswered
 
 
 class DnsResolver:
@@ -57,6 +59,17 @@ class DnsResolver:
         if self._stub is None:
             self._stub = stub_of(self._options, self._options.servers)
         return await question(self._stub, name, kind)
+
+
+def each_resolver(options: ResolverOptions, clock: Clock) -> tuple[NamedResolver, ...]:
+    """Return every recursive server of the options, each to be asked by itself."""
+    return tuple(
+        NamedResolver(
+            str(server[0]),
+            DnsResolver(options=replace(options, servers=(server,)), clock=clock),
+        )
+        for server in options.servers or system_servers()
+    )
 
 
 # ---- the cache

@@ -6,8 +6,8 @@ last known good for at most 72 hours. Decides nothing about sending: `depart` do
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from soboo_mta.identity.dmarc import Suffixes
@@ -16,20 +16,23 @@ from soboo_mta.identity.state import (
     DomainSettings,
     DomainState,
     Facts,
+    Fault,
     Mode,
     OnBroken,
     Operator,
+    Purpose,
     RecordCheck,
     RecordStatus,
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, TenantId
+from soboo_mta.onboarding.caches import Caches
 from soboo_mta.onboarding.delegation import ZoneDoctor
 from soboo_mta.onboarding.facts import Memory, facts_of
 from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.look import Look
-from soboo_mta.ports import Authority, Clock, RecordType, Resolver
+from soboo_mta.ports import Authority, Clock, NamedResolver, RecordType, Resolver
 
 _MS = timedelta(milliseconds=1)
 
@@ -47,16 +50,21 @@ class CheckOptions:
     """Between looks while a required record is not good."""
     last_known_good: timedelta = timedelta(hours=72)
     """How long a record without an answer keeps its last good one."""
+    negative_ttl: timedelta = timedelta(hours=1)
+    """How long resolvers may remember that a record was not there: more is rare
+    (RFC 2308 §5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one look found. `owned`: this look saw a proof bound to this tenant."""
+    """What one look found. `owned`: this look saw a proof bound to this tenant.
+    `forgets_at`: look again by then (unix ms), what is kept of older looks ends."""
 
     checks: tuple[RecordCheck, ...]
     facts: Facts
     owned: bool
-    next_check_at: int  # unix ms
+    next_check_at: int  # unix ms; what is not good for long may be left longer
+    forgets_at: int
 
     @property
     def all_good(self) -> bool:
@@ -80,9 +88,13 @@ class DomainCheck:
         clock: Clock,
         options: CheckOptions,
         authority: Authority | None = None,
+        resolvers: Sequence[NamedResolver] = (),
     ) -> None:
         """`authority` None: a delegation is believed to the zone itself, and a fault of
-        a zone is not told from one of its records."""
+        a zone is not told from one of its records. `resolvers`: whose caches are looked
+        into while a record is new, and serve what many domains ask for alike; `resolver` is to ask past them."""
+        self._caches = Caches(resolvers, clock)
+        self._shared = resolvers[0].resolver if resolvers else None
         self._authority = authority
         self._resolver = resolver
         self._operator = operator
@@ -95,12 +107,16 @@ class DomainCheck:
         settings: DomainSettings,
         previous: Facts | None,
         previous_checks: Iterable[RecordCheck],
+        *,
+        is_thorough: bool = False,
     ) -> CheckResult:
         """Look at every required record of one domain once.
 
-        `previous` and `previous_checks` are the last look's. Never raises for what DNS
-        can say. Several domains may be looked at at the same time.
+        `previous` and `previous_checks` are the last look's; `is_thorough`: also at what
+        else may be wrong where all is well, since a person asks. Never raises for what
+        DNS can say. Several domains may be looked at at the same time.
         """
+        before = {_place(check.record): check for check in previous_checks}
         records = {
             (record.owner, record.kind): record
             for record in reversed(required_records(settings, self._operator))
@@ -112,11 +128,21 @@ class DomainCheck:
             operator=self._operator,
             suffixes=self._suffixes,
             authority=self._authority,
+            shared=self._shared,
+            dmarc_before=None if is_thorough else _dmarc_in(before.values()),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._finding(look, record)) for record in asked]
+            tasks = [
+                group.create_task(
+                    self._finding(
+                        look,
+                        record,
+                        None if is_thorough else before.get(_place(record)),
+                    )
+                )
+                for record in asked
+            ]
         now = self._clock.unix_ms()
-        before = {_place(check.record): check for check in previous_checks}
         seen = [
             (_record_check(record, finding, before, now), finding)
             for record, finding in zip(asked, [t.result() for t in tasks], strict=True)
@@ -124,23 +150,40 @@ class DomainCheck:
         checks = tuple(check for check, _ in seen)
         memory = Memory(previous, now, self._options.last_known_good)
         facts = facts_of(settings, seen, memory)
-        kept = self._options.last_known_good // timedelta(milliseconds=1)
+        # At the end of what is kept of older looks: else all of it ends with that.
+        forgets_at = facts.observed_at + self._options.last_known_good // _MS + 1
+        interval = self._interval_ms(checks, now - facts.stable_since)
+        next_check_at = min(now + interval, forgets_at)
         return CheckResult(
-            checks=checks,
+            checks=tuple(replace(one, next_check_at=next_check_at) for one in checks),
             facts=facts,
             owned=any(finding.proves for _, finding in seen),
-            # At the end of what is kept of older looks: else all of it ends with that.
-            next_check_at=min(
-                now + self._interval_ms(checks, now - facts.stable_since),
-                facts.observed_at + kept + 1,
-            ),
+            next_check_at=next_check_at,
+            forgets_at=forgets_at,
         )
 
-    async def _finding(self, look: Look, record: RequiredRecord) -> Finding:
+    async def _finding(
+        self, look: Look, record: RequiredRecord, last: RecordCheck | None
+    ) -> Finding:
+        """`last`: what the last look found, None where all is to be looked at."""
         finding = await look.finding(record)
-        if self._authority is None:
+        if finding.status is not RecordStatus.GOOD:
+            if self._authority is None:
+                return finding
+            return await ZoneDoctor(self._authority).explained(record, finding)
+        answer = look.answered(record)
+        if answer is None or not record.is_required or not self._is_new(last, finding):
             return finding
-        return await ZoneDoctor(self._authority).explained(record, finding)
+        return await self._caches.remarked(record, finding, answer)
+
+    def _is_new(self, last: RecordCheck | None, finding: Finding) -> bool:
+        """Whether caches may still hold what was before the record became good."""
+        if last is None or last.status is not RecordStatus.GOOD:
+            return True
+        if last.fault in (Fault.STALE_CACHE, Fault.NEGATIVE_CACHE):
+            return True
+        longest = timedelta(seconds=finding.ttl) + self._options.negative_ttl
+        return self._clock.unix_ms() - (last.since or 0) < longest // _MS
 
     def _interval_ms(self, checks: tuple[RecordCheck, ...], stable_ms: int) -> int:
         options = self._options
@@ -215,6 +258,10 @@ def _own_settings(operator: Operator, *, is_assumed: bool) -> DomainSettings:
     )
 
 
+def _dmarc_in(checks: Iterable[RecordCheck]) -> RecordCheck | None:
+    return next((c for c in checks if c.record.purpose is Purpose.DMARC), None)
+
+
 _Place = tuple[DnsName, RecordType, str]
 
 
@@ -245,4 +292,5 @@ def _record_check(
         good_at=now if is_good else (last.good_at if last else None),
         fault=finding.fault,
         since=last.since if last is not None and is_same else now,
+        server=finding.server,
     )

@@ -3,19 +3,15 @@
 Every answer is fresh and asked for once a look. Judging is `judge.py`'s.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-from soboo_mta.identity.dmarc import (
-    Suffixes,
-    names_to_ask,
-    names_to_ask_by_suffix,
-    view_by_suffix_list,
-    view_by_walk,
-)
+from soboo_mta.identity.dmarc import Suffixes
 from soboo_mta.identity.records import (
     include_name,
     key_text,
     name_server_names,
+    required_records,
     selector_owner,
 )
 from soboo_mta.identity.state import (
@@ -24,16 +20,29 @@ from soboo_mta.identity.state import (
     Operator,
     PublicKey,
     Purpose,
+    RecordCheck,
+    RecordStatus,
     RequiredRecord,
 )
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.judging import judge, judge_key, judge_policy, judge_spf
-from soboo_mta.onboarding.judging.judge import Alias, Finding, Text
+from soboo_mta.onboarding.around import Surroundings
+from soboo_mta.onboarding.astray import AstrayLook
+from soboo_mta.onboarding.dmarc import DmarcLook
+from soboo_mta.onboarding.judging import (
+    judge,
+    judge_key,
+    judge_policy,
+    judge_spf,
+)
+from soboo_mta.onboarding.judging.judge import Finding, Text
+from soboo_mta.onboarding.judging.judge_alias import Alias
+from soboo_mta.onboarding.judging.targets import OurNames
 from soboo_mta.onboarding.spf import spf_results
 from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.ports import (
     Answer,
     Authority,
+    Delegation,
     Found,
     NoData,
     RecordType,
@@ -69,15 +78,38 @@ class Look:
         operator: Operator,
         suffixes: Suffixes,
         authority: Authority | None = None,
+        shared: Resolver | None = None,
+        dmarc_before: RecordCheck | None = None,
     ) -> None:
+        """`shared` and `dmarc_before`: as `shared` and `before` of DmarcLook."""
         self._authority = authority
         self._resolver = Fresh(resolver)
         self._settings = settings
         self._operator = operator
-        self._suffixes = suffixes
+        self._surroundings = Surroundings(self._resolver, settings, suffixes)
+        self._ours = our_names(settings, operator)
+        self._astray = AstrayLook(self._surroundings, operator)
+        self._dmarc = DmarcLook(
+            resolver=self._resolver,
+            shared=shared or self._resolver,
+            settings=settings,
+            operator=operator,
+            suffixes=suffixes,
+            surroundings=self._surroundings,
+            before=dmarc_before,
+        )
 
     async def finding(self, record: RequiredRecord) -> Finding:
         """Ask what this record needs and judge it. Never raises for what DNS says."""
+        finding = await self._judged(record)
+        answer = self.answered(record)
+        return finding if answer is None else replace(finding, server=answer.server)
+
+    def answered(self, record: RequiredRecord) -> Answer | None:
+        """What was said when `record` was asked for; None where it was not yet."""
+        return self._resolver.answers.get((record.owner, record.asked))
+
+    async def _judged(self, record: RequiredRecord) -> Finding:
         match record.purpose:
             case Purpose.BOUNCE:
                 return await self._bounce(record)
@@ -94,15 +126,15 @@ class Look:
             case Purpose.SPF:
                 return await self._spf()
             case Purpose.DMARC:
-                return await self._dmarc()
+                return await self._dmarc.finding()
 
     # ---- CNAME mode
 
     async def _bounce(self, record: RequiredRecord) -> Finding:
-        alias = _alias(record)
-        answer = await self._ask(record.owner, RecordType.MX)
+        alias = self._alias(record)
+        answer = await self._ask(record.owner, record.asked)
         if not alias.leads_to_us(answer):
-            return await self._astray(alias, answer)
+            return await self._astray.finding(alias, record.asked, answer)
         finding = await returns_finding(
             self._settings.bounce_domain, self._operator, self._resolver
         )
@@ -110,51 +142,17 @@ class Look:
 
     async def _selector(self, record: RequiredRecord) -> Finding:
         selector = record.selector or DnsName("")
-        alias = _alias(record)
+        alias = self._alias(record)
         answer = await self._ask(record.owner, RecordType.TXT)
         if not alias.leads_to_us(answer):
-            return await self._astray(alias, answer)
+            keys = self._keys_at(selector)
+            return await self._astray.finding(alias, record.asked, answer, keys)
         return judge_key.served_key(alias, answer, self._keys_at(selector))
-
-    async def _astray(self, alias: Alias, answer: Answer) -> Finding:
-        """The finding for a name that did not lead through our target."""
-        if isinstance(answer, Unanswered):
-            # What is behind the CNAME is silent; the CNAME itself may still be known.
-            answer = await self._alias_alone(alias)
-        if isinstance(answer, Unanswered):
-            return judge.unknown(answer)
-        if not isinstance(answer, Found) and not answer.chain:
-            alias = Alias(
-                owner=alias.owner,
-                target=alias.target,
-                doubled=await self._doubled(alias.owner, RecordType.CNAME),
-            )
-        return judge.wrong_alias(alias, answer)
-
-    async def _alias_alone(self, alias: Alias) -> Answer:
-        answer = await self._ask(alias.owner, RecordType.CNAME)
-        if not isinstance(answer, Found):
-            return answer
-        target = DnsName(str(answer.records[0]))
-        if target == alias.target:
-            return Unanswered(cause=f"{alias.target} gives no answer")
-        return NoData(chain=(target,), ttl=answer.ttl)
-
-    async def _doubled(self, owner: DnsName, kind: RecordType) -> DnsName | None:
-        """The owner with the zone's name appended twice, where it exists: many DNS
-        hosts append the zone's name to what is typed."""
-        zone = self._suffixes.organizational_domain(self._settings.name)
-        for name in dict.fromkeys((self._settings.name, zone)):
-            doubled = DnsName(f"{owner}.{name}")
-            if isinstance(await self._ask(doubled, kind), Found):
-                return doubled
-        return None
 
     # ---- by hand
 
     async def _pasted_key(self, record: RequiredRecord) -> Finding:
         answer = await self._ask(record.owner, RecordType.TXT)
-        text = await self._text(record, answer)
         key = next(
             key
             for key in self._settings.keys
@@ -162,17 +160,28 @@ class Look:
             and key_text(key) == record.value
         )
         others = [one for one in self._settings.keys if one != key]
-        return judge_key.pasted_key(text, answer, key, others)
+        return await self._of_text(
+            record,
+            answer,
+            lambda text: judge_key.pasted_key(text, answer, key, others),
+        )
 
     async def _ownership(self, record: RequiredRecord) -> Finding:
         answer = await self._ask(record.owner, RecordType.TXT)
-        return judge.ownership(await self._text(record, answer), answer)
+        return await self._of_text(
+            record, answer, lambda text: judge.ownership(text, answer)
+        )
 
-    async def _text(self, record: RequiredRecord, answer: Answer) -> Text:
-        doubled = None
-        if not isinstance(answer, Found | Unanswered):
-            doubled = await self._doubled(record.owner, RecordType.TXT)
-        return Text(owner=record.owner, value=record.value, doubled=doubled)
+    async def _of_text(
+        self, record: RequiredRecord, answer: Answer, judged: Callable[[Text], Finding]
+    ) -> Finding:
+        """The finding for a TXT; where it is bad, with what is around its name."""
+        text = Text(owner=record.owner, value=record.value)
+        finding = judged(text)
+        if finding.status is RecordStatus.GOOD or isinstance(answer, Unanswered):
+            return finding
+        around = await self._surroundings.of_text(record, answer)
+        return judged(replace(text, around=around))
 
     async def _spf(self) -> Finding:
         name = self._settings.name
@@ -193,7 +202,14 @@ class Look:
     async def _delegation(self) -> Finding:
         answer = await self._delegated()
         wanted = name_server_names(self._settings, self._operator)
-        finding = judge_policy.delegation(self._settings.home, answer, wanted)
+        nothing = not isinstance(answer, Found | Unanswered)
+        finding = judge_policy.delegation(
+            self._settings.home,
+            answer,
+            wanted,
+            self._ours,
+            await self._surroundings.unregistered() if nothing else None,
+        )
         if not finding.proves:
             return finding
         served = await returns_finding(
@@ -213,58 +229,41 @@ class Look:
         where it can be asked. The zone itself may not be served yet."""
         home = self._settings.home
         if self._authority is not None:
-            found = await self._authority.delegation(home)
-            if isinstance(found, Unanswered):
-                return found
-            if found.servers:
-                return Found(records=found.servers, chain=(), ttl=0)
-            return NoData(chain=(), ttl=0)
+            answer = _as_answer(await self._authority.delegation(home))
+            self._resolver.answers[(home, RecordType.NS)] = answer
+            return answer
         return await self._ask(home, RecordType.NS)
-
-    # ---- DMARC
-
-    async def _dmarc(self) -> Finding:
-        author = self._settings.name
-        others = self._others()
-        names = dict.fromkeys(
-            name for domain in (author, *others) for name in names_to_ask(domain)
-        )
-        names |= dict.fromkeys(names_to_ask_by_suffix(author, self._suffixes))
-        texts: dict[DnsName, tuple[str, ...]] = {}
-        silent: list[Unanswered] = []
-        for name in names:
-            answer = await self._ask(name, RecordType.TXT)
-            if isinstance(answer, Unanswered):
-                silent.append(answer)
-            else:
-                texts[name] = judge.texts(answer)
-        own = await self._ask(DnsName(f"_dmarc.{author}"), RecordType.TXT)
-        finding = judge_policy.dmarc(
-            author,
-            texts,
-            walk=view_by_walk(author, others, texts),
-            suffix_list=view_by_suffix_list(author, others, texts, self._suffixes),
-            ttl=0 if isinstance(own, Unanswered) else own.ttl,
-        )
-        return judge_policy.half_known(finding, texts, author, silent)
-
-    def _others(self) -> tuple[Domain, ...]:
-        """The names that may authenticate; the operator's where they could align."""
-        author, operator = self._settings.name, self._operator
-        others = [self._settings.home, self._settings.bounce_domain]
-        if operator.domain.labels[-2:] == author.labels[-2:]:
-            others += [operator.domain, operator.bounce_domain]
-        return tuple(others)
 
     async def _ask(self, name: str, kind: RecordType) -> Answer:
         return await self._resolver.lookup(name, kind)
+
+    def _alias(self, record: RequiredRecord) -> Alias:
+        target = DnsName(record.value.removesuffix("."))
+        return Alias(owner=record.owner, target=target, ours=self._ours)
 
     def _keys_at(self, selector: DnsName) -> tuple[PublicKey, ...]:
         return tuple(k for k in self._settings.keys if k.selector == selector)
 
 
-def _alias(record: RequiredRecord) -> Alias:
-    return Alias(owner=record.owner, target=DnsName(record.value.removesuffix(".")))
+def _as_answer(found: Delegation | Unanswered) -> Answer:
+    if isinstance(found, Unanswered):
+        return found
+    if not found.servers:
+        return NoData(chain=(), ttl=0, server=found.server)
+    return Found(records=found.servers, chain=(), ttl=0, server=found.server)
+
+
+def our_names(settings: DomainSettings, operator: Operator) -> OurNames:
+    """The names that this domain's records lead to, to tell them from others'."""
+    return OurNames(
+        operator=operator.domain,
+        token=settings.token,
+        targets=tuple(
+            (record.owner, DnsName(record.value.removesuffix(".")))
+            for record in required_records(settings, operator)
+            if record.kind is RecordType.CNAME
+        ),
+    )
 
 
 async def returns_finding(

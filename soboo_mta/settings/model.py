@@ -154,6 +154,7 @@ class Settings(BaseSettings):
             domain=self.operator.domain,
             bounce_domain=self.operator.bounce_domain,
             mx_hosts=self.operator.hosts,
+            dmarc_reports=self.operator.dmarc_reports,
             sources=tuple(
                 Source(
                     name=source.name,

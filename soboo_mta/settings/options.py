@@ -11,6 +11,7 @@ from soboo_mta.net.smtp_client import ClientOptions
 from soboo_mta.onboarding.check import CheckOptions
 from soboo_mta.onboarding.watch.monitor import MonitorOptions
 from soboo_mta.onboarding.watch.rotation import RotationOptions
+from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import IpAddress, SmtpTimeouts
 from soboo_mta.settings.model import Settings
 from soboo_mta.spool.spool import SpoolOptions
@@ -139,6 +140,18 @@ def check_options(settings: Settings) -> CheckOptions:
         longest=onboarding.longest,
         while_broken=onboarding.while_broken,
         last_known_good=onboarding.last_known_good,
+    )
+
+
+def timers(settings: Settings) -> Timers:
+    """How long domains may be pending or at risk."""
+    onboarding = settings.onboarding
+    return Timers(
+        pending=onboarding.pending,
+        grace=onboarding.grace,
+        soonest=onboarding.while_broken,
+        longest=max(onboarding.while_broken, onboarding.longest),
+        stalled=max(onboarding.while_stalled, onboarding.while_broken),
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from soboo_mta.identity.mta_sts import StsMode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import TlsPolicy
@@ -30,11 +31,13 @@ from soboo_mta.settings.values import (
     Duration,
     EndpointField,
     LabelField,
+    MailboxField,
     NetworkField,
     Octets,
     PatternField,
     Port,
     RateField,
+    TlsReportsField,
     Wait,
     parse_duration,
     parse_endpoint,
@@ -179,6 +182,15 @@ class OperatorSection(Section):
     domain: DomainField
     bounce_label: LabelField = "bounce"
     mx_hosts: tuple[DomainField, ...] = ()
+    dmarc_reports: MailboxField | None = None
+
+    @model_validator(mode="after")
+    def _reports_come_to_us(self) -> Self:
+        """The reports of others are authorised below our own domain alone."""
+        reports = self.dmarc_reports
+        if reports is not None and reports.domain != self.domain:
+            raise ValueError(f"dmarc_reports is an address at {self.domain}")
+        return self
 
     @property
     def bounce_domain(self) -> Domain:
@@ -349,6 +361,9 @@ class Onboarding(Section):
     shortest: Wait = parse_duration("30s")
     longest: Wait = parse_duration("1h")
     while_broken: Wait = parse_duration("30s")
+    while_stalled: Wait = parse_duration("6h")
+    pending: Wait = parse_duration("3d")
+    grace: Wait = parse_duration("3d")
     at_once: Count = 20
     last_known_good: Annotated[Wait, Field(le=parse_duration("3d"))] = parse_duration(
         "3d"
@@ -367,6 +382,9 @@ class Publish(Section):
     reload: tuple[str, ...] = ()
     name_servers: tuple[AddressField, ...] = ()
     certificate_issuers: tuple[DnsNameField, ...] = ()
+    tls_reports: TlsReportsField | None = None
+    mta_sts_hosts: tuple[AddressField, ...] = ()
+    mta_sts_mode: StsMode = StsMode.TESTING
 
 
 class Retention(Section):

@@ -93,10 +93,23 @@ sending_domain = Table(
     Column("zone", Text),  # delegated to us; NULL in mode zone: the name itself
     Column("rotate_days", Integer),  # NULL: as the settings say; 0: when asked for
     Column("rotation_wanted_at", BigInteger),  # asked for; done once the key is seen
+    Column("standing", Text),  # the worst of what it needs; NULL: not looked at yet
+    Column("clean_looks", Integer),  # since it was released, at names that led to us
+    Column("dmarc", Text),  # of a zone that is the From domain; NULL: not read yet
     UniqueConstraint("tenant_id", "name"),
 )
 Index("ix_sending_domain_name", sending_domain.c.name)
 Index("ix_sending_domain_next_check_at", sending_domain.c.next_check_at)
+
+zone_record = Table(  # the customer's own, in the zone delegated for the domain
+    "zone_record",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),  # as in ports.ZoneRecord
+    Column("ttl", Integer, nullable=False),  # seconds
+)
 
 dkim_key = Table(
     "dkim_key",
@@ -131,6 +144,47 @@ record_check = Table(
     Column("good_at", BigInteger),
     Column("fault", Text, nullable=False, server_default=""),
     Column("since", BigInteger),  # status and fault are as they are
+    Column("server", Text, nullable=False, server_default=""),
+)
+
+way_out = Table(  # of modes relay and mailbox: the customer's own
+    "way_out",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("tls", Text, nullable=False),
+    Column("user_name", Text),  # of the login; NULL: known by our address
+    Column("provider", Text),  # of a mailbox; NULL: a relay
+    Column("auth", Text),
+    Column("oauth_client", Text),
+    Column("secret", LargeBinary),  # sealed; bound to domain, server and user
+)
+
+domain_standing = Table(  # how each record and capability of a domain stands
+    "domain_standing",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("subject", Text, primary_key=True),  # a capability, or "owner TYPE"
+    Column("standing", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("told", Text, nullable=False),  # the standing told of last
+    Column("is_required", Boolean, nullable=False),
+    Column("turns", Text, nullable=False),  # JSON list: when it turned good or bad
+    Column("is_flapping", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("fault", Text, nullable=False),
+)
+
+left_name = Table(  # of released domains: names that still lead to us
+    "left_name",
+    metadata,
+    Column("domain_id", ForeignKey("sending_domain.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 identity_generation = Table(  # one row; raised by whatever changes who may send or sign
@@ -196,6 +250,14 @@ worker = Table(
     Column("host", Text, nullable=False),
     Column("process", Integer, nullable=False),
     Column("acknowledged", BigInteger, nullable=False, default=0),  # generation
+)
+
+duty = Table(  # what one process does for all hosts of the store
+    "duty",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),  # a host and its process
+    Column("lease_until", BigInteger, nullable=False),  # ms; 0: given up
 )
 
 capacity = Table(
@@ -399,3 +461,10 @@ Index(
     postgresql_where=event.c.message_id.is_not(None),
 )
 Index("ix_event_at", event.c.at)
+Index(
+    "ix_event_domain",
+    event.c.domain,
+    event.c.id,
+    sqlite_where=event.c.domain.is_not(None),
+    postgresql_where=event.c.domain.is_not(None),
+)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from soboo_mta.formats.author import parse_author
 from soboo_mta.formats.header import Field, HeaderBlock
+from soboo_mta.identity.plan import no_way_out
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.state import DomainState, Operator, Purpose
 from soboo_mta.mail.address import Mailbox
@@ -88,10 +89,13 @@ def authorised(
 ) -> DomainState:
     """Return `state` when its domain may send; raise Reject with what to publish.
 
-    A domain that was verified and broke since may: departure holds its mail.
+    A domain that was verified and broke since may: departure holds its mail. One whose
+    mode has no way out may not: its mail would wait until it expires.
     """
     if state is None:
         raise Reject(replies.not_yours("From", domain))
+    if why := no_way_out(state.settings):
+        raise Reject(replies.no_way_out(why))
     if not may_send(state):
         wanted = (
             record

@@ -210,5 +210,10 @@ def not_verified(domain: Domain, records: Iterable[RequiredRecord]) -> Reply:
     )
 
 
+def no_way_out(why: str) -> Reply:
+    """The domain's mode is one whose mail can't leave yet."""
+    return reply(550, "5.3.3", f"The From domain {why}: set it up in another mode")
+
+
 def _sentence(why: str) -> str:
     return why[:1].upper() + why[1:]

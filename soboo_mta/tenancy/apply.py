@@ -6,8 +6,9 @@ tenants are suspended and its credentials revoked. Nothing is ever deleted, and 
 customer's DNS depends on (mode, labels) is never changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from sqlalchemy import Connection
@@ -15,7 +16,8 @@ from sqlalchemy import Connection
 from soboo_mta.formats.keys import KeyPair
 from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.ids import DomainId, TenantId
+from soboo_mta.mail.way_out import Secret
 from soboo_mta.tenancy.accounts import (
     Credential,
     NewCredential,
@@ -31,10 +33,12 @@ from soboo_mta.tenancy.accounts import (
 from soboo_mta.tenancy.domains import (
     ED25519_SELECTOR,
     NewDomain,
+    bump_for_domain,
     change_domain,
     list_domains,
 )
 from soboo_mta.tenancy.keys import add_domain
+from soboo_mta.tenancy.relays import put_way_out, secret_of
 from soboo_mta.tenancy.secrets import MasterKey
 from soboo_mta.tenancy.tenants_file import CredentialEntry, TenantsFile
 
@@ -78,6 +82,14 @@ class ChangeDomain:
     after: NewDomain
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeWayOut:
+    """Another relay or mailbox, or another secret for it."""
+
+    before: DomainSettings
+    after: NewDomain
+
+
 Change = (
     AddTenant
     | ChangeTenant
@@ -86,16 +98,22 @@ Change = (
     | RevokeCredential
     | AddDomain
     | ChangeDomain
+    | ChangeWayOut
 )
 
 
 def plan_changes(
-    connection: Connection, file: TenantsFile, *, prune: bool = False
+    connection: Connection,
+    file: TenantsFile,
+    *,
+    prune: bool = False,
+    master: Callable[[], MasterKey] | None = None,
 ) -> tuple[Change, ...]:
     """Return what has to be done so that the store is as `file` says, in order.
 
-    Raises FormatError for what can't be done: a domain's mode or labels differ, a user
-    name is revoked or another's.
+    `master` opens the secrets that are stored, to compare them; asked for where the file
+    has some. None: they count as different. Raises FormatError for what can't be done: a
+    domain's mode or labels differ, a user name is revoked or another's.
     """
     credentials = {one.user_name: one for one in list_credentials(connection)}
     domains = {
@@ -108,7 +126,11 @@ def plan_changes(
     for one in file.tenant:
         for domain in one.domain:
             new = domain.of(one.id)
-            changes += _domain_changes(domains.get((one.id, new.name)), new)
+            before = domains.get((one.id, new.name))
+            changes += _domain_changes(before, new)
+            if before is not None and new.way_out is not None:
+                stored = partial(_stored, connection, master, before.domain_id)
+                changes += _way_changes(before, new, stored)
     if prune:
         named = {entry.user_name for _, entry in file.credentials()}
         changes += [
@@ -180,6 +202,22 @@ def _domain_changes(before: DomainSettings | None, new: NewDomain) -> Iterator[C
         yield ChangeDomain(before, new)
 
 
+def _way_changes(
+    before: DomainSettings, new: NewDomain, stored: Callable[[], Secret | None]
+) -> Iterator[Change]:
+    is_same = before.way_out == new.way_out
+    if not is_same or (new.secret is not None and new.secret != stored()):
+        yield ChangeWayOut(before, new)
+
+
+def _stored(
+    connection: Connection,
+    master: Callable[[], MasterKey] | None,
+    domain_id: DomainId,
+) -> Secret | None:
+    return None if master is None else secret_of(connection, master(), domain_id)
+
+
 def apply_changes(
     connection: Connection,
     master: MasterKey,
@@ -230,6 +268,16 @@ def apply_changes(
                     sign_with_operator=wanted.sign_with_operator,
                     assume_verified=wanted.assume_verified,
                 )
+            case ChangeWayOut(settings, wanted):
+                _put(connection, master, settings.domain_id, wanted)
             case _:
                 assert_never(change)
     return tuple(made)
+
+
+def _put(
+    connection: Connection, master: MasterKey, domain_id: DomainId, wanted: NewDomain
+) -> None:
+    bump_for_domain(connection, domain_id)
+    if wanted.way_out is not None:
+        put_way_out(connection, master, domain_id, wanted.way_out, wanted.secret)

@@ -39,6 +39,7 @@ from soboo_mta.tenancy.domains import (
     tell_of_domain,
     to_public_key,
 )
+from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.secrets import MasterKey
 from soboo_mta.tenancy.slots import (
     DAY_MS,
@@ -102,10 +103,12 @@ def add_domain(
     *,
     now: int,
 ) -> DomainSettings:
-    """Store a new domain with its first keys (see `first_pairs`): the first of each
-    algorithm is active, the second RSA key is next."""
+    """Store a new domain with its first keys (see `first_pairs`) and its way out: the
+    first key of each algorithm is active, the second RSA key is next."""
     domain_id = insert_domain(connection, new, now=now)
     _insert_first(connection, master, domain_id, pairs, new.selectors, now)
+    if new.way_out is not None:
+        put_way_out(connection, master, domain_id, new.way_out, new.secret)
     return the_view(connection, domain_id).settings
 
 

@@ -29,6 +29,7 @@ from soboo_mta.tenancy.domains import (
     NewDomain,
     default_zone,
 )
+from soboo_mta.tenancy.ways_in_file import MailboxEntry, RelayEntry
 
 T = TypeVar("T")
 
@@ -72,9 +73,15 @@ class DomainEntry(_Entry):
     on_broken: OnBroken = OnBroken.HOLD
     sign_with_operator: bool = False
     assume_verified: bool = False
+    relay: RelayEntry | None = None
+    mailbox: MailboxEntry | None = None
 
     def of(self, tenant: TenantId) -> NewDomain:
-        """Return the domain as `tenant`'s; FormatError for labels it can't have."""
+        """Return the domain as `tenant`'s, its secret read; FormatError for labels it
+        can't have, a way out that is not its mode's, a secret that can't be read."""
+        if self.relay is not None and self.mailbox is not None:
+            raise FormatError(f"{self.name} has a relay and a mailbox: keep one")
+        theirs = self.relay or self.mailbox
         return NewDomain(
             tenant=tenant,
             name=self.name,
@@ -86,6 +93,8 @@ class DomainEntry(_Entry):
             on_broken=self.on_broken,
             sign_with_operator=self.sign_with_operator,
             assume_verified=self.assume_verified,
+            way_out=theirs.way if theirs else None,
+            secret=theirs.secret() if theirs else None,
         )
 
 
@@ -144,7 +153,7 @@ def load_tenants(path: Path) -> TenantsFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is not TOML: {error}") from error
     try:
-        file = TenantsFile.model_validate(values)
+        file = TenantsFile.model_validate(values, context={"directory": path.parent})
     except ValidationError as error:
         faults = "\n".join(f"  {_fault(one)}" for one in error.errors())
         raise FormatError(f"{path} is not right:\n{faults}") from error
@@ -174,6 +183,8 @@ _KEYS_IN: Mapping[str, tuple[str, ...]] = {
     "credential": tuple(CredentialEntry.model_fields),
     "operator_credential": tuple(CredentialEntry.model_fields),
     "domain": tuple(DomainEntry.model_fields),
+    "relay": tuple(RelayEntry.model_fields),
+    "mailbox": tuple(MailboxEntry.model_fields),
 }
 
 

@@ -17,8 +17,19 @@ from soboo_mta.identity.state import (
     RecordStatus,
     RequiredRecord,
 )
+from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import KeyId, TenantId
+from soboo_mta.mail.way_out import (
+    PROVIDER_SERVERS,
+    CustomerMailbox,
+    CustomerRelay,
+    MailboxAuth,
+    MailboxProvider,
+    Secret,
+    WayOut,
+    parse_server,
+)
 from soboo_mta.ports import RecordType
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain, default_zone
@@ -37,6 +48,17 @@ NO_VIEW = DmarcView(
     spf=Alignment.RELAXED,
     organizational=(),
 )
+RELAY = CustomerRelay(server=parse_server("smtp.customer.com:587"), user="esp")
+MAILBOX = CustomerMailbox(
+    mailbox=parse_mailbox("news@customer.com"),
+    provider=MailboxProvider.GOOGLE,
+    auth=MailboxAuth.PASSWORD,
+    server=PROVIDER_SERVERS[MailboxProvider.GOOGLE],
+)
+WAYS: dict[object, tuple[WayOut, Secret]] = {
+    Mode.RELAY: (RELAY, Secret("open sesame")),
+    Mode.MAILBOX: (MAILBOX, Secret("open sesame")),
+}
 
 
 def small_pair(algorithm: Algorithm = Algorithm.RSA) -> KeyPair:
@@ -70,6 +92,9 @@ def with_domain(
     plain: dict[str, object] = {"tenant": owner, "name": NAME}
     if values.get("mode") is Mode.ZONE:
         plain["zone"] = default_zone(NAME, Mode.ZONE)
+    if values.get("mode") in WAYS:
+        way, secret = WAYS[values["mode"]]
+        plain |= {"way_out": way, "secret": secret}
     new = NewDomain(**(plain | values))  # type: ignore[arg-type]  # a test's shorthand
     pairs = first_pairs(new, small_pair)
     return add_domain(connection, MASTER, new, pairs, now=1)

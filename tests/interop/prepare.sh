@@ -16,6 +16,9 @@ need swaks command -v swaks
 need curl command -v curl
 need libnet-ssleay-perl perl -MNet::SSLeay -e 1
 need opendkim test -x /usr/sbin/opendkim
+need opendmarc test -x /usr/sbin/opendmarc
+need publicsuffix test -e /usr/share/publicsuffix/public_suffix_list.dat
+need iproute2 command -v ip
 need libmail-dkim-perl perl -MMail::DKIM -e 1
 need libmail-spf-perl perl -MMail::SPF -e 1
 need libmail-dmarc-perl perl -MMail::DMARC -e 1

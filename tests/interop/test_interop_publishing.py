@@ -420,7 +420,12 @@ def _publisher(server: NameServer, *, delegated: bool = True) -> Publisher:
     async def is_delegated(zone: DnsName) -> bool:
         return delegated
 
-    return Publisher(server=server, clock=SystemClock(), is_delegated=is_delegated)
+    return Publisher(
+        server=server,
+        clock=SystemClock(),
+        is_delegated=is_delegated,
+        servers_below=DnsName("n.esp.example"),
+    )
 
 
 def _with_next_keys() -> ZoneContent:

@@ -41,6 +41,7 @@ from soboo_mta.tenancy.apply import (
     ChangeCredential,
     ChangeDomain,
     ChangeTenant,
+    ChangeWayOut,
     RevokeCredential,
     apply_changes,
     plan_changes,
@@ -73,10 +74,15 @@ def apply(
     for entry in wanted.tenant:
         chosen_pool(store, entry.pool, None)  # one that the settings have
     changes = read_now(
-        store.engine, lambda connection: plan_changes(connection, wanted, prune=prune)
+        store.engine,
+        lambda connection: plan_changes(
+            connection, wanted, prune=prune, master=lambda: store.master
+        ),
     )
     assumed = [one.new for one in changes if isinstance(one, AddDomain)]
-    assumed += [one.after for one in changes if isinstance(one, ChangeDomain)]
+    assumed += [
+        one.after for one in changes if isinstance(one, ChangeDomain | ChangeWayOut)
+    ]
     refuse_unfit(store, assumed)
     made: list[NewCredential] = []
     for start in range(0, len(changes), _AT_ONCE):
@@ -116,6 +122,9 @@ def described(change: Change) -> str:
             return f"+ domain {new.name} of {new.tenant}, mode {new.mode}"
         case ChangeDomain(before, after):
             return f"~ domain {after.name}: {_differences(before, after, _DOMAIN)}"
+        case ChangeWayOut(before, after):
+            what = "way_out" if before.way_out != after.way_out else "its secret"
+            return f"~ domain {after.name}: {what}"
         case _:
             assert_never(change)
 

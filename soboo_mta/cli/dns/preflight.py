@@ -1,6 +1,7 @@
 """`soboo-mta domain preflight`: would mail of a domain leave, pass and be taken?"""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
+from soboo_mta.cli.dns.trial import Trial
 from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
 from soboo_mta.cli.domains.look import look
 from soboo_mta.cli.queue.words import gate_line
@@ -32,6 +34,7 @@ from soboo_mta.mail.outcome import Reason
 from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.onboarding.preflight import Intended, observe
+from soboo_mta.onboarding.ways import see_way
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.spool.view import gates
 from soboo_mta.store.writer import read_now
@@ -54,17 +57,25 @@ def preflight(
     provider: Annotated[
         list[Provider] | None, typer.Option(help="To whom; repeat. All if not said.")
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Try the customer's relay or mailbox; nothing is sent."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say whether mail of DOMAIN would leave now, pass and be taken, and what to mend.
 
-    Looks at DNS as receivers do and changes nothing. Exit code 0: it would pass; 1: it
+    Looks at DNS as receivers do and changes nothing. With --probe it logs in to the
+    customer's own relay or mailbox and says MAIL FROM, by --from where that is said. Exit code 0: it would pass; 1: it
     would be held or refused; 3: DNS gave no answer, so nobody can say.
     """
     store = open_store(config)
     view = view_of(store, domain, tenant)
     _refuse_foreign(author, view)
-    seen = asyncio.run(_observe(store, view, _source(store, source)))
+    ask = _asked_of(store, view, author) if probe else None
+    seen = asyncio.run(_observe(store, view, _source(store, source), ask))
     checks = judged(seen, provider or tuple(Provider), traffic)
     passes = would_pass(checks)
     if as_json:
@@ -94,7 +105,9 @@ def _source(store: CliStore, name: str | None) -> Source:
     return sources[name]
 
 
-async def _observe(store: CliStore, view: DomainView, source: Source) -> Observed:
+async def _observe(
+    store: CliStore, view: DomainView, source: Source, ask: Trial | None
+) -> Observed:
     """Look at the domain as `domain verify` does, then as receivers of its mail do."""
     result = await look(store, view)
     state = DomainState(
@@ -111,7 +124,20 @@ async def _observe(store: CliStore, view: DomainView, source: Source) -> Observe
     )
     options = resolver_options(store.settings)
     resolver = DnsResolver(options=options, clock=store.clock)
-    return await observe(intended, resolver, SuffixList())
+    seen = await observe(intended, resolver, SuffixList())
+    probed = await ask.probed(resolver, source) if ask else None
+    way = await see_way(state, resolver, address=source.public_address, probed=probed)
+    return replace(seen, way=way)
+
+
+def _asked_of(store: CliStore, view: DomainView, author: str | None) -> Trial:
+    settings = view.settings
+    if settings.way_out is None:
+        raise FormatError(
+            f"{settings.name} is in mode {settings.mode}, which has no relay or mailbox"
+            " of the customer's to try"
+        )
+    return Trial.of(store, settings, parse_mailbox(author) if author else None)
 
 
 def _holds(store: CliStore, view: DomainView, source: Source) -> tuple[str, ...]:

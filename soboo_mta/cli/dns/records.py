@@ -6,10 +6,19 @@ import typer
 
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
+    CliStore,
     ConfigPath,
     open_store,
 )
-from soboo_mta.cli.dns.record_forms import Format, FormOptions, show_records
+from soboo_mta.cli.dns.dmarc_advice import DmarcAdvisor
+from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
+from soboo_mta.cli.dns.record_forms import (
+    HINTED,
+    Format,
+    FormOptions,
+    refuse_idle,
+    show_records,
+)
 from soboo_mta.cli.domains.chosen import TenantOption, chosen
 from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
@@ -39,13 +48,29 @@ def records(
     page: Annotated[
         str | None, typer.Option(help="E-mail: URL of a setup page to name.")
     ] = None,
+    dns_provider: DnsProviderOption = None,
+    dns: Annotated[
+        bool, typer.Option(help="One DOMAIN: read the DMARC record that it has.")
+    ] = True,
+    dmarc_reports: Annotated[
+        bool,
+        typer.Option(
+            "--dmarc-reports", help="Add [operator] dmarc_reports to the record it has."
+        ),
+    ] = False,
 ) -> None:
-    """Show what to publish in DNS."""
+    """Show what to publish in DNS.
+
+    For one DOMAIN its DMARC record is read first: one that is there is kept. For several
+    domains, and with --no-dns, what is recommended is for a domain that has none.
+    """
     store = open_store(config)
     if (domain is None) != (operator or every) and not (operator and domain):
         raise FormatError(
             "say which: a DOMAIN, --all for every domain, or --operator for what we publish"
         )
+    if dmarc_reports:
+        _refuse_idle_merge(store, is_read=dns and domain is not None and not operator)
     asked = [view.settings for view in chosen(store, domain, tenant)]
     if operator:
         found = operator_records(store.operator, asked)
@@ -53,7 +78,15 @@ def records(
         found = tuple(
             record for one in asked for record in required_records(one, store.operator)
         )
+        if domain is not None and dns:
+            advice = DmarcAdvisor(store, asked[0].name)
+            found = advice.into(found, merge=dmarc_reports)
     owner = asked[0].name if domain and not operator else None
+    refuse_idle(form, provider, zone_apex, page, dns_provider)
+    if dns_provider is not None and owner is None:
+        raise FormatError(
+            "--dns-provider is for one domain's owner: say a DOMAIN alone"
+        )
     options = FormOptions(
         provider=provider,
         zone_apex=zone_apex,
@@ -61,5 +94,21 @@ def records(
         owner=owner,
         within=store.operator.domain if operator else owner,
         operator=store.operator.domain,
+        host=dns_host(store, asked[0], dns_provider)
+        if owner and form in HINTED
+        else None,
     )
     show_records(found, form, options)
+
+
+def _refuse_idle_merge(store: CliStore, *, is_read: bool) -> None:
+    if store.operator.dmarc_reports is None:
+        raise FormatError(
+            "there is no address to add: set [operator] dmarc_reports to one at"
+            f" {store.operator.domain}"
+        )
+    if not is_read:
+        raise FormatError(
+            "--dmarc-reports adds to the record of one DOMAIN, which is read for that:"
+            " say it with a DOMAIN, and without --operator and --no-dns"
+        )

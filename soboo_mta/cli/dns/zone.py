@@ -1,6 +1,7 @@
 """`soboo-mta zone`: the zones that are kept on a name server, and whether they are there."""
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -15,17 +16,23 @@ from soboo_mta.cli.context import (
     say,
     warn,
 )
-from soboo_mta.daemon.publishing import (
-    Zones,
+from soboo_mta.cli.dns import zone_record
+from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
+from soboo_mta.daemon.publishing.rounds import (
+    keeping,
+    policies_to_keep,
     publish_all,
     publisher_of,
-    zones_of,
 )
+from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.identity.mta_sts import policy_text
 from soboo_mta.identity.zone import ZoneContent
+from soboo_mta.identity.zone_dmarc import kept_record
 from soboo_mta.identity.zone_text import zone_record_line
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.name_servers.wire import delegation_signers
+from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.publish.publisher import (
     Look,
     Published,
@@ -35,14 +42,34 @@ from soboo_mta.onboarding.publish.publisher import (
     Waiting,
 )
 from soboo_mta.ports import NameServerError
-from soboo_mta.store.writer import read_now
+from soboo_mta.settings.options import resolver_options
+from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.zones import keep_policy
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Delegated zones and your own, on a name server.",
     add_completion=False,
 )
+app.add_typer(zone_record.app, name="record")
 ZoneArgument = Annotated[str | None, typer.Argument(metavar="[ZONE]")]
+
+
+@app.command("mta-sts")
+def mta_sts(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Print the MTA-STS policy file of all bounce hosts in delegated zones.
+
+    Serve it at https://mta-sts.BOUNCE-HOST/.well-known/mta-sts.txt, on the hosts that
+    [publish] mta_sts_hosts names.
+    """
+    settings = open_store(config).settings
+    if not settings.publish.mta_sts_hosts:
+        raise FormatError(
+            "no policy is said: set [publish] mta_sts_hosts to the addresses of the HTTPS"
+            " host that is to serve it"
+        )
+    text = policy_text(settings.publish.mta_sts_mode, settings.operator.hosts)
+    sys.stdout.buffer.write(text.encode())  # its line ends are CR LF
 
 
 @app.command("list")
@@ -97,11 +124,39 @@ def publish(config: ConfigPath = DEFAULT_CONFIG) -> None:
     store = open_store(config)
     zones = _zones(store)
     publisher = publisher_of(store.settings, zones, store.clock)
-    results = asyncio.run(publish_all(zones, publisher))
+    results = asyncio.run(_publish(store, zones, publisher))
     for result in results:
         _say_result(result)
     if any(isinstance(one, Trouble) for one in results):
         raise typer.Exit(FAULT)
+
+
+@app.command()
+def dmarc(
+    domain: DomainArgument,
+    record: Annotated[
+        str, typer.Argument(metavar="RECORD", help="v=DMARC1; p=reject, say.")
+    ],
+    config: ConfigPath = DEFAULT_CONFIG,
+    tenant: TenantOption = None,
+) -> None:
+    """Change the DMARC record of a zone that is the From domain itself. Until it is
+    delegated, the record that its owner publishes is the one to be kept."""
+    store = open_store(config)
+    settings = view_of(store, domain, tenant).settings
+    text = kept_record(record)
+    write_now(store.engine, lambda at: keep_policy(at, settings, text))
+    say(f"_dmarc.{settings.home} says: {text}")
+
+
+async def _publish(
+    store: CliStore, zones: Zones, publisher: Publisher
+) -> tuple[Result, ...]:
+    results = await publish_all(zones, publisher)
+    resolver = DnsResolver(options=resolver_options(store.settings), clock=store.clock)
+    for of, text in await policies_to_keep(zones, results, resolver):
+        write_now(store.engine, keeping(of, text))
+    return results
 
 
 def _zones(store: CliStore) -> Zones:

@@ -6,9 +6,11 @@ from soboo_mta.cli.dns.spf import spf
 from soboo_mta.cli.domains.adding import add
 from soboo_mta.cli.domains.domain import app
 from soboo_mta.cli.domains.look import verify
+from soboo_mta.cli.domains.standing.history import history
 
 app.command()(add)
 app.command()(records)
 app.command()(verify)
+app.command()(history)
 app.command()(preflight)
 app.command()(spf)

@@ -1,34 +1,54 @@
 """`soboo-mta domain`: sending domains, what to publish for them, and what is wrong there."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
 from soboo_mta.cli.accounts.tenant import Json
+from soboo_mta.cli.connect.offering import page_offer
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
+    CliStore,
     ConfigPath,
     open_store,
     say,
     say_json,
 )
+from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
 from soboo_mta.cli.domains.chosen import (
     DomainArgument,
     TenantOption,
     domain_event,
     view_of,
 )
+from soboo_mta.cli.domains.standing.released import released_table, released_values
+from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.cli.domains.tables import (
     checks_text,
     domain_values,
     verified_text,
 )
+from soboo_mta.cli.domains.ways import (
+    AuthOption,
+    MailboxOption,
+    MailboxSecretFile,
+    OAuthClient,
+    ProviderOption,
+    RelayHost,
+    RelayPasswordFile,
+    RelayTlsOption,
+    RelayUser,
+    TypedWay,
+    refuse_strange_port,
+)
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.state import OnBroken, RecordCheck
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.way_out import WayParts
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.domains import (
@@ -37,9 +57,11 @@ from soboo_mta.tenancy.domains import (
     checks_of,
     list_domains,
     release_domain,
+    released_domains,
 )
+from soboo_mta.tenancy.relays import put_way_out
 from soboo_mta.tenancy.rotation import set_schedule
-from soboo_mta.tenancy.setup_link import SetupLinks
+from soboo_mta.tenancy.setup_link import Click, SetupLinks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,10 +74,18 @@ app = typer.Typer(
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
+    released: Annotated[
+        bool,
+        typer.Option("--released", help="Those given up, and what still leads to us."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List sending domains, whether they are verified and how their records are."""
+    """List sending domains: whether they are verified, how they stand, how their records
+    are."""
     owner = None if tenant is None else TenantId(tenant)
+    if released:
+        _list_released(open_store(config), owner, as_json=as_json)
+        return
 
     def seen(
         connection: Connection,
@@ -69,7 +99,9 @@ def list_all(
     if as_json:
         say_json([domain_values(view, checks) for view, checks in found])
         return
-    table = Table("domain", "tenant", "mode", "verified", "records", "if broken")
+    table = Table(
+        "domain", "tenant", "mode", "verified", "state", "records", "if broken"
+    )
     for view, checks in found:
         settings = view.settings
         table.add_row(
@@ -77,6 +109,7 @@ def list_all(
             settings.tenant,
             settings.mode,
             verified_text(view),
+            state_word(view),
             checks_text(checks),
             settings.on_broken,
         )
@@ -85,6 +118,14 @@ def list_all(
         if found
         else "there are no domains: soboo-mta domain add DOMAIN --tenant T"
     )
+
+
+def _list_released(store: CliStore, owner: TenantId | None, *, as_json: bool) -> None:
+    found = read_now(store.engine, lambda at: released_domains(at, tenant=owner))
+    if as_json:
+        say_json([released_values(one) for one in found])
+    else:
+        say(released_table(found) if found else "no domain was released")
 
 
 @app.command("set")
@@ -104,14 +145,41 @@ def change(
             min=0, max=3650, help="Days that a key signs; 0: until `key rotate`."
         ),
     ] = None,
+    relay_host: RelayHost = None,
+    relay_tls: RelayTlsOption = None,
+    relay_user: RelayUser = None,
+    relay_password_file: RelayPasswordFile = None,
+    mailbox: MailboxOption = None,
+    provider: ProviderOption = None,
+    auth: AuthOption = None,
+    oauth_client: OAuthClient = None,
+    mailbox_secret_file: MailboxSecretFile = None,
 ) -> None:
     """Change what is done for a domain; what is not given stays."""
-    if on_broken is None and sign_with_operator is None and rotate_days is None:
+    typed = TypedWay(
+        parts=WayParts(
+            host=relay_host,
+            tls=relay_tls,
+            user=relay_user,
+            mailbox=mailbox,
+            provider=provider,
+            auth=auth,
+            oauth_client=oauth_client,
+        ),
+        relay_password_file=relay_password_file,
+        mailbox_secret_file=mailbox_secret_file,
+    )
+    is_idle = on_broken is None and sign_with_operator is None and rotate_days is None
+    if is_idle and not typed.is_given:
         raise FormatError(
-            "say what to change: --on-broken, --sign-with-operator or --rotate-days"
+            "say what to change: --on-broken, --sign-with-operator, --rotate-days, or the"
+            " customer's relay or mailbox"
         )
     store = open_store(config)
     settings = view_of(store, domain, tenant).settings
+    way, secret = typed.way(settings.mode, settings.way_out), typed.secret()
+    refuse_strange_port(store, way)
+    master = store.master if typed.is_given else None
     extra = (
         settings.sign_with_operator
         if sign_with_operator is None
@@ -128,6 +196,8 @@ def change(
         )
         if rotate_days is not None:
             set_schedule(connection, settings.domain_id, rotate_days)
+        if master is not None and way is not None:
+            put_way_out(connection, master, settings.domain_id, way, secret)
 
     write_now(store.engine, write)
     say(f"changed {settings.name}")
@@ -139,9 +209,17 @@ def link(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
+    dns_provider: DnsProviderOption = None,
+    connect: Annotated[
+        bool, typer.Option(help="With a one-click button, where that is possible.")
+    ] = True,
 ) -> None:
     """Make a link to a page that shows what to publish and how it looks now: for whoever
-    manages the domain's DNS, without an account."""
+    manages the domain's DNS, without an account.
+
+    It looks up whose DNS host serves the domain, for the page to say where to enter what,
+    and where there are keys of `connect keys`, whether that does Domain Connect.
+    """
     store = open_store(config)
     site = store.settings.http.public_url
     if site is None:
@@ -152,7 +230,15 @@ def link(
     settings = view_of(store, domain, tenant).settings
     until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
     links = SetupLinks(store.master.setup_key())
-    say(f"{site}/setup/{links.token(settings.domain_id, until=until)}")
+    token = links.token(settings.domain_id, until=until)
+    carried: dict[str, str] = {}
+    if host := dns_host(store, settings, dns_provider):
+        carried["dns"] = host.provider.key
+    if connect and (offer := page_offer(store, settings)):
+        click = Click(name=offer.host.name, url=offer.url)
+        carried["apply"] = links.carry(token, click)
+    query = f"?{urlencode(carried)}" if carried else ""
+    say(f"{site}/setup/{token}{query}")
 
 
 @app.command()
@@ -178,4 +264,7 @@ def release(
         perform(connection, domain_event(EventKind.DOMAIN_RELEASED, settings, now))
 
     write_now(store.engine, write)
-    say(f"released {settings.name}; its owner can take the records down")
+    say(
+        f"released {settings.name}; its owner can take the records down:"
+        " `soboo-mta domain list --released` shows which still lead to us"
+    )

@@ -1,6 +1,7 @@
 """`soboo-mta domain verify`: a look at a domain's records now, kept in the store."""
 
 import asyncio
+from dataclasses import replace
 
 import typer
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    actor,
     open_store,
     say,
     say_json,
@@ -19,31 +21,28 @@ from soboo_mta.cli.context import (
 from soboo_mta.cli.domains.chosen import (
     DomainArgument,
     TenantOption,
-    domain_event,
     view_of,
+)
+from soboo_mta.cli.domains.standing.tables import (
+    condition_values,
+    standing_table,
+    state_word,
 )
 from soboo_mta.cli.domains.tables import (
     check_values,
     checks_table,
 )
-from soboo_mta.events.event import EventKind
-from soboo_mta.identity.dmarc import SuffixList
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.check import CheckResult, DomainCheck
-from soboo_mta.onboarding.watch.monitor import changes
-from soboo_mta.settings.options import (
-    authoritative_options,
-    check_options,
-    resolver_options,
-)
-from soboo_mta.store.unit import perform
+from soboo_mta.cli.queue.words import moment
+from soboo_mta.daemon.keeping import Kept, keep_look
+from soboo_mta.daemon.looking import domain_check
+from soboo_mta.identity.standing import worst
+from soboo_mta.identity.state import RecordCheck
+from soboo_mta.onboarding.check import CheckResult
+from soboo_mta.onboarding.watch.monitor import Observation, changes
+from soboo_mta.settings.options import timers
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.domains import (
-    DomainView,
-    checks_of,
-    store_check,
-)
+from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.domains import DomainView, checks_of
 
 
 def verify(
@@ -52,58 +51,74 @@ def verify(
     tenant: TenantOption = None,
     as_json: Json = False,
 ) -> None:
-    """Look at a domain's records now: expected, found, why. Exit code 1 while one lacks."""
+    """Look at a domain's records now: expected, found, why; and how the domain stands.
+
+    Exit code 1 while a required record lacks.
+    """
     store = open_store(config)
     view = view_of(store, domain, tenant)
     result = asyncio.run(look(store, view))
-    verified = keep(store, view, result)
+    kept = keep(store, view, result)
     if as_json:
-        say_json([check_values(check) for check in result.checks])
+        say_json(_look_values(store, view, result, kept))
     else:
         say(checks_table(result.checks))
-        _say_result(view, result, verified=verified)
+        if kept.conditions:
+            say(standing_table(kept.conditions, result.checks, timers(store.settings)))
+        say(f"next look: {moment(kept.next_check_at)}")
+        _say_result(view, result, verified=kept.verified)
     if not result.all_good:
         raise typer.Exit(FAULT)
 
 
 async def look(store: CliStore, view: DomainView) -> CheckResult:
     """Look at a domain's records now; nothing is stored."""
-    settings = store.settings
-    recursive = DnsResolver(options=resolver_options(settings), clock=store.clock)
-    check = DomainCheck(
-        resolver=AuthoritativeResolver(
-            recursive=recursive, options=authoritative_options(settings)
-        ),
-        operator=store.operator,
-        suffixes=SuffixList(),
-        clock=store.clock,
-        options=check_options(settings),
-        authority=DnsAuthority(recursive=recursive, options=resolver_options(settings)),
+    check = domain_check(store.settings, store.operator, store.clock)
+    before = _seen_before(store, view)
+    return await check.check(view.settings, view.state.facts, before, is_thorough=True)
+
+
+def _seen_before(store: CliStore, view: DomainView) -> tuple[RecordCheck, ...]:
+    return read_now(store.engine, lambda at: checks_of(at, view.settings.domain_id))
+
+
+def keep(store: CliStore, view: DomainView, result: CheckResult) -> Kept:
+    """Store a look as the monitor does; TenancyError where the domain is gone."""
+    settings = view.settings
+    observation = Observation(
+        domain_id=settings.domain_id,
+        before=_seen_before(store, view),
+        result=result,
+        changes=changes(view.state.facts, result.facts),
     )
-    domain_id = view.settings.domain_id
-    before = read_now(store.engine, lambda connection: checks_of(connection, domain_id))
-    return await check.check(view.settings, view.state.facts, before)
 
-
-def keep(store: CliStore, view: DomainView, result: CheckResult) -> bool:
-    now, settings = store.clock.unix_ms(), view.settings
-
-    def write(connection: Connection) -> bool:
-        verified = store_check(
+    def write(connection: Connection) -> Kept | None:
+        return keep_look(
             connection,
-            settings.domain_id,
-            checks=result.checks,
-            facts=result.facts,
-            owned=result.owned,
-            next_check_at=result.next_check_at,
-            changed=bool(changes(view.state.facts, result.facts)),
-            now=now,
+            observation,
+            timers=timers(store.settings),
+            now=store.clock.unix_ms(),
+            actor=actor(),
         )
-        if verified:
-            perform(connection, domain_event(EventKind.DOMAIN_VERIFIED, settings, now))
-        return verified
 
-    return write_now(store.engine, write)
+    kept = write_now(store.engine, write)
+    if kept is None:
+        raise TenancyError(f"{settings.name} was released while it was looked at")
+    return kept
+
+
+def _look_values(
+    store: CliStore, view: DomainView, result: CheckResult, kept: Kept
+) -> dict[str, object]:
+    settings, limits = view.settings, timers(store.settings)
+    return {
+        "name": settings.name,
+        "tenant": settings.tenant,
+        "state": state_word(replace(view, standing=worst(kept.conditions))),
+        "next_check_at": kept.next_check_at,
+        "standings": [condition_values(one, limits) for one in kept.conditions],
+        "records": [check_values(check) for check in result.checks],
+    }
 
 
 def _say_result(view: DomainView, result: CheckResult, *, verified: bool) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from soboo_mta.cli.domains.standing.tables import state_word
+from soboo_mta.cli.domains.ways import way_values
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
 from soboo_mta.identity.zone_text import pieces
@@ -31,9 +33,10 @@ def checks_table(checks: Iterable[RecordCheck]) -> Table:
     for check in checks:
         record = check.record
         wish = "" if record.is_required else " (recommended)"
+        asked = f"\nasked at {check.server}" if check.server else ""
         table.add_row(
-            f"{record.owner}. {record.kind}{wish}",
-            check.status,
+            f"{record.owner}. {record.kind}{wish}{asked}",
+            f"{check.status}\n{check.fault}".rstrip(),
             record.value,
             check.found or "(nothing)",
             "\n".join(part for part in (check.cause, check.mend) if part),
@@ -71,9 +74,12 @@ def domain_values(
         "bounce_label": settings.bounce_label,
         "selectors": settings.selectors,
         "on_broken": settings.on_broken,
+        "way_out": way_values(settings.way_out),
         "sign_with_operator": settings.sign_with_operator,
         "assume_verified": settings.assume_verified,
         "verified_at": view.verified_at,
+        "state": state_word(view),
+        "next_check_at": view.next_check_at,
         "records": [check_values(check) for check in checks],
     }
 
@@ -94,6 +100,8 @@ def record_values(record: RequiredRecord) -> dict[str, object]:
 def check_values(check: RecordCheck) -> dict[str, object]:
     """Return a checked record as JSON shows it."""
     return record_values(check.record) | {
+        "query": check.query,
+        "server": check.server,
         "status": check.status,
         "found": check.found,
         "cause": check.cause,
@@ -103,6 +111,7 @@ def check_values(check: RecordCheck) -> dict[str, object]:
         "good_at": check.good_at,
         "fault": check.fault,
         "since": check.since,
+        "next_check_at": check.next_check_at,
     }
 
 

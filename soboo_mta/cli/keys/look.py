@@ -18,11 +18,12 @@ from soboo_mta.cli.context import (
     say_json,
 )
 from soboo_mta.cli.keys.words import is_seen
-from soboo_mta.daemon.rotating import named_resolvers
 from soboo_mta.identity.state import PublicKey
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import DomainId, KeyId
+from soboo_mta.net.resolver import each_resolver
 from soboo_mta.onboarding.watch.rotation import Readiness
+from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.domains import list_domains
 from soboo_mta.tenancy.keys import operator_keys
@@ -121,7 +122,7 @@ def _due(store: CliStore, shown: set[DomainId]) -> list[RotationDue]:
 async def _waits(store: CliStore, due: list[RotationDue]) -> dict[KeyId, str]:
     """What stands between each next key and its signing; between the active one and
     retirement where there is no next one."""
-    readiness = Readiness(named_resolvers(store.settings, store.clock))
+    readiness = Readiness(each_resolver(resolver_options(store.settings), store.clock))
     words = await asyncio.gather(*(readiness.waits_for(one) for one in due))
     return {
         (one.ready or one.active).key_id: text

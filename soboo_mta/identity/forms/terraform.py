@@ -9,7 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from soboo_mta.identity.forms.parts import TTL, may_exist, mx_parts
+from soboo_mta.identity.dmarc import Suffixes
+from soboo_mta.identity.forms.parts import (
+    TTL,
+    is_at_registrar,
+    may_exist,
+    mx_parts,
+)
 from soboo_mta.identity.state import RequiredRecord
 from soboo_mta.identity.zone_text import pieces, quoted
 from soboo_mta.ports import RecordType
@@ -28,15 +34,20 @@ def terraform_text(
     records: Iterable[RequiredRecord],
     provider: TerraformProvider,
     *,
+    suffixes: Suffixes,
     ttl: int = TTL,
 ) -> str:
-    """Return HCL; what may exist already stands in comments."""
+    """Return HCL; what may exist already stands in comments, and so do the name servers
+    of a registered domain."""
     blocks = [
         'variable "zone_id" {\n  type        = string\n'
         '  description = "The id of the DNS zone at the provider"\n}'
     ]
     taken: set[str] = set()
     for found in _grouped(records, provider):
+        if is_at_registrar(found[0], suffixes):
+            blocks.append("\n".join(map(_at_registrar, found)))
+            continue
         label = _free_label(found[0], taken)
         match provider:
             case TerraformProvider.CLOUDFLARE:
@@ -71,6 +82,13 @@ def _free_label(record: RequiredRecord, taken: set[str]) -> str:
         label = f"{base}_{number}"
     taken.add(label)
     return label
+
+
+def _at_registrar(record: RequiredRecord) -> str:
+    server = record.value.removesuffix(".")
+    return (
+        f"# at the registrar of {record.owner}, not in its zone: name server {server}"
+    )
 
 
 def _noted(record: RequiredRecord, body: list[str]) -> list[str]:

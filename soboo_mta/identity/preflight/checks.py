@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from soboo_mta.formats.keys import Algorithm
-from soboo_mta.identity.preflight import hosts, policy
+from soboo_mta.identity.preflight import hosts, policy, ways
 from soboo_mta.identity.preflight.rules import MAILBOX_PROVIDERS, rules_for
 from soboo_mta.identity.preflight.values import (
     ASK_AGAIN,
@@ -19,6 +19,7 @@ from soboo_mta.identity.preflight.values import (
     Provider,
     Result,
     Traffic,
+    WaySeen,
 )
 from soboo_mta.identity.state import (
     Hold,
@@ -35,6 +36,10 @@ def preflight(
 ) -> tuple[Check, ...]:
     """Return every check, in the order in which a message meets them."""
     wanted = tuple(providers)
+    if seen.way is not None:
+        return tuple(
+            _weighed(check, wanted, traffic) for check in _by_their_way(seen, seen.way)
+        )
     made = [
         _plan(seen),
         _author(seen),
@@ -49,6 +54,18 @@ def preflight(
         hosts.tls(seen),
     ]
     return tuple(_weighed(check, wanted, traffic) for check in made)
+
+
+def _by_their_way(seen: Observed, way: WaySeen) -> Iterator[Check]:
+    """What holds whoever sends the mail; our addresses and names are nobody's concern."""
+    yield _plan(seen)
+    if way.probed is not None and seen.settings.way_out is not None:
+        yield ways.trial(seen.settings.way_out, way.probed)
+    yield _author(seen)
+    yield policy.dmarc(seen)
+    yield ways.alignment(seen, way)
+    yield from hosts.mail_hosts(seen)
+    yield hosts.root(seen)
 
 
 def would_pass(checks: Iterable[Check]) -> bool | None:
@@ -82,6 +99,13 @@ def _plan(seen: Observed) -> Check:
             mend="`soboo-mta queue release` or `tenant resume`, once the reason is gone",
         )
     match seen.departure:
+        case Hold(explanation) | Refuse(explanation) if seen.way is not None:
+            return Check(
+                code=Code.PLAN,
+                result=Result.HOLD,
+                sentence=f"no mail leaves: {explanation}",
+                mend="nothing yet; a domain that has to send now needs another mode",
+            )
         case Hold(explanation):
             return Check(
                 code=Code.PLAN,

@@ -14,7 +14,7 @@ from soboo_mta.identity.state import (
     Source,
 )
 from soboo_mta.mail.domain import Domain
-from soboo_mta.ports import IpAddress, TlsPolicy
+from soboo_mta.ports import IpAddress, Probed, TlsPolicy
 
 
 class Traffic(StrEnum):
@@ -47,6 +47,7 @@ class Code(StrEnum):
     EHLO = "P-EHLO"
     SPFROOT = "P-SPFROOT"
     TLS = "P-TLS"
+    WAY = "P-WAY"  # the customer's relay or mailbox, tried
 
 
 class Result(StrEnum):
@@ -162,6 +163,20 @@ class RootSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaySeen:
+    """What speaks for mail that the customer's relay or mailbox would send. `signs`: a key
+    of its provider's with d= of the domain is there; `spf`: SPF of the domain names the
+    provider; None of them: not known, by silence or because nothing is known of a relay.
+    `ours`: a key of ours that a signature could be made with. `probed` None: not tried."""
+
+    signs: bool | None
+    spf: bool | None
+    is_silent: bool
+    ours: bool
+    probed: Probed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All that a preflight rests on. `departure` is what `depart` gives for `source` now;
     `dmarc`, `ehlo_addresses` None: no answer; `spf` None: nothing departs. `holds` are those
@@ -180,3 +195,4 @@ class Observed:
     root: RootSeen
     tls: TlsPolicy
     holds: tuple[str, ...] = ()
+    way: WaySeen | None = None  # of modes relay and mailbox alone

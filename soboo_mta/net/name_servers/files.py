@@ -126,8 +126,9 @@ class ZoneDirectory:
             return (0, ()) if shared else None
         text = file.read_text()
         if shared:  # a fragment: the SOA is the operator's, the serial in our head
-            first = text.partition("\n")[0]
-            text = f"{zone}. 0 IN SOA . . {first.removeprefix('; ')} 0 0 0 0\n{text}"
+            # Empty: made by the operator, whose zone file includes it already.
+            serial = text.partition("\n")[0].removeprefix("; ") or "0"
+            text = f"{zone}. 0 IN SOA . . {serial} 0 0 0 0\n{text}"
         try:
             return content_of(
                 dns.zone.from_text(

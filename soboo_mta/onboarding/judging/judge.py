@@ -1,16 +1,16 @@
 """What one answer of DNS says about one required record, in words a DNS admin can act on.
 
-Pure: the look-ups are `check.py`'s; keys are judged in `judge_key.py`, policies in
-`judge_policy.py` and `judge_spf.py`. A finding that rests on no answer is UNKNOWN and
+Pure: the look-ups are `look.py`'s; aliases are judged in `judge_alias.py`, keys in
+`judge_key.py`, policies in `judge_policy.py` and `judge_spf.py`. A finding that rests on no answer is UNKNOWN and
 says nothing about what exists (RFC 2308 §7.1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soboo_mta.identity.state import DmarcView, Fault, RecordStatus
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.ports import Answer, Found, MxRecord, NoName, Unanswered
+from soboo_mta.ports import Answer, Found, MxRecord, NoData, NoName, Unanswered
 
 MAX_SHOWN = 300  # of a foreign record: it is stored and shown
 
@@ -19,7 +19,7 @@ MAX_SHOWN = 300  # of a foreign record: it is stored and shown
 class Finding:
     """One record's finding. `proves`: it binds the domain to this tenant. `usable`: keys
     that a receiver finds; `unanswered`: those nothing was heard of, None where the status
-    says it for all. `bounce`, `spf` (names of sources) and the DMARC views None: no
+    says it for all; `server` as in RecordCheck. `bounce`, `spf` (names of sources) and the DMARC views None: no
     answer; `spf_unknown`: the sources without one; a view without `organizational`: it is
     known how to align, and not with whom."""
 
@@ -29,6 +29,7 @@ class Finding:
     cause: str = ""
     mend: str = ""
     ttl: int = 0
+    server: str = ""
     proves: bool = False
     usable: tuple[KeyId, ...] = ()
     unanswered: tuple[KeyId, ...] | None = None
@@ -43,74 +44,74 @@ def unknown(answer: Unanswered) -> Finding:
     """No answer: what was known before stays for a while."""
     return Finding(
         status=RecordStatus.UNKNOWN,
+        fault=Fault.NO_ANSWER,
         cause=f"DNS gave no answer: {answer.cause[:MAX_SHOWN]}",
         mend="nothing yet: we ask again; if it lasts, look at the zone's name servers"
         " and at ours ([dns] resolvers)",
     )
 
 
-# ---- CNAME
+# ---- around a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alias:
-    """A CNAME we ask for: `owner` to `target`; `doubled` the name at which it was found
-    with the zone's name appended twice, if so."""
+class Around:
+    """What further questions showed around a name where its record was not; each is asked
+    only where it can tell something. `elsewhere` is a name that was meant to be this one,
+    and how it was missed; `others` are records of other types at the name; `unregistered`
+    the domain that the zone above does not know."""
 
-    owner: DnsName
-    target: DnsName
-    doubled: DnsName | None = None
-
-    def leads_to_us(self, answer: Answer) -> bool:
-        return not isinstance(answer, Unanswered) and self.target in answer.chain
-
-    @property
-    def mend(self) -> str:
-        return f"publish {self.owner} CNAME {self.target}."
+    unregistered: DnsName | None = None
+    elsewhere: tuple[Fault, DnsName] | None = None
+    others: tuple[str, ...] = ()
+    is_wildcard: bool = False
 
 
-def wrong_alias(alias: Alias, answer: Answer) -> Finding:
-    """The finding for an answer that did not pass through our name."""
-    if isinstance(answer, Unanswered):
-        return unknown(answer)
-    if answer.chain:
-        return Finding(
-            status=RecordStatus.WRONG,
-            found=f"CNAME {answer.chain[0]}.",
-            cause=f"{alias.owner} leads to {answer.chain[0]}, not to {alias.target}",
-            mend=f"replace it: {alias.mend}",
-            ttl=answer.ttl,
-        )
-    if isinstance(answer, Found):
-        return Finding(
-            status=RecordStatus.WRONG,
-            found=shown(answer),
-            cause=(
-                f"{alias.owner} has records of its own instead of a CNAME (or the DNS "
-                "host flattens or proxies it), so it would not follow a key rotation"
-            ),
-            mend=f"remove what is there, switch off flattening and proxying, {alias.mend}",
-            ttl=answer.ttl,
-        )
-    return _missing(alias, answer.ttl, isinstance(answer, NoName))
+NOTHING_AROUND = Around()
 
 
-def _missing(alias: Alias, ttl: int, is_no_name: bool) -> Finding:
-    if alias.doubled:
+def misplaced(
+    around: Around, owner: DnsName, mend: str, answer: Found | NoData | NoName
+) -> Finding | None:
+    """The finding where the name itself tells why its record is not there."""
+    if around.unregistered is not None:
         return Finding(
             status=RecordStatus.MISSING,
-            found=f"a record at {alias.doubled}",
-            cause=f"the zone's name was appended twice: {alias.doubled} exists",
-            mend=f"shorten the name, or end it in a dot: {alias.mend}",
-            ttl=ttl,
+            fault=Fault.NOT_REGISTERED,
+            cause=f"{around.unregistered} does not exist: the zone above knows nothing"
+            " of it (never registered, expired, or withdrawn)",
+            mend=f"have {around.unregistered} registered or renewed, then {mend}",
+            ttl=answer.ttl,
         )
-    what = "does not exist" if is_no_name else "has no CNAME (another type is there)"
+    if around.elsewhere is None:
+        return None
+    fault, name = around.elsewhere
+    cause, advice = {
+        Fault.DOUBLED_ZONE: (
+            f"the zone's name was appended twice: {name} exists",
+            "shorten the name, or end it in a dot",
+        ),
+        Fault.MISSING_LABEL: (
+            f"the record is at {name}: a part of {owner} is missing",
+            "give it the whole name",
+        ),
+        Fault.MISSING_UNDERSCORE: (
+            f"the record is at {name}: an underscore of {owner} is missing",
+            "write the name with its underscores",
+        ),
+    }[fault]
     return Finding(
         status=RecordStatus.MISSING,
-        cause=f"{alias.owner} {what}",
-        mend=alias.mend,
-        ttl=ttl,
+        fault=fault,
+        found=f"a record at {name}",
+        cause=cause,
+        mend=f"{advice}: {mend}",
+        ttl=answer.ttl,
     )
+
+
+def absent(answer: Answer) -> Fault:
+    return Fault.NO_NAME if isinstance(answer, NoName) else Fault.NO_TYPE
 
 
 # ---- TXT
@@ -118,11 +119,11 @@ def _missing(alias: Alias, ttl: int, is_no_name: bool) -> Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A TXT we ask for; `doubled` as in Alias."""
+    """A TXT we ask for, and what is around it."""
 
     owner: DnsName
     value: str
-    doubled: DnsName | None = None
+    around: Around = NOTHING_AROUND
 
     @property
     def mend(self) -> str:
@@ -133,19 +134,48 @@ def missing_text(text: Text, answer: Answer) -> Finding:
     """The finding where nothing of the kind is at the name."""
     if isinstance(answer, Unanswered):
         return unknown(answer)
-    if text.doubled:
-        return Finding(
-            status=RecordStatus.MISSING,
-            found=f"a record at {text.doubled}",
-            cause=f"the zone's name was appended twice: {text.doubled} exists",
-            mend=f"shorten the name, or end it in a dot: {text.mend}",
-            ttl=answer.ttl,
-        )
+    if answer.chain:
+        return another_type(text, answer)
+    found = misplaced(text.around, text.owner, text.mend, answer)
+    if found is not None:
+        return found
     return Finding(
         status=RecordStatus.MISSING,
+        fault=absent(answer),
         cause=f"{text.owner} has no such TXT record",
         mend=text.mend,
         ttl=answer.ttl,
+    )
+
+
+def another_type(text: Text, answer: Found | NoData | NoName) -> Finding:
+    """The finding for a CNAME at the name, which leads to nothing that would do."""
+    return Finding(
+        status=RecordStatus.WRONG,
+        fault=Fault.WRONG_TYPE,
+        found=f"CNAME {answer.chain[0]}.",
+        cause=f"{text.owner} is a CNAME, to {answer.chain[0]}; a TXT record is wanted",
+        mend=f"delete the CNAME, then {text.mend}",
+        ttl=answer.ttl,
+    )
+
+
+def wrong_text(text: Text, answer: Found, finding: Finding) -> Finding:
+    """`finding` of a TXT that is not ours, or what brought the TXT there."""
+    if answer.chain:
+        return another_type(text, answer)
+    if text.around.is_wildcard:
+        return by_wildcard(finding, text.owner, text.mend)
+    return finding
+
+
+def by_wildcard(finding: Finding, owner: DnsName, mend: str) -> Finding:
+    """`finding` where a wildcard answers instead of a record (RFC 4592 §2.2)."""
+    return replace(
+        finding,
+        fault=Fault.WILDCARD,
+        cause=f"{owner} has no record of its own: a wildcard above it answers",
+        mend=f"{mend}; the wildcard may stay, a record of its own comes before it",
     )
 
 
@@ -157,13 +187,15 @@ def ownership(text: Text, answer: Answer) -> Finding:
         return Finding(
             status=RecordStatus.GOOD, found=text.value, ttl=answer.ttl, proves=True
         )
-    return Finding(
+    other = Finding(
         status=RecordStatus.WRONG,
+        fault=Fault.WRONG_VALUE,
         found=shown(answer),
         cause=f"{text.owner} holds another value",
         mend=text.mend,
         ttl=answer.ttl,
     )
+    return wrong_text(text, answer, other)
 
 
 # ---- shown

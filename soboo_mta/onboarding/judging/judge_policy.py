@@ -1,16 +1,23 @@
-"""What DNS answers say about bounce hosts, delegations and DMARC of a domain.
+"""What DNS answers say about bounce hosts and delegations of a domain.
 
 Pure, as `judge.py`, which judges names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
-from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at, record_texts
-from soboo_mta.identity.state import DmarcView, PublicKey, RecordStatus
+from soboo_mta.identity.state import Fault, PublicKey, RecordStatus
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.judging.judge import Finding, printable, shown, texts, unknown
+from soboo_mta.onboarding.judging.judge import (
+    Around,
+    Finding,
+    misplaced,
+    shown,
+    texts,
+    unknown,
+)
 from soboo_mta.onboarding.judging.judge_key import is_served
+from soboo_mta.onboarding.judging.targets import OurNames, stray
 from soboo_mta.onboarding.spf import SpfResults
 from soboo_mta.ports import Answer, Found, MxRecord, Unanswered
 
@@ -24,10 +31,12 @@ def returns(
     found = _mx_hosts(answer)
     if not found or not found <= set(hosts):
         wanted = ", ".join(f"{host}." for host in hosts)
+        fault, cause = _wrong_mx(domain, found, set(hosts))
         return Finding(
             status=RecordStatus.WRONG,
+            fault=fault,
             found=f"MX {shown(answer)}" if found else "",
-            cause=f"the MX of {domain} are not the operator's",
+            cause=cause,
             mend=f"the operator publishes MX {wanted} where {domain} leads",
             ttl=answer.ttl,
             bounce=False,
@@ -36,6 +45,7 @@ def returns(
     if spf.unknown:
         return Finding(
             status=RecordStatus.UNKNOWN,
+            fault=Fault.NO_ANSWER,
             cause=f"SPF of {domain} got no answer: {spf.others}",
             mend="nothing yet: we ask again",
             ttl=answer.ttl,
@@ -46,6 +56,7 @@ def returns(
     if not spf.passing:
         return Finding(
             status=RecordStatus.WRONG,
+            fault=Fault.OPERATOR_SPF,
             found=f"MX {shown(answer)}",
             cause=f"SPF of {domain} names no source of ours: {spf.others}",
             mend=f"the operator publishes SPF for its sources where {domain} leads",
@@ -59,6 +70,21 @@ def returns(
         ttl=answer.ttl,
         bounce=True,
         spf=spf.passing,
+    )
+
+
+def _wrong_mx(domain: Domain, found: set[str], ours: set[Domain]) -> tuple[Fault, str]:
+    if not found:
+        return Fault.NO_MX, f"{domain} has no MX, so bounces have nowhere to go"
+    if found == {""}:
+        return (
+            Fault.NULL_MX,
+            f"the MX of {domain} is the null MX, which refuses all mail (RFC 7505 §3)",
+        )
+    foreign = ", ".join(sorted(host or "." for host in found - ours))
+    return (
+        Fault.FOREIGN_MX,
+        f"the MX of {domain} are not the operator's alone: bounces would go to {foreign}",
     )
 
 
@@ -76,8 +102,15 @@ def _mx_hosts(answer: Answer) -> set[str]:
 # ---- a delegated zone
 
 
-def delegation(name: Domain, answer: Answer, wanted: tuple[DnsName, ...]) -> Finding:
-    """The finding for the NS records that delegate the zone to us."""
+def delegation(
+    name: Domain,
+    answer: Answer,
+    wanted: tuple[DnsName, ...],
+    ours: OurNames,
+    unregistered: DnsName | None = None,
+) -> Finding:
+    """The finding for the NS records that delegate the zone to us; `unregistered` as in
+    Around."""
     if isinstance(answer, Unanswered):
         return unknown(answer)
     found = set(texts(answer))
@@ -86,13 +119,39 @@ def delegation(name: Domain, answer: Answer, wanted: tuple[DnsName, ...]) -> Fin
         return Finding(
             status=RecordStatus.GOOD, found=f"NS {hosts}", ttl=answer.ttl, proves=True
         )
+    mend = f"in the parent zone, delegate {name} to NS {hosts} and to no other"
+    if not found:
+        around = Around(unregistered=unregistered)
+        return misplaced(around, name, mend, answer) or Finding(
+            status=RecordStatus.MISSING,
+            fault=Fault.NOT_DELEGATED,
+            cause=f"{name} is not delegated",
+            mend=mend,
+            ttl=answer.ttl,
+        )
+    fault, cause = _wrong_servers(found, wanted, ours)
     return Finding(
-        status=RecordStatus.WRONG if found else RecordStatus.MISSING,
-        found=f"NS {shown(answer)}" if found else "",
-        cause=f"{name} is not delegated to us alone",
-        mend=f"in the parent zone, delegate {name} to NS {hosts} and to no other",
+        status=RecordStatus.WRONG,
+        fault=fault,
+        found=f"NS {shown(answer)}",
+        cause=f"{name} is not delegated to us alone: {cause}",
+        mend=mend,
         ttl=answer.ttl,
     )
+
+
+def _wrong_servers(
+    found: set[str], wanted: tuple[DnsName, ...], ours: OurNames
+) -> tuple[Fault, str]:
+    foreign = sorted(found - set(wanted))
+    if not foreign:
+        return (
+            Fault.OTHER_SERVERS,
+            f"{', '.join(sorted(set(wanted) - found))} is missing",
+        )
+    whose = stray(DnsName(foreign[0]), wanted[0], ours)
+    fault = Fault.OTHER_SERVERS if whose.fault is Fault.WRONG_TARGET else whose.fault
+    return fault, f"it names {foreign[0]}, {whose.words}"
 
 
 def zone_served(
@@ -104,91 +163,16 @@ def zone_served(
         k.key_id for k, answer in keys.items() if isinstance(answer, Unanswered)
     )
     silent = served.status is RecordStatus.UNKNOWN or bool(unanswered)
+    # The customer's part is done where the zone lacks something: that is the operator's.
     return replace(
         finding,
         status=RecordStatus.UNKNOWN if silent else finding.status,
-        cause="the zone's servers gave no answer" if silent else finding.cause,
+        fault=Fault.NO_ANSWER if silent else served.fault,
+        cause="the zone's servers gave no answer" if silent else served.cause,
+        mend="nothing yet: we ask again" if silent else served.mend,
         usable=usable,
         unanswered=unanswered,
         bounce=served.bounce,
         spf=served.spf,
         spf_unknown=served.spf_unknown,
-    )
-
-
-# ---- DMARC
-
-
-def dmarc(
-    author: Domain,
-    found: Texts,
-    *,
-    walk: DmarcView,
-    suffix_list: DmarcView,
-    ttl: int,
-) -> Finding:
-    """The finding for DMARC; `found` holds the TXT of every name of both walks."""
-    own = record_texts(found.get(DnsName(f"_dmarc.{author}"), ()))
-    applied = next(
-        (
-            f"{name} {text}"
-            for name in names_to_ask(author)
-            for text in record_texts(found.get(name, ()))
-            if record_at(found[name])
-        ),
-        "",
-    )
-    if own and record_at(own) is None:
-        several = len(own) > 1
-        return Finding(
-            status=RecordStatus.WRONG,
-            found=printable(", ".join(own)),
-            cause=(
-                f"{len(own)} DMARC records are there, which counts as none"
-                if several
-                else "the DMARC record has no valid p= (RFC 9989 §4.7)"
-            ),
-            mend="keep one" if several else "write p=none, p=quarantine or p=reject",
-            walk=walk,
-            suffix_list=suffix_list,
-            ttl=ttl,
-        )
-    if walk.has_record:
-        return Finding(
-            status=RecordStatus.GOOD,
-            found=printable(applied),
-            walk=walk,
-            suffix_list=suffix_list,
-            ttl=ttl,
-        )
-    return Finding(
-        status=RecordStatus.MISSING,
-        cause=f"no DMARC record applies to {author}: large receivers ask for one",
-        mend=f'publish _dmarc.{author} TXT "v=DMARC1; p=none"',
-        walk=walk,
-        suffix_list=suffix_list,
-        ttl=ttl,
-    )
-
-
-def half_known(
-    finding: Finding, found: Texts, author: Domain, silent: Sequence[Unanswered]
-) -> Finding:
-    """`finding` where some names of the walks gave no answer.
-
-    The record of the author's own domain decides how to align, whatever is silent; with
-    whom is known by all names alone. Without that record nothing is.
-    """
-    if not silent:
-        return finding
-    if record_at(found.get(DnsName(f"_dmarc.{author}"), ())) is None:
-        return unknown(silent[0])
-    assert finding.walk is not None
-    silence = unknown(silent[0])
-    return replace(
-        silence,
-        found=finding.found,
-        cause=f"the record is there; names above it were silent: {silence.cause}",
-        walk=replace(finding.walk, organizational=()),
-        suffix_list=finding.suffix_list,
     )

@@ -2,10 +2,11 @@
 
 Owns no clock and no list of zones: its caller says what there is to publish, and when to
 look. A zone is made only once its parent leads to this tenant's name servers; one that no
-longer does stays as it is, since answers are still asked for while caches last.
+longer does stays as it is, since answers are still asked for while caches last. A zone
+that the server has for somebody else is neither changed nor taken away.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -26,6 +27,7 @@ from soboo_mta.ports import (
     RecordType,
     ServedZone,
     ZoneMoved,
+    ZoneRecord,
 )
 
 _TRIES = 3  # another writer is faster once, seldom twice
@@ -51,7 +53,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The zone is not served yet: its parent does not lead to this tenant's servers."""
+    """The zone is not served for this tenant yet: its parent does not lead to its servers."""
 
     zone: DnsName
 
@@ -72,8 +74,16 @@ class Publisher:
     """One name server, and the zones it is to serve."""
 
     def __init__(
-        self, *, server: NameServer, clock: Clock, is_delegated: IsDelegated
+        self,
+        *,
+        server: NameServer,
+        clock: Clock,
+        is_delegated: IsDelegated,
+        servers_below: DnsName,
     ) -> None:
+        """`servers_below`: the subtree that the names of our name servers lie in, by
+        which a zone of ours is known."""
+        self._servers_below = servers_below
         self._server = server
         self._clock = clock
         self._is_delegated = is_delegated
@@ -99,17 +109,22 @@ class Publisher:
             return Trouble(content.zone, str(error))
 
     async def withdraw(self, zone: DnsName) -> Trouble | None:
-        """Let a released domain's zone go."""
+        """Let a released domain's zone go, where it is one of ours."""
         try:
+            served = await self._server.read(zone, (zone,))
+            if isinstance(served, NotServed):
+                return None
+            if not self._our_servers(zone, served):
+                raise NameServerError(_not_ours(zone))
             await self._server.withdraw(zone)
         except NameServerError as error:
             return Trouble(zone, str(error))
         return None
 
     async def _publish(self, content: ZoneContent) -> Result:
-        look = await self.look(content)
+        served = (await self.look(content)).served
         was_created = False
-        if look.served is None:
+        if served is None:
             if content.is_shared:
                 raise NameServerError(
                     f"the server has no zone {content.zone}: it is the operator's to make"
@@ -118,15 +133,26 @@ class Publisher:
                 return Waiting(content.zone)
             await self._create(content)
             was_created = True
+        elif not content.is_shared and not await self._may_change(content, served):
+            return Waiting(content.zone)
         mended = await self._mend(content)
         return Published(zone=content.zone, mended=mended, was_created=was_created)
 
+    async def _may_change(self, content: ZoneContent, served: ServedZone) -> bool:
+        """Whether the zone is this tenant's: by the name servers that were written when
+        it was made, else by its parent, for one that was another tenant's before."""
+        servers = self._our_servers(content.zone, served)
+        if not servers:
+            raise NameServerError(_not_ours(content.zone))
+        wanted = set(_name_servers(content.zone, content.records))
+        return bool(servers & wanted) or await self._is_delegated(content.zone)
+
+    def _our_servers(self, zone: DnsName, served: ServedZone) -> set[DnsName]:
+        found = _name_servers(zone, served.records)
+        return {one for one in found if one.is_below(self._servers_below)}
+
     async def _create(self, content: ZoneContent) -> None:
-        servers = tuple(
-            DnsName(one.value.removesuffix("."))
-            for one in content.records
-            if (one.owner, one.kind) == (content.zone, RecordType.NS)
-        )
+        servers = _name_servers(content.zone, content.records)
         serial = next_serial(0, unix_seconds=self._now())
         await self._server.create(content.zone, servers, serial=serial)
 
@@ -157,3 +183,18 @@ class Publisher:
 
     def _now(self) -> int:
         return self._clock.unix_ms() // 1000
+
+
+def _name_servers(zone: DnsName, records: Iterable[ZoneRecord]) -> tuple[DnsName, ...]:
+    return tuple(
+        DnsName(one.value.removesuffix("."))
+        for one in records
+        if (one.owner, one.kind) == (zone, RecordType.NS)
+    )
+
+
+def _not_ours(zone: DnsName) -> str:
+    return (
+        f"the server has a zone {zone} that is not of our making: none of its name"
+        " servers is ours; it stays as it is until it is taken from the server"
+    )

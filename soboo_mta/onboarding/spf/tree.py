@@ -72,6 +72,11 @@ class SpfNode:
                 return term.below is not None and term.below.passes_all
         return False
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether a term or record in it is an error by itself, whatever it costs."""
+        return any(True for _ in _faults(self))
+
     def nodes(self) -> Iterator["SpfNode"]:
         """Itself and every record below it."""
         yield self

@@ -51,9 +51,11 @@ class Watched:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One look, for the store. `changed`: facts that decide departures differ, so the
-    identity generation must rise; `changes` says how, for the event."""
+    identity generation must rise; `changes` says how, for the event. `before` are the
+    checks of the look before."""
 
     domain_id: DomainId
+    before: tuple[RecordCheck, ...]
     result: CheckResult
     changes: tuple[str, ...]
 
@@ -70,8 +72,9 @@ class DomainBook(Protocol):
         ...
 
     async def record(self, observation: Observation) -> None:
-        """Keep checks, facts and the next look's time; verify on a first proof; raise
-        the generation where `changed` or newly verified; note an event per change."""
+        """Keep checks, facts, how things stand and the next look's time; verify on a
+        first proof; raise the generation where `changed` or newly verified; note an
+        event for each change of what departs and each move of what is told."""
         ...
 
     async def postpone(self, domain_id: DomainId, *, until: int) -> None:
@@ -167,6 +170,7 @@ class Monitor:
         await self._book.record(
             Observation(
                 domain_id=settings.domain_id,
+                before=watched.checks,
                 result=result,
                 changes=changes(previous, result.facts),
             )

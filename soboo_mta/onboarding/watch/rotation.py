@@ -18,7 +18,8 @@ from soboo_mta.identity.state import DomainSettings, PublicKey
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.judging.judge_key import is_served
-from soboo_mta.ports import RecordType, Resolver, Unanswered
+from soboo_mta.ports import NamedResolver as NamedResolver
+from soboo_mta.ports import RecordType, Unanswered
 from soboo_mta.tenancy.rotation import RotationDue
 
 _log = structlog.get_logger(__name__)
@@ -32,14 +33,6 @@ class RotationOptions:
     """Between looks for what is due."""
     at_once: int = 50
     """Rotations, revocations and withdrawals of one round: so many of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedResolver:
-    """A recursive resolver, and how people call it (its address)."""
-
-    name: str
-    resolver: Resolver
 
 
 class RotationBook(Protocol):

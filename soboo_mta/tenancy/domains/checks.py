@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from soboo_mta.identity.facts_json import facts_to_json
+from soboo_mta.identity.standing import PROOFS
 from soboo_mta.identity.state import (
     DomainSettings,
     Facts,
@@ -24,7 +25,8 @@ from soboo_mta.ports import RecordType
 from soboo_mta.store import schema
 from soboo_mta.tenancy.domains.rows import DomainView, bump_for_domain, views
 
-_PROOFS = (Purpose.BOUNCE.value, Purpose.SELECTOR.value, Purpose.OWNERSHIP.value)
+_PROOFS = tuple(purpose.value for purpose in PROOFS)
+_OF_KEYS = (Purpose.SELECTOR, Purpose.AUTHOR_SELECTOR)
 _domain = schema.sending_domain.c
 _check = schema.record_check.c
 
@@ -46,7 +48,8 @@ def domains_due(
 def checks_of(connection: Connection, domain_id: DomainId) -> tuple[RecordCheck, ...]:
     """Return what the last look at each required record of a domain found."""
     rows = connection.execute(
-        select(schema.record_check)
+        select(schema.record_check, _domain.next_check_at)
+        .join(schema.sending_domain)
         .where(_check.domain_id == domain_id)
         .order_by(_check.purpose, _check.owner)
     )
@@ -164,8 +167,8 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         kind=RecordType(one["kind"]),
         value=one["expected"],
         purpose=purpose,
-        selector=_selector_in(owner) if purpose is Purpose.SELECTOR else None,
-        is_required=purpose is not Purpose.DMARC,
+        selector=_selector_in(owner) if purpose in _OF_KEYS else None,
+        is_required=purpose not in (Purpose.DMARC, Purpose.AUTHOR_SELECTOR),
     )
     return RecordCheck(
         record=record,
@@ -178,6 +181,8 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         good_at=one["good_at"],
         fault=Fault(one["fault"]),
         since=one["since"],
+        server=one["server"],
+        next_check_at=one["next_check_at"],
     )
 
 
@@ -201,4 +206,5 @@ def _check_values(domain_id: DomainId, check: RecordCheck) -> dict[str, object]:
         "good_at": check.good_at,
         "fault": check.fault.value,
         "since": check.since,
+        "server": check.server,
     }

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from soboo_mta.identity.facts_json import facts_from_json
+from soboo_mta.identity.standing import Standing
 from soboo_mta.identity.state import (
     Algorithm,
     DomainSettings,
@@ -36,12 +37,19 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.way_out import Secret, WayOut
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts import (
     TenancyError,
     raise_generation,
     tell_concerned,
     the_tenant,
+)
+from soboo_mta.tenancy.relays import (
+    OWN_WAYS,
+    check_way_out,
+    drop_way_out,
+    ways_out,
 )
 from soboo_mta.tenancy.secrets import generate_token
 
@@ -52,7 +60,6 @@ ED25519_SELECTOR = DnsName("sb4")  # receivers that can't verify Ed25519 see RSA
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _domain = schema.sending_domain.c
 _key = schema.dkim_key.c
-_check = schema.record_check.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +77,12 @@ class NewDomain:
     on_broken: OnBroken = OnBroken.HOLD
     sign_with_operator: bool = False
     assume_verified: bool = False
+    way_out: WayOut | None = None
+    secret: Secret | None = None
 
     def __post_init__(self) -> None:
-        """Raise FormatError for labels that DNS or the key slots do not allow."""
+        """Raise FormatError for labels that DNS or the key slots do not allow, and for a
+        way out that is another mode's."""
         for label in (self.bounce_label, *self.selectors):
             if not all(_LABEL.fullmatch(part) for part in label.split(".")):
                 raise FormatError(f"{label[:60]!r} is not a DNS label: use a-z, 0-9, -")
@@ -92,6 +102,7 @@ class NewDomain:
             )
         if self.ed25519 and ED25519_SELECTOR in self.selectors:
             raise FormatError(f"the selector {ED25519_SELECTOR} is kept for Ed25519")
+        check_way_out(self.mode, self.way_out)
 
     @property
     def all_selectors(self) -> tuple[DnsName, ...]:
@@ -106,6 +117,7 @@ class DomainView:
     state: DomainState
     verified_at: int | None
     next_check_at: int
+    standing: Standing | None = None  # None: not looked at yet
 
     @property
     def settings(self) -> DomainSettings:
@@ -300,6 +312,9 @@ def release_domain(
             verified_at=None,
             facts=None,
             facts_at=None,
+            standing=None,
+            clean_looks=0,
+            next_check_at=now,  # at what its customer left behind
         )
     )
     connection.execute(
@@ -307,7 +322,9 @@ def release_domain(
         .where(_key.domain_id == domain_id)
         .values(state=KeyState.REVOKED.value, private_key=None, revoked_at=now)
     )
-    connection.execute(delete(schema.record_check).where(_check.domain_id == domain_id))
+    for table in (schema.record_check, schema.domain_standing, schema.zone_record):
+        connection.execute(delete(table).where(table.c.domain_id == domain_id))
+    drop_way_out(connection, domain_id)
 
 
 # ---- rows and values
@@ -323,7 +340,14 @@ def views(
         .order_by(_domain.name, _domain.tenant_id)
     ).all()
     keys = _keys_of(connection, [row._mapping["id"] for row in rows])
-    return tuple(_to_view(row, keys[row._mapping["id"]]) for row in rows)
+    theirs = [
+        DomainId(row._mapping["id"]) for row in rows if row._mapping["mode"] in OWN_WAYS
+    ]
+    ways = ways_out(connection, theirs)
+    return tuple(
+        to_view(row, keys[row._mapping["id"]], ways.get(row._mapping["id"]))
+        for row in rows
+    )
 
 
 def released_zones(connection: Connection) -> tuple[DnsName, ...]:
@@ -380,7 +404,10 @@ def current_keys(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
     )
 
 
-def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
+def to_view(
+    row: Row[tuple[object, ...]], keys: list[PublicKey], way: WayOut | None = None
+) -> DomainView:
+    """Return the domain that a row of its table holds, with these keys and its way out."""
     one = row._mapping
     settings = DomainSettings(
         domain_id=DomainId(one["id"]),
@@ -395,6 +422,7 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
         assume_verified=one["assume_verified"],
         keys=current_keys(keys),
         zone=Domain(one["zone"]) if one["zone"] is not None else None,
+        way_out=way,
     )
     state = DomainState(
         settings=settings,
@@ -405,6 +433,7 @@ def _to_view(row: Row[tuple[object, ...]], keys: list[PublicKey]) -> DomainView:
         state=state,
         verified_at=one["verified_at"],
         next_check_at=one["next_check_at"],
+        standing=Standing(one["standing"]) if one["standing"] else None,
     )
 
 

@@ -204,7 +204,9 @@ class SobooRelay:
             self.secret = credential["secret"]
 
     def _publish(self, origin: str, which: str) -> None:
-        text = self._commands.run("domain", "records", which, "--format", "zone")
+        text = self._commands.run(
+            "domain", "records", which, "--format", "zone", "--no-dns"
+        )
         lines = [
             line for line in text.splitlines() if line and not line.startswith(";")
         ]

@@ -92,8 +92,11 @@ def _of_the_store(figures: Figures, now: int, most: int) -> dict[Series, float]:
         found[names.OLDEST.name, state] = _age(size.oldest, now)
     for reason in figures.closed:
         found[names.GATES.name, (reason,)] += 1
+    for standing, domains in figures.domains.items():
+        found[names.DOMAINS.name, (standing.value,)] = domains
     for site, connections in figures.shares[:most]:
         found[names.SHARES.name, (site[:60],)] += connections
+    found[names.DANGLING.name, ()] = figures.dangling
     found[names.WORKERS.name, ()] = figures.workers
     found[names.STORE_UP.name, ()] = figures.is_fresh
     return found

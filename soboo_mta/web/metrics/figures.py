@@ -5,17 +5,20 @@ answer, the last figures are told with `soboo_store_up` 0.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from soboo_mta.identity.standing import Standing
 from soboo_mta.ports import Clock
 from soboo_mta.spool.capacity import shares
 from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.spool.view import QueueSize, gates, queue_sizes
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.domains import left_count, standing_counts
 
 _KEPT = timedelta(seconds=10)
 _PATIENCE = timedelta(seconds=5)
@@ -28,6 +31,8 @@ class Figures:
     queue: tuple[QueueSize, ...] = ()
     closed: tuple[str, ...] = ()
     shares: tuple[tuple[str, int], ...] = ()  # (site, connections)
+    domains: Mapping[Standing, int] = field(default_factory=dict)
+    dangling: int = 0
     workers: int = 0
     at: int = 0  # unix ms
     is_fresh: bool = False
@@ -60,6 +65,8 @@ class StoreFigures:
                 queue=queue_sizes(connection),
                 closed=tuple(gate.reason.value for gate in gates(connection)),
                 shares=shares(connection),
+                domains=standing_counts(connection),
+                dangling=left_count(connection),
                 workers=len(live_workers(connection, now)),
                 at=at,
                 is_fresh=True,
@@ -69,7 +76,4 @@ class StoreFigures:
             async with asyncio.timeout(_PATIENCE.total_seconds()):
                 return await self._writer.read(look)
         except (StoreError, TimeoutError):
-            last = self._last
-            return Figures(
-                queue=last.queue, closed=last.closed, shares=last.shares, at=last.at
-            )
+            return replace(self._last, workers=0, is_fresh=False)

@@ -121,6 +121,10 @@ OLDEST = _gauge(
     "soboo_queue_oldest_seconds", "Age of the oldest message, by state", "state"
 )
 GATES = _gauge("soboo_closed_gates", "Gates that hold mail, by reason", "reason")
+DOMAINS = _gauge("soboo_domains", "Sending domains, by state", "state")
+DANGLING = _gauge(
+    "soboo_dangling_names", "Names of released domains that still lead to us"
+)
 SHARES = _gauge(
     "soboo_capacity_connections",
     "Connections leased to workers, by site; the largest",

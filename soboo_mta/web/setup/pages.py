@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+from urllib.parse import urlencode
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import (
     FileResponse,
     HTMLResponse,
@@ -30,6 +31,7 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.identity.zone_text import quoted, records_text
 from soboo_mta.mail.ids import DomainId
+from soboo_mta.onboarding.providers.table import PROVIDERS
 from soboo_mta.ports import Clock, RecordType
 from soboo_mta.store.unit import StoreError
 from soboo_mta.tenancy.setup_link import SetupLinks
@@ -45,6 +47,8 @@ _HEADERS = {
     "x-robots-tag": "noindex",
     "cache-control": "no-store",
 }
+_KEY = Query(max_length=32)  # of a DNS host
+_APPLY = Query(max_length=4_000)  # a signed address, carried by the link
 _FILES = {"setup.css": "text/css", "setup.js": "text/javascript"}
 
 
@@ -134,13 +138,18 @@ def setup_routes(
         return FileResponse(_HERE / "static" / name, media_type=_FILES[name])
 
     @router.get("/setup/{token}")
-    async def setup(token: str) -> Response:
+    async def setup(
+        token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
+    ) -> Response:
         async def show(found: Setup) -> Response:
             lines = _lines(found, operator())
             needed = [line for line in lines if line.record.is_required]
             return page(
                 "setup.html",
                 token=token,
+                query=_query(dns, apply),
+                click=links.carried(token, apply),
+                advice=_advice(dns, lines),
                 domain=found.settings.name,
                 mode=found.settings.mode,
                 operator=operator().domain,
@@ -162,10 +171,13 @@ def setup_routes(
         return await opened(token, show)
 
     @router.post("/setup/{token}/check")
-    async def check(token: str) -> Response:
+    async def check(
+        token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
+    ) -> Response:
         async def show(found: Setup) -> Response:
             await book.check_soon(found.settings.domain_id)
-            return RedirectResponse(f"/setup/{token}", 303, headers=_HEADERS)
+            back = f"/setup/{token}{_query(dns, apply)}"
+            return RedirectResponse(back, 303, headers=_HEADERS)
 
         return await opened(token, show)
 
@@ -178,6 +190,21 @@ def _lines(found: Setup, operator: Operator) -> list[Line]:
         Line(record, seen.get(_place(record)))
         for record in required_records(found.settings, operator)
     ]
+
+
+def _query(dns: str, apply: str) -> str:
+    """What the link carried, for the page to come back with it."""
+    kept = {name: value for name, value in (("dns", dns), ("apply", apply)) if value}
+    return f"?{urlencode(kept)}" if kept else ""
+
+
+def _advice(key: str, lines: list[Line]) -> tuple[str, ...]:
+    """What to do at the DNS host that the link names; nothing where it is not known."""
+    with_ns = any(line.record.kind is RecordType.NS for line in lines)
+    for provider in PROVIDERS:
+        if provider.key == key:
+            return provider.advice(with_ns=with_ns)
+    return ()
 
 
 def _place(record: RequiredRecord) -> tuple[str, str, str]:

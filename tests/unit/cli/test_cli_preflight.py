@@ -2,21 +2,22 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.domains.commands import app as domain_app
 from soboo_mta.cli.queue.commands import app as queue_app
 from soboo_mta.cli.trial.zones import Zones, without
-from soboo_mta.lab.dns.server import NameServer
-from soboo_mta.lab.dns.zones import ZoneDirectory
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.tenancy.accounts import TenancyError
+from tests.fakes.submission import Desk, desk, listening
 from tests.fakes.tenancy import MASTER
 
 _SETTINGS = """
@@ -88,22 +89,6 @@ class Place:
             if order.index(check["result"]) >= order.index(held[0]):
                 found[check["code"]] = (check["result"], check["sentence"])
         return found
-
-
-@pytest.fixture
-def name_server(tmp_path: Path) -> Iterator[int]:
-    """A name server of its own thread: each command has a loop of its own."""
-    (tmp_path / "zones").mkdir()
-    loop = asyncio.new_event_loop()
-    server = NameServer(ZoneDirectory(tmp_path / "zones"), address="127.0.0.1", port=0)
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server.port
-    asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
 
 
 @pytest.fixture
@@ -256,6 +241,57 @@ def test_a_record_in_error_ends_in_exit_code_1_and_silence_in_3(place: Place) ->
         place.run("domain", "spf", "no name")
 
 
+# ---- the DMARC record that is there
+
+
+def dmarc_record(place: Place, *words: str) -> dict[str, str]:
+    text = place.run("domain", "records", "customer.com", "--format", "json", *words)
+    (found,) = [one for one in json.loads(text) if one["purpose"] == "dmarc"]
+    return dict(found)
+
+
+def with_reports(place: Place) -> None:
+    place.config.write_text(
+        place.config.read_text().replace(
+            "mx_hosts", 'dmarc_reports = "dmarc@esp.example"\nmx_hosts'
+        )
+    )
+
+
+def test_records_keeps_the_dmarc_record_that_is_there(cname: Place) -> None:
+    found = dmarc_record(cname)
+    assert (found["value"], found["note"]) == (
+        "v=DMARC1; p=reject",
+        "it is there: keep it",
+    )
+    assert dmarc_record(cname, "--no-dns")["value"] == "v=DMARC1; p=none"
+
+
+def test_our_reports_are_added_where_they_are_asked_for(cname: Place) -> None:
+    with pytest.raises(FormatError, match=r"set \[operator\] dmarc_reports"):
+        dmarc_record(cname, "--dmarc-reports")
+    with_reports(cname)
+    assert dmarc_record(cname)["value"] == "v=DMARC1; p=reject"
+    merged = dmarc_record(cname, "--dmarc-reports")
+    assert merged["value"] == "v=DMARC1; p=reject; rua=mailto:dmarc@esp.example"
+    with pytest.raises(FormatError, match="one DOMAIN"):
+        cname.run("domain", "records", "--all", "--dmarc-reports")
+
+
+def test_a_first_dmarc_record_sends_us_reports(cname: Place) -> None:
+    with_reports(cname)
+    cname.publish(lambda lines: without(lines, "_dmarc"))
+    found = dmarc_record(cname)
+    assert found["value"] == "v=DMARC1; p=none; rua=mailto:dmarc@esp.example"
+
+
+def test_several_dmarc_records_are_named_with_the_one_to_keep(cname: Place) -> None:
+    cname.publish(lambda lines: [*lines, '_dmarc TXT "v=DMARC1; p=none"'])
+    found = dmarc_record(cname)
+    assert found["value"] == "v=DMARC1; p=reject"
+    assert 'remove "v=DMARC1; p=none"' in found["note"]
+
+
 # ---- mode manual
 
 
@@ -295,3 +331,95 @@ def test_mode_manual_says_what_it_costs_and_shows_the_exact_strings(
 def test_mode_cname_has_no_drawbacks_to_mind(place: Place) -> None:
     shown = place.run("domain", "add", "customer.com", "--tenant", "acme")
     assert "mind:" not in shown
+
+
+# ---- the customer's own relay
+
+
+@pytest.fixture
+def customers_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[int, Desk]]:
+    """Our own listener as smtp.customer.com, in a thread of its own: port and what it
+    kept. Its user is acme, its password s3cret."""
+    authority = trustme.CA()
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("smtp.customer.com").configure_cert(serving)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    one, ports, ready = desk(), list[int](), threading.Event()
+    loop, over = asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        async with listening(one, tls=serving) as (_, port):
+            ports.append(port)
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield ports[0], one
+    loop.call_soon_threadsafe(over.set)
+    thread.join(10)
+    loop.close()
+
+
+def with_relay(place: Place, tmp_path: Path, port: int, password: str) -> None:
+    secret = tmp_path / "relay.password"
+    secret.write_text(password)
+    secret.chmod(0o600)
+    place.config.write_text(
+        place.config.read_text() + "[delivery]\nprivate_destinations = true\n"
+    )
+    place.run(
+        *("domain", "add", "customer.com", "--tenant", "acme", "--mode", "relay"),
+        *("--relay-host", f"smtp.customer.com:{port}", "--relay-user", "acme"),
+        *("--relay-password-file", str(secret)),
+    )
+    place.publish(lambda lines: [*lines, "smtp A 127.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    ("password", "result", "words"),
+    [
+        ("s3cret", "pass", "logged in as acme"),
+        ("wrong", "fix", "it does not accept the login: the server said 535"),
+    ],
+)
+def test_a_customers_relay_is_tried_by_its_password_and_gets_nothing(
+    place: Place,
+    tmp_path: Path,
+    customers_relay: tuple[int, Desk],
+    password: str,
+    result: str,
+    words: str,
+) -> None:
+    port, relay = customers_relay
+    with_relay(place, tmp_path, port, password)
+    checks = place.preflight("--probe", "--from", "shop@customer.com", code=1)
+    assert checks["P-WAY"][0] == result
+    assert words in checks["P-WAY"][1]
+    assert checks["P-PLAN"][0] == "hold"
+    assert checks["P-ALIGN"] == (
+        "pass",
+        "DMARC pass, as far as DNS shows: our signature would serve, by tree walk"
+        " (RFC 9989) and public suffix list",
+    )
+    assert relay.spool.kept == []
+
+
+def test_a_relay_is_not_tried_unasked_and_a_private_one_never(
+    place: Place, tmp_path: Path
+) -> None:
+    with_relay(place, tmp_path, 587, "s3cret")
+    assert "P-WAY" not in place.preflight(code=1)
+    place.config.write_text(place.config.read_text().replace("= true", "= false"))
+    result, sentence = place.preflight("--probe", code=1)["P-WAY"]
+    assert result == "fix"
+    assert "leads to 127.0.0.1, a private address" in sentence
+
+
+def test_a_domain_without_a_relay_has_none_to_try(cname: Place) -> None:
+    with pytest.raises(FormatError, match="mode cname, which has no relay"):
+        cname.run("domain", "preflight", "customer.com", "--probe")

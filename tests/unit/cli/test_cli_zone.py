@@ -11,14 +11,12 @@ from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.context import open_store
 from soboo_mta.cli.dns import zone
 from soboo_mta.cli.domains import commands as domain
-from soboo_mta.identity.state import Mode
-from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
 from soboo_mta.settings import SettingsError
-from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.domains import NewDomain, released_zones
-from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.store.writer import read_now
+from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.domains import released_zones
+from soboo_mta.tenancy.zones import every_own_record
 
 Run = Callable[..., str]
 _PUBLISH = """
@@ -49,15 +47,7 @@ def run(config: Path) -> Run:
         return result.output
 
     typed("tenant", "add", "acme")
-    store = open_store(config)
-    new = NewDomain(
-        tenant=TenantId("acme"),
-        name=Domain("customer.com"),
-        mode=Mode.ZONE,
-        zone=Domain("em.customer.com"),
-    )
-    pairs = first_pairs(new)
-    write_now(store.engine, lambda at: add_domain(at, store.master, new, pairs, now=1))
+    typed("domain", "add", "customer.com", "--tenant", "acme", "--mode", "zone")
     return typed
 
 
@@ -132,7 +122,10 @@ def test_a_key_file_without_a_secret_is_said(run: Run, config: Path) -> None:
 
 def test_the_zone_of_a_released_domain_goes(run: Run, config: Path) -> None:
     left = config.parent / "zones" / "em.customer.com.zone"
-    left.write_text("em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n")
+    left.write_text(
+        "em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n"
+        "em.customer.com. 300 IN NS ns1.tok7.n.esp.example.\n"
+    )
     store = open_store(config)
     assert read_now(store.engine, released_zones) == ()
 
@@ -141,3 +134,86 @@ def test_the_zone_of_a_released_domain_goes(run: Run, config: Path) -> None:
     run("zone", "publish")
     assert not left.exists()
     assert "em.customer.com" not in run("zone", "list")
+
+
+def test_a_customers_own_record_is_added_published_and_removed(run: Run) -> None:
+    www = ("customer.com", "www.em.customer.com", "cname", "pages.example")
+    added = run("zone", "record", "add", *www)
+    assert added == "added: www.em.customer.com. 3600 IN CNAME pages.example.\n"
+    shown = run("zone", "show", "em.customer.com").splitlines()
+    assert "www.em.customer.com. 3600 IN CNAME pages.example." in shown
+    assert "pages.example." in run("zone", "record", "list", "customer.com")
+    with pytest.raises(TenancyError, match="is there already"):
+        run("zone", "record", "add", *www)
+    with pytest.raises(FormatError, match="a CNAME stands alone"):
+        run("zone", "record", "add", *www[:2], "A", "192.0.2.9")
+
+    removed = run("zone", "record", "remove", *www)
+    assert removed == "removed: www.em.customer.com CNAME pages.example.\n"
+    assert "no records of its owner's own" in run(
+        "zone", "record", "list", "customer.com"
+    )
+    with pytest.raises(TenancyError, match="there is no record www"):
+        run("zone", "record", "remove", *www)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("www.customer.com", "A", "192.0.2.9"), "does not lie in the zone"),
+        (("@", "NS", "ns.example"), "is one of A, AAAA"),
+        (("sb3._domainkey.em.customer.com", "TXT", "x"), "the name is ours"),
+        (("@", "A", "192.0.2"), "is not an IPv4 address"),
+    ],
+)
+def test_an_own_record_that_does_not_fit_is_refused_and_not_kept(
+    run: Run, words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(FormatError, match=said):
+        run("zone", "record", "add", "customer.com", *words)
+    assert "no records" in run("zone", "record", "list", "customer.com")
+
+
+def test_a_domain_without_a_zone_has_no_own_records(run: Run) -> None:
+    run("domain", "add", "other.example", "--tenant", "acme")
+    with pytest.raises(TenancyError, match=r"other\.example is in mode cname"):
+        run("zone", "record", "add", "other.example", "@", "A", "192.0.2.9")
+
+
+def test_own_records_go_with_their_domain(run: Run, config: Path) -> None:
+    run("zone", "record", "add", "customer.com", "@", "A", "192.0.2.9")
+    run("domain", "release", "customer.com", "--yes")
+
+    assert read_now(open_store(config).engine, every_own_record) == {}
+
+
+def test_the_dmarc_record_of_a_zone_is_changed_where_it_is_the_from_domain(
+    run: Run,
+) -> None:
+    words = ("domain", "add", "news.example", "--tenant", "acme", "--mode", "zone")
+    run(*words, "--zone", "news.example")
+    assert "DMARC1" not in run("zone", "show", "news.example")  # not read yet
+    said = run("zone", "dmarc", "news.example", "v=DMARC1; p=reject; psd=n")
+    assert said == "_dmarc.news.example says: v=DMARC1; p=reject\n"
+    assert '"v=DMARC1; p=reject"' in run("zone", "show", "news.example")
+
+    with pytest.raises(FormatError, match="is no DMARC record"):
+        run("zone", "dmarc", "news.example", "p=reject")
+    with pytest.raises(TenancyError, match=r"lies below customer\.com"):
+        run("zone", "dmarc", "customer.com", "v=DMARC1; p=none")
+
+
+def test_the_policy_file_is_printed_once_a_host_serves_it(
+    run: Run, config: Path
+) -> None:
+    with pytest.raises(FormatError, match=r"set \[publish\] mta_sts_hosts"):
+        run("zone", "mta-sts")
+    hosts = 'mta_sts_hosts = ["8.8.8.80"]\nmta_sts_mode = "enforce"\n'
+    config.write_text(config.read_text() + hosts)
+    assert run("zone", "mta-sts").splitlines()[:3] == [
+        "version: STSv1",
+        "mode: enforce",
+        "mx: mx.esp.example",
+    ]
+    shown = run("zone", "show", "em.customer.com")
+    assert "mta-sts.bounce.em.customer.com. 300 IN A 8.8.8.80" in shown

@@ -9,6 +9,7 @@ from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.domain import Domain
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Monitor, MonitorOptions
+from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.store.schema import sending_domain
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.domains import checks_of
@@ -37,7 +38,9 @@ def a_monitor(writer: Writer, clock: FakeClock, dns: FakeResolver) -> Monitor:
             clock=clock,
             options=CheckOptions(),
         ),
-        book=StoredDomains(writer=writer, clock=clock, log=EventLog(Quiet())),
+        book=StoredDomains(
+            writer=writer, clock=clock, log=EventLog(Quiet()), timers=Timers()
+        ),
         operator=OPERATOR,
         clock=clock,
         options=MonitorOptions(at_once=2),

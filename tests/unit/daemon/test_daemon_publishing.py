@@ -1,6 +1,7 @@
 """The duty that keeps zones published: at once, at a change, and after a trouble."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,17 +9,26 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from soboo_mta.cli.context import CliStore, open_store
-from soboo_mta.daemon import publishing
-from soboo_mta.daemon.publishing import Publishing
+from soboo_mta.daemon.publishing import duty
+from soboo_mta.daemon.publishing.duty import Publishing
+from soboo_mta.daemon.publishing.rounds import noted, policies_to_keep
+from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
+from soboo_mta.onboarding.publish.publisher import Published, Waiting
 from soboo_mta.settings.options import writer_options
-from soboo_mta.store.writer import Writer, write_now
+from soboo_mta.store import schema
+from soboo_mta.store.unit import perform
+from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain
 from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.tenancy.zones import keep_policy
+from tests.fakes.dns import FakeResolver
 from tests.fakes.settings import SETTINGS
 from tests.fakes.tenancy import MASTER
 
@@ -55,7 +65,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(publishing, "_LOOK", timedelta(milliseconds=5))
+    monkeypatch.setattr(duty, "_LOOK", timedelta(milliseconds=5))
     MASTER.write_new(tmp_path / "master.key")
     (tmp_path / "zones").mkdir()
     (tmp_path / "mark").touch()
@@ -65,16 +75,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @asynccontextmanager
-async def _running(place: Place) -> AsyncIterator[None]:
+async def _running(place: Place, holder: str = "one:1") -> AsyncIterator[None]:
     store = place.store
     writer = Writer(store.engine, options=writer_options(store.settings))
     await writer.start()
-    duty = asyncio.create_task(Publishing(store.settings, writer, store.clock).run())
+    publishing = Publishing(
+        settings=store.settings, writer=writer, clock=store.clock, holder=holder
+    )
+    task = asyncio.create_task(publishing.run())
     try:
         yield
     finally:
-        duty.cancel()
-        await asyncio.wait([duty])
+        task.cancel()
+        await asyncio.wait([task])
         await writer.close()
 
 
@@ -84,9 +97,11 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def _add(store: CliStore) -> str:
-    """A customer in mode cname; returns the token of its names."""
-    new = NewDomain(tenant=TenantId("acme"), name=Domain("customer.com"))
+_CNAME = NewDomain(tenant=TenantId("acme"), name=Domain("customer.com"))
+
+
+def _add(store: CliStore, new: NewDomain = _CNAME) -> str:
+    """A customer; returns the token of its names."""
     pairs = first_pairs(new)
     write_now(
         store.engine,
@@ -106,9 +121,135 @@ async def test_a_new_customer_is_published_at_once(place: Place) -> None:
         assert f"{token}.b.esp.example" in place.published
 
 
+async def test_a_file_that_the_operator_made_empty_is_filled(place: Place) -> None:
+    (place.home / "zones" / "esp.example.records").touch()  # its zone includes it
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
+
+
 async def test_a_server_that_fails_is_told_again(place: Place) -> None:
     (place.home / "mark").unlink()
     async with _running(place):
         await _until(lambda: place.is_due and bool(place.published))
         (place.home / "mark").touch()
         await _until(lambda: not place.is_due)
+
+
+async def test_a_zone_that_has_no_room_for_its_names_keeps_no_other_back(
+    place: Place,
+) -> None:
+    """Verified, it would also be too long below the operator's own name."""
+    long = Domain(".".join(["x" * 60] * 4) + ".com")
+    _add(
+        place.store,
+        NewDomain(tenant=TenantId("acme"), name=long, mode=Mode.ZONE, zone=long),
+    )
+    zones = read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+    (trouble,) = zones.unfit
+    assert trouble.zone == long
+    assert "is too long for DNS" in trouble.cause
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
+
+
+_APEX = NewDomain(
+    tenant=TenantId("acme"),
+    name=Domain("customer.com"),
+    mode=Mode.ZONE,
+    zone=Domain("customer.com"),
+)
+_OURS, _THEIRS = "v=DMARC1; p=none", "v=DMARC1; p=reject; rua=mailto:d@customer.com"
+
+
+async def test_what_the_zone_said_of_dmarc_is_kept_until_it_is_delegated(
+    place: Place,
+) -> None:
+    _add(place.store, _APEX)
+    resolver = FakeResolver()
+    resolver.add("_dmarc.customer.com", "TXT", _THEIRS)
+    waiting = [Waiting(_APEX.name)]
+
+    ((of, text),) = await policies_to_keep(_zones(place), waiting, resolver)
+    assert (of.name, text) == (_APEX.name, _THEIRS)
+    write_now(place.store.engine, lambda at: keep_policy(at, of, text))
+    assert _THEIRS in [one.value for one in _zones(place).contents[1].records]
+
+    resolver.replace("_dmarc.customer.com", "TXT", _OURS)  # its owner thinks again
+    ((_, text),) = await policies_to_keep(_zones(place), waiting, resolver)
+    assert text == _OURS
+    served = [Published(zone=_APEX.name, mended=())]
+    assert await policies_to_keep(_zones(place), served, resolver) == []
+
+
+async def test_silence_is_not_kept_as_no_policy(place: Place) -> None:
+    _add(place.store, _APEX)
+    resolver = FakeResolver(silent={"_dmarc.customer.com"})
+
+    assert await policies_to_keep(_zones(place), [Waiting(_APEX.name)], resolver) == []
+    values = [one.value for one in _zones(place).contents[1].records]
+    assert not [one for one in values if one.startswith("v=DMARC1")]
+
+
+def _zones(place: Place) -> Zones:
+    return read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+
+
+async def test_of_two_processes_one_publishes_and_the_other_takes_over(
+    place: Place,
+) -> None:
+    def holder() -> str | None:
+        query = select(schema.duty.c.holder).where(schema.duty.c.lease_until > 0)
+        return read_now(place.store.engine, lambda at: at.scalar(query))
+
+    async with _running(place, "two:2"):
+        async with _running(place, "one:1"):
+            await _until(lambda: "_spf.esp.example" in place.published)
+            first = holder()
+            assert first in ("one:1", "two:2")
+        # The first of them may be the one that has gone: nothing waits for its lease.
+        _add(place.store)
+        await _until(lambda: ".b.esp.example" in place.published)
+        assert holder() == "two:2"
+    assert holder() is None
+
+
+async def test_what_somebody_else_changed_is_an_event_and_our_own_change_is_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "_AT_LEAST", timedelta(milliseconds=5))
+    file = place.home / "zones" / "esp.example.records"
+
+    async with _running(place):
+        await _until(lambda: "_spf.esp.example" in place.published)
+        _add(place.store)
+        await _until(lambda: ".b.esp.example" in place.published)
+        await _until(lambda: not place.is_due)
+        assert _events(place) == []
+        lines = place.published.splitlines(keepends=True)
+        file.write_text("".join(one for one in lines if not one.startswith("_spf.")))
+        await _until(lambda: _events(place) != [])
+
+    ((kind, detail),) = _events(place)
+    assert kind == "zone-mended"
+    assert json.loads(detail) == {
+        "zone": "esp.example",
+        "changes": ["_spf.esp.example TXT is missing"],
+        "changed": 1,
+    }
+
+
+def test_a_zone_that_was_made_is_an_event_of_its_domain(place: Place) -> None:
+    _add(place.store, _APEX)
+    made = Published(zone=_APEX.name, mended=(), was_created=True)
+
+    (statement,) = noted(_zones(place), [made], {}, now=7)
+    write_now(place.store.engine, lambda at: perform(at, statement))
+    query = select(schema.event.c.kind, schema.event.c.tenant_id, schema.event.c.domain)
+    found = read_now(place.store.engine, lambda at: at.execute(query).all())
+    assert found == [("zone-created", "acme", "customer.com")]
+
+
+def _events(place: Place) -> list[tuple[str, str]]:
+    query = select(schema.event.c.kind, schema.event.c.detail)
+    found = read_now(place.store.engine, lambda at: at.execute(query).all())
+    return [(kind, detail) for kind, detail in found]

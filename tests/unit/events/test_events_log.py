@@ -30,6 +30,24 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
     "domain_changed": lambda log: log.domain_changed(
         Domain("acme.example"), DomainId(1), "domain-verified", "x"
     ),
+    "domain_trouble": lambda log: log.domain_trouble(
+        Domain("acme.example"), DomainId(1), "domain-at-risk", ["x"]
+    ),
+    "domain_mended": lambda log: log.domain_mended(
+        Domain("acme.example"), DomainId(1), "domain-recovered", ["x"]
+    ),
+    "name_dangling": lambda log: log.name_dangling(
+        Domain("acme.example"),
+        DomainId(1),
+        record="x CNAME",
+        target=Domain("y.example"),
+    ),
+    "name_cleared": lambda log: log.name_cleared(
+        Domain("acme.example"),
+        DomainId(1),
+        record="x CNAME",
+        target=Domain("y.example"),
+    ),
     "lease_lost": lambda log: log.lease_lost(1, 2),
     "store_trouble": lambda log: log.store_trouble("x"),
     "corrupt": lambda log: log.corrupt(MessageId(1), "x"),
@@ -48,6 +66,7 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
 OTHERS = {  # written where they happen; each name is searched for in the sources
     "swept": {"rows"},
     "zone_created": {"zone", "records"},
+    "zone_fault": {"zone"},
     "zone_mended": {"zone", "name", "type", "what"},
     "zone_trouble": {"zone", "cause"},
     "publishing_failed": {"cause"},

@@ -11,12 +11,14 @@ import dns.rdatatype
 import pytest
 import yaml
 
+from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.forms.letter import letter_text
 from soboo_mta.identity.forms.octodns import octodns_text
 from soboo_mta.identity.forms.table_csv import csv_text
 from soboo_mta.identity.forms.terraform import TerraformProvider, terraform_text
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import Mode, Purpose, RequiredRecord
+from soboo_mta.identity.zone_text import panel_text, records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import RecordType
@@ -30,6 +32,7 @@ LONG = RequiredRecord(
     note='a note, with a comma and a "quote"',
 )
 ODD = replace(LONG, value='say "x" \\ ${y} %{z}; ' * 20)
+SUFFIXES = SuffixList()
 RECORDS = required_records(SETTINGS, OPERATOR)
 
 
@@ -60,7 +63,7 @@ def test_csv_reads_back_as_it_was() -> None:
 @pytest.mark.parametrize("record", [LONG, ODD])
 def test_terraform_for_cloudflare_quotes_a_long_txt(record: RequiredRecord) -> None:
     (body,) = _resources(
-        terraform_text([record], TerraformProvider.CLOUDFLARE)
+        terraform_text([record], TerraformProvider.CLOUDFLARE, suffixes=SUFFIXES)
     ).values()
     found = re.search(r"content = (.*)", body)
     assert found is not None
@@ -69,33 +72,74 @@ def test_terraform_for_cloudflare_quotes_a_long_txt(record: RequiredRecord) -> N
 
 @pytest.mark.parametrize("record", [LONG, ODD])
 def test_terraform_for_route_53_leaves_the_outer_quotes(record: RequiredRecord) -> None:
-    (body,) = _resources(terraform_text([record], TerraformProvider.ROUTE53)).values()
+    (body,) = _resources(
+        terraform_text([record], TerraformProvider.ROUTE53, suffixes=SUFFIXES)
+    ).values()
     found = re.search(r'^    (".*"),$', body, re.M)
     assert found is not None
     assert _strings(f'"{_read(found[1])}"') == record.value.encode()
 
 
 def test_terraform_joins_what_route_53_keeps_as_one_set() -> None:
-    records = required_records(replace(SETTINGS, mode=Mode.ZONE), OPERATOR)
+    zone = Domain("em.customer.com")
+    records = required_records(replace(SETTINGS, mode=Mode.ZONE, zone=zone), OPERATOR)
     assert sum(record.kind is RecordType.NS for record in records) == 2
-    joined = _resources(terraform_text(records, TerraformProvider.ROUTE53))
-    single = _resources(terraform_text(records, TerraformProvider.CLOUDFLARE))
-    assert "customer_com_ns" in joined
-    assert "customer_com_ns_2" not in joined
-    assert {"customer_com_ns", "customer_com_ns_2"} <= set(single)
+    joined = _resources(
+        terraform_text(records, TerraformProvider.ROUTE53, suffixes=SUFFIXES)
+    )
+    single = _resources(
+        terraform_text(records, TerraformProvider.CLOUDFLARE, suffixes=SUFFIXES)
+    )
+    assert "em_customer_com_ns" in joined
+    assert "em_customer_com_ns_2" not in joined
+    assert {"em_customer_com_ns", "em_customer_com_ns_2"} <= set(single)
+
+
+@pytest.mark.parametrize("provider", TerraformProvider)
+def test_terraform_leaves_the_servers_of_a_whole_domain_to_its_registrar(
+    provider: TerraformProvider,
+) -> None:
+    records = required_records(replace(SETTINGS, mode=Mode.ZONE), OPERATOR)
+    text = terraform_text(records, provider, suffixes=SUFFIXES)
+    assert _resources(text) == {}
+    for number in (1, 2):
+        server = f"name server ns{number}.tok7.n.esp.example\n"
+        assert f"# at the registrar of customer.com, not in its zone: {server}" in text
+
+
+def test_terraform_delegates_a_name_below_a_registered_one() -> None:
+    below = replace(SETTINGS, mode=Mode.ZONE, name=Domain("news.customer.co.uk"))
+    records = required_records(below, OPERATOR)
+    text = terraform_text(records, TerraformProvider.ROUTE53, suffixes=SUFFIXES)
+    assert list(_resources(text)) == ["news_customer_co_uk_ns"]
+
+
+def test_every_other_form_says_where_the_servers_of_a_whole_domain_go() -> None:
+    records = required_records(replace(SETTINGS, mode=Mode.ZONE), OPERATOR)
+    note = "at the registrar for a whole domain"
+    letter = letter_text(records, domain=CUSTOMER, operator=OPERATOR.domain)
+    for text in (
+        letter,
+        csv_text(records),
+        records_text(records),
+        panel_text(records),
+    ):
+        assert text.count(note) == 2
 
 
 def test_terraform_names_that_would_collide_are_told_apart() -> None:
     records = [
         replace(LONG, owner=DnsName(name)) for name in ("1a.b.com", "1a_b.com", "c.d")
     ]
-    found = _resources(terraform_text(records, TerraformProvider.ROUTE53))
+    found = _resources(
+        terraform_text(records, TerraformProvider.ROUTE53, suffixes=SUFFIXES)
+    )
     assert set(found) == {"_1a_b_com_txt", "_1a_b_com_txt_2", "c_d_txt"}
 
 
 @pytest.mark.parametrize("provider", TerraformProvider)
 def test_terraform_only_suggests_dmarc(provider: TerraformProvider) -> None:
-    text = terraform_text(RECORDS, provider)
+    text = terraform_text(RECORDS, provider, suffixes=SUFFIXES)
     assert "_dmarc_customer_com_txt" not in _resources(text)
     assert "# recommended:" in text
     assert '"_dmarc.customer.com"' in text

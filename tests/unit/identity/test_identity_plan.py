@@ -391,3 +391,22 @@ def test_a_plan_keeps_what_its_verdict_rests_on() -> None:
     assert plan.policy == "reject"
     assert isinstance(without, Plan)
     assert without.policy == ""
+
+
+# ---- modes without a way out in this release
+
+
+@pytest.mark.parametrize("mode", [Mode.RELAY, Mode.MAILBOX])
+@pytest.mark.parametrize("on_broken", OnBroken)
+@pytest.mark.parametrize("assumed", [False, True])
+def test_mail_of_a_relays_or_mailboxs_domain_never_leaves_another_way(
+    mode: Mode, on_broken: OnBroken, assumed: bool
+) -> None:
+    spf = replace(FACTS, spf_author=("out-1",))
+    one = state(spf, mode=mode, on_broken=on_broken, assume_verified=assumed)
+    found = depart(one, OUT_1, OPERATOR, OPERATOR_FACTS)
+    kind = Refuse if on_broken is OnBroken.REFUSE else Hold
+    assert isinstance(found, kind)
+    assert f"mode {mode}: delivery through the customer's {mode} is not" in (
+        found.explanation
+    )

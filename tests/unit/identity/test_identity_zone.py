@@ -6,7 +6,13 @@ from ipaddress import ip_address
 import pytest
 
 from soboo_mta.identity.state import Mode
-from soboo_mta.identity.zone import TTL, ZoneOptions, operator_zone, zone_records
+from soboo_mta.identity.zone import (
+    TTL,
+    ZoneOptions,
+    left_out,
+    operator_zone,
+    zone_records,
+)
 from soboo_mta.identity.zone_extra import MAX_EXTRA, extra_record
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
@@ -42,16 +48,24 @@ def test_a_delegated_zone_is_whole() -> None:
     assert len(lines) == len(set(lines))
 
 
-@pytest.mark.parametrize("policy", ["none", "quarantine", "reject"])
-def test_a_zone_that_is_the_from_domain_keeps_its_policy(policy: str) -> None:
-    lines = _lines(ZoneOptions(policy=policy), zone=None)
+def test_a_zone_that_is_the_from_domain_says_what_it_said_before() -> None:
+    text = "v=DMARC1; p=quarantine; pct=50"
 
-    assert f"_dmarc.customer.com TXT v=DMARC1; p={policy}" in lines
+    lines = _lines(ZoneOptions(dmarc=text), zone=None)
+    assert f"_dmarc.customer.com TXT {text}" in lines
+    lines = _lines(ZoneOptions(dmarc="v=DMARC1;p=reject;psd=n"), zone=None)
+    assert "_dmarc.customer.com TXT v=DMARC1; p=reject" in lines
 
 
-def test_a_policy_that_is_none_is_refused() -> None:
-    with pytest.raises(FormatError, match="none, quarantine, reject"):
-        _lines(ZoneOptions(policy="Reject; psd=n"))
+def test_a_zone_for_which_one_above_speaks_says_nothing_of_dmarc() -> None:
+    lines = _lines(ZoneOptions(dmarc=""), zone=None)
+
+    assert not [one for one in lines if one.startswith("_dmarc.")]
+
+
+def test_what_is_no_dmarc_record_is_refused() -> None:
+    with pytest.raises(FormatError, match="is no DMARC record"):
+        _lines(ZoneOptions(dmarc="p=reject"), zone=None)
 
 
 def test_hosts_of_the_zone_have_addresses_and_one_spf_record() -> None:
@@ -110,7 +124,10 @@ def test_texts_of_other_services_stand_beside_ours() -> None:
         ((("_dmarc.em.customer.com", "TXT", "v=DMARC1; psd=n"),), "is ours"),
         ((("sb1._domainkey.em.customer.com", "TXT", "v=DKIM1"),), "is ours"),
         ((("@", "TXT", "v=spf1 +all"),), "two SPF records"),
-        ((("bounce.em.customer.com", "CNAME", "x.example"),), "stands alone"),
+        ((("bounce.em.customer.com", "CNAME", "x.example"),), "the name is ours"),
+        ((("sb3._domainkey.em.customer.com", "A", "192.0.2.9"),), "the name is ours"),
+        ((("_smtp._tls.bounce.em.customer.com", "TXT", "x"),), "the name is ours"),
+        ((("@", "CNAME", "x.example"),), "stands alone"),
         (
             (
                 ("www.em.customer.com", "CNAME", "a.example"),
@@ -132,6 +149,20 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(FormatError, match=said):
         _with(*own)
+
+
+def test_a_record_that_no_longer_fits_is_left_out_and_named() -> None:
+    """The operator came to state who issues certificates, after the customer had."""
+    own = (
+        extra_record("@", "CAA", '0 issue "ca.example"', zone=ZONE),
+        extra_record("www.em.customer.com", "A", "192.0.2.9", zone=ZONE),
+    )
+    options = ZoneOptions(certificate_issuers=("ours.example",), extra=own)
+
+    kept, reasons = left_out(DELEGATED, OPERATOR, options)
+    assert kept.extra == own[1:]
+    assert reasons == ("em.customer.com CAA: the record is ours",)
+    assert own[1] in zone_records(DELEGATED, OPERATOR, kept).records
 
 
 def test_a_zone_has_a_bounded_number_of_own_records() -> None:

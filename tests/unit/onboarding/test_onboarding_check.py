@@ -26,8 +26,8 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from soboo_mta.onboarding.judging.judge import MAX_SHOWN, Finding, printable
-from soboo_mta.onboarding.judging.judge_policy import half_known
-from soboo_mta.ports import Unanswered
+from soboo_mta.onboarding.judging.judge_dmarc import half_known
+from soboo_mta.ports import NamedResolver, Unanswered
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import OPERATOR, OUT_1, SETTINGS, key, published
@@ -656,3 +656,20 @@ async def test_silence_about_dmarc_alone_holds_no_mail_after_72_hours() -> None:
         result = await customer.look()
     assert customer.facts is not None
     assert not customer.facts.walk.has_record
+
+
+async def test_names_above_the_organization_are_asked_through_a_cache() -> None:
+    customer = _cname()
+    recursive = FakeResolver()
+    check = DomainCheck(
+        resolver=customer.dns,
+        operator=OPERATOR,
+        suffixes=SUFFIXES,
+        clock=customer.clock,
+        options=CheckOptions(),
+        resolvers=[NamedResolver("near", recursive)],
+    )
+    await check.check(SETTINGS, None, ())
+    assert "_dmarc.com" in {name for name, _ in recursive.asked}
+    assert "_dmarc.com" not in {name for name, _ in customer.dns.asked}
+    assert "_dmarc.customer.com" in {name for name, _ in customer.dns.asked}

@@ -192,8 +192,8 @@ _RECORDS = {
     ),
     "another name of ours": (
         ["v=spf1 include:esp.example ~all"],
-        "has no SPF record",
-        "mend that first",
+        "is not the name to include",
+        "write include:_spf.esp.example",
     ),
     "our name by a": (
         ["v=spf1 a:_spf.esp.example ~all"],

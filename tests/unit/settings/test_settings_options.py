@@ -255,6 +255,12 @@ def _rest() -> Iterator[Felt]:
             ("in.esp.example",),
         ),
         Felt(
+            "operator.dmarc_reports",
+            "dmarc@esp.example",
+            lambda s: str(s.identity().dmarc_reports),
+            "dmarc@esp.example",
+        ),
+        Felt(
             "dns.resolvers",
             ["127.0.0.1:5300", "[::1]:53"],
             lambda s: dns(s).servers,
@@ -338,6 +344,24 @@ def _rest() -> Iterator[Felt]:
             "9s",
             lambda s: one(s).last_known_good,
             seconds(9),
+        ),
+        Felt(
+            "onboarding.pending",
+            "9h",
+            lambda s: options.timers(s).pending,
+            seconds(9 * 3_600),
+        ),
+        Felt(
+            "onboarding.grace",
+            "9h",
+            lambda s: options.timers(s).grace,
+            seconds(9 * 3_600),
+        ),
+        Felt(
+            "onboarding.while_stalled",
+            "9h",
+            lambda s: options.timers(s).stalled,
+            seconds(9 * 3_600),
         ),
         Felt("onboarding.at_once", 9, lambda s: options.monitor_options(s).at_once, 9),
         Felt(
@@ -532,6 +556,9 @@ def _publish() -> Iterator[Felt]:
         ("reload", ["knotc", "reload"], ("knotc", "reload")),
         ("name_servers", two, tuple(map(ip_address, two))),
         ("certificate_issuers", ["ca.example"], ("ca.example",)),
+        ("tls_reports", "mailto:tls@esp.example", "mailto:tls@esp.example"),
+        ("mta_sts_hosts", two, tuple(map(ip_address, two))),
+        ("mta_sts_mode", "enforce", "enforce"),
     ):
         yield Felt(
             f"publish.{name}",

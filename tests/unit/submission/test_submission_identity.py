@@ -1,10 +1,12 @@
 """Who may write as whom, and what is rewritten (cases 46-54 and 158)."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
+from soboo_mta.identity.state import Mode
 from soboo_mta.mail.address import NULL_REVERSE_PATH, ReversePath, parse_mailbox
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.ids import CredentialId
@@ -62,6 +64,18 @@ async def test_case_046_a_foreign_domain_and_an_unknown_one_get_the_same_words()
     nobody = await refusal(written_by(b"a@nobody.example"))
     assert other.startswith("550 5.7.1")
     assert other.replace("other.example", "nobody.example") == nobody
+
+
+@pytest.mark.parametrize("mode", [Mode.RELAY, Mode.MAILBOX])
+async def test_mail_that_can_not_leave_by_its_mode_is_refused(mode: Mode) -> None:
+    one = desk()
+    verified = domain_state("shop.example")
+    settings = replace(verified.settings, mode=mode)
+    one.directory.domains.append(replace(verified, settings=settings))
+    reply = await refusal(written_by(b"a@shop.example"), one=one)
+    assert reply.startswith("550 5.3.3 The From domain shop.example is in mode")
+    assert "is not in this release" in reply
+    assert one.spool.kept == []
 
 
 async def test_case_046_a_domain_of_a_test_harness_may_send_unverified() -> None:

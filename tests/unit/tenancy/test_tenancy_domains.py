@@ -1,5 +1,7 @@
 """Sending domains in both stores: who owns a name, and what a check changes."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Connection, Engine, select
 
@@ -192,10 +194,23 @@ def test_checks_and_facts_come_back_as_they_were_seen(store: Engine) -> None:
     checks = (seen(), seen(RecordStatus.WRONG, Purpose.SELECTOR))[:1]
     known = facts(made.keys[0].key_id)
     write_now(store, lambda at: look(at, made, checks=checks, facts=known))
-    assert read_now(store, lambda at: domains.checks_of(at, made.domain_id)) == checks
+    found = read_now(store, lambda at: domains.checks_of(at, made.domain_id))
+    assert found == (replace(checks[0], next_check_at=100),)  # the domain's
     state = read_now(store, lambda at: domains.domain_state(at, made.domain_id))
     assert state is not None
     assert state.facts == known
+
+
+def test_what_is_recommended_alone_is_not_required_of_a_domain(store: Engine) -> None:
+    made = write_now(store, lambda at: with_domain(at, mode=Mode.ZONE))
+    checks = [
+        seen(RecordStatus.MISSING, purpose)
+        for purpose in (Purpose.DMARC, Purpose.AUTHOR_SELECTOR)
+    ]
+    for one in checks:
+        write_now(store, lambda at, one=one: look(at, made, checks=[one]))
+        (kept,) = read_now(store, lambda at: domains.checks_of(at, made.domain_id))
+        assert not kept.record.is_required
 
 
 def test_a_look_that_changed_nothing_raises_no_generation(store: Engine) -> None:

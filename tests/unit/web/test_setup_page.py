@@ -17,7 +17,7 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.tenancy.secrets import MasterKey
-from soboo_mta.tenancy.setup_link import SetupLinks
+from soboo_mta.tenancy.setup_link import Click, SetupLinks
 from soboo_mta.web.setup.pages import Setup, setup_routes
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.domains import OPERATOR, SETTINGS
@@ -214,3 +214,67 @@ async def test_nothing_keeps_or_tells_on_the_address_and_nothing_foreign_runs(
         assert answer.headers["content-type"].startswith(kind)
     assert (await client.get("/setup/_/pages.py")).status_code == 404
     assert (await client.get("/setup/_/..%2Fpages.py")).status_code == 404
+
+
+async def test_the_page_says_where_to_enter_the_records(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get(f"/setup/{token()}?dns=route53")).text
+    assert "Amazon Route 53: console &gt; Route 53" in page
+    answer = await client.post(f"/setup/{token()}/check?dns=route53")
+    assert answer.headers["location"] == f"/setup/{token()}?dns=route53"
+
+
+async def test_a_dns_host_made_up_shows_nothing(client: httpx.AsyncClient) -> None:
+    page = await client.get(f"/setup/{token()}", params={"dns": "<b>gone</b>"})
+    assert page.status_code == 200
+    assert "<b>gone</b>" not in page.text
+    assert "Where to enter" not in page.text
+    answer = await client.post(f"/setup/{token()}/check", params={"dns": "a&b=c"})
+    assert answer.headers["location"] == f"/setup/{token()}?dns=a%26b%3Dc"
+
+
+CLICK = Click(
+    name="The <Provider>", url="https://dns.example/ux/v2/apply?domain=a.b&sig=x%2By"
+)
+
+
+async def test_the_page_has_a_button_where_the_link_carries_an_address(
+    client: httpx.AsyncClient, book: Book
+) -> None:
+    query = {"dns": "gandi", "apply": LINKS.carry(token(), CLICK)}
+    page = (await client.get(f"/setup/{token()}", params=query)).text
+    assert "Publish them at The &lt;Provider&gt;</a>" in page
+    href = CLICK.url.replace("&", "&amp;")
+    assert f'<a class="click" href="{href}" target="_blank" rel="noopener' in page
+    answer = await client.post(f"/setup/{token()}/check", params=query)
+    back = answer.headers["location"]
+    assert "Publish them at" in (await client.get(back)).text
+    assert "is at Gandi" in (await client.get(back)).text
+    book.found = setup(checks=tuple(map(check, required_records(SETTINGS, OPERATOR))))
+    assert "Publish them at" not in (await client.get(back)).text
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        "x",
+        "é",
+        "A" * 400,
+        LINKS.carry(token(until=NOW + 2 * DAY), CLICK),
+        LINKS.carry(token(), CLICK)[:-4] + "AAAA",
+        SetupLinks(b"another key").carry(token(), CLICK),
+    ],
+)
+async def test_an_address_that_the_link_did_not_carry_is_no_button(
+    client: httpx.AsyncClient, letters: str
+) -> None:
+    page = await client.get(f"/setup/{token()}", params={"apply": letters})
+    assert page.status_code == 200
+    assert "dns.example" not in page.text
+    assert "By one click" not in page.text
+
+
+async def test_what_a_link_carries_is_bounded(client: httpx.AsyncClient) -> None:
+    page = await client.get(f"/setup/{token()}", params={"apply": "A" * 4_001})
+    assert page.status_code == 422

@@ -1,0 +1,1 @@
+"""`soboo-mta connect`: Domain Connect."""

@@ -1,0 +1,1 @@
+"""How domains stand and stood, in words, tables and JSON."""

@@ -1,0 +1,1 @@
+"""Keeps the zones that follow from the store on a name server."""

@@ -1,0 +1,92 @@
+"""What there is to publish, read from the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from soboo_mta.identity.mta_sts import StsPolicy
+from soboo_mta.identity.state import DomainSettings, Mode, Operator
+from soboo_mta.identity.zone import (
+    ZoneContent,
+    ZoneOptions,
+    left_out,
+    operator_zone,
+    zone_records,
+)
+from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import DomainId
+from soboo_mta.onboarding.publish.publisher import (
+    Trouble,
+)
+from soboo_mta.settings import Settings
+from soboo_mta.tenancy.domains import released_zones, views
+from soboo_mta.tenancy.keys import operator_keys
+from soboo_mta.tenancy.zones import every_own_record, kept_policies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zones:
+    """What is to be on the name server, and whose each delegated zone is."""
+
+    contents: tuple[ZoneContent, ...]  # the operator's own first: others lead to it
+    released: tuple[DnsName, ...]
+    owners: Mapping[DnsName, DomainSettings]
+    operator: Operator
+    policies: Mapping[DomainId, str]  # DMARC of zones that are From domains, once read
+    unfit: tuple[Trouble, ...] = ()  # what can't be stated; all else is
+
+
+def zones_of(connection: Connection, settings: Settings) -> Zones:
+    """Read what is to be published now. Of several tenants that set one zone up, the
+    first verified has it, else the first; its parent says whether that is right."""
+    operator = settings.identity(operator_keys(connection))
+    found = views(connection)
+    publish = settings.publish
+    owners: dict[DnsName, DomainSettings] = {}
+    for view in sorted(found, key=lambda one: one.verified_at is None):
+        if view.settings.mode is Mode.ZONE:
+            owners.setdefault(view.settings.home, view.settings)
+    own = operator_zone(
+        operator,
+        [view.settings for view in found],
+        verified=sorted({one.settings.name for one in found if one.verified_at}),
+        name_servers=publish.name_servers,
+    )
+    plain, extra = zone_options(settings), every_own_record(connection)
+    policies = kept_policies(connection)
+    delegated: list[ZoneContent] = []
+    unfit: list[Trouble] = []
+    for zone, of in owners.items():
+        options = replace(
+            plain,
+            extra=extra.get(of.domain_id, ()),
+            dmarc=policies.get(of.domain_id, ""),  # nothing weakens what is not known
+        )
+        try:
+            options, reasons = left_out(of, operator, options)
+            delegated.append(zone_records(of, operator, options))
+        except FormatError as error:
+            reasons = (str(error),)
+        unfit += [Trouble(zone, reason) for reason in reasons]
+    return Zones(
+        contents=(own, *delegated),
+        released=tuple(
+            zone for zone in released_zones(connection) if zone != operator.domain
+        ),
+        owners=owners,
+        operator=operator,
+        policies=policies,
+        unfit=tuple(unfit),
+    )
+
+
+def zone_options(settings: Settings) -> ZoneOptions:
+    """Return what every delegated zone says by the settings."""
+    publish = settings.publish
+    return ZoneOptions(
+        certificate_issuers=tuple(publish.certificate_issuers),
+        tls_reports=publish.tls_reports or "",
+        sts=StsPolicy(mode=publish.mta_sts_mode, hosts=publish.mta_sts_hosts),
+    )

@@ -1,0 +1,1 @@
+"""Domain Connect: the customer publishes our records by one click at its DNS host."""

@@ -1,0 +1,1 @@
+"""Who serves a zone, and what its form wants: known DNS hosts."""
