@@ -5,9 +5,9 @@ its lease dies), and only then is the old key revoked, so that nothing leaves wi
 Then it says what left with the old key and may still be on its way.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -38,7 +38,13 @@ from soboo_mta.cli.keys.words import (
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.keys import ways_out_without
 from soboo_mta.identity.records import key_text, selector_owner
-from soboo_mta.identity.state import Algorithm, DomainSettings, KeyState, Mode
+from soboo_mta.identity.state import (
+    Algorithm,
+    DomainSettings,
+    KeyState,
+    Mode,
+    PublicKey,
+)
 from soboo_mta.identity.zone_text import pieces
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId
@@ -209,14 +215,13 @@ def _report(
     """What left with the old keys while their signatures count, and what becomes of it."""
     counts = signed_lately(store, [key.key_id for key in rotation.retired])
     if as_json:
-        names = partial(map, lambda key: {"key": key.key_id, "selector": key.selector})
         successors = [one.successor for one in revoked if one.successor is not None]
         say_json(
             {
-                "retired": list(names(rotation.retired)),
-                "activated": list(names(rotation.activated)),
-                "revoked": list(names(one.revoked for one in revoked)),
-                "next": list(names(successors)),
+                "retired": _names(rotation.retired),
+                "activated": _names(rotation.activated),
+                "revoked": _names(one.revoked for one in revoked),
+                "next": _names(successors),
                 "signed": [asdict(one) for one in counts],
             }
         )
@@ -232,6 +237,10 @@ def _report(
         " p=reject and SPF does not align the message is refused. What waits here is"
         " signed anew when it leaves."
     )
+
+
+def _names(keys: Iterable[PublicKey]) -> list[dict[str, object]]:
+    return [{"key": key.key_id, "selector": key.selector} for key in keys]
 
 
 def _next_is_seen(view: DomainView) -> bool:
