@@ -70,7 +70,7 @@ class DomainSettings:
     on_broken: OnBroken
     sign_with_operator: bool  # one more signature, d= the operator's domain
     assume_verified: bool  # test harnesses alone; see settings
-    keys: tuple[PublicKey, ...]
+    keys: tuple[PublicKey, ...]  # what is published of: none that is WITHDRAWN
     zone: Domain | None = (
         None  # mode zone: what is delegated to us; None: `name` itself
     )
