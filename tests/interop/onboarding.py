@@ -14,7 +14,7 @@ from typing import Any
 
 from soboo_mta.cli.trial.world import World, WorldError
 from soboo_mta.lab.record import MessageRecord
-from tests.interop.name_servers import Server, ZoneFile
+from tests.interop.name_servers import Server, ZoneFile, ask
 from tests.interop.receivers import Reception, Resolver, octets_of, receive
 
 OPERATOR, CUSTOMER, SINK = "esp.com", "customer.com", "sink.com"
@@ -131,10 +131,22 @@ class Internet:
     ) -> tuple[Reception, dict[str, Any]]:
         """As `proven`, of a message that was submitted before."""
         record = await self.arrived(subject)
+        for name in _asked_for(record):
+            await self._until_seen(name)
         reception = await receive(record, self.resolver, self.home)
         plan = await self.plan(message_id)
         reception.agrees_with(plan)
         return reception, plan
+
+    async def _until_seen(self, name: str) -> None:
+        """Wait until the resolver has a text at a name: that it had none is what it may
+        go on saying for a second after the record was published (RFC 2308 §5)."""
+
+        async def is_seen() -> bool:
+            answer = await ask(self.resolver.address, name, "TXT")
+            return answer is not None and bool(answer.answer)
+
+        await self.until(f"the resolver sees {name}", is_seen)
 
     async def held(self, domain: str, subject: str) -> tuple[str, str]:
         """Submit until a message waits for its domain's DNS; return its id and subject."""
@@ -166,6 +178,19 @@ class Internet:
 
         await self.until(f"{message_id} was delivered", is_delivered)
         return found
+
+
+def _asked_for(record: MessageRecord) -> list[str]:
+    """The names of keys and of SPF that a receiver of the message asks for."""
+    folded = rb"^DKIM-Signature:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*"
+    fields = re.findall(folded, octets_of(record), re.M)
+    names = [record.mail_from.rpartition("@")[2]]
+    for one in fields:
+        d, s = (re.search(rb"\b%b=([^;\s]+)" % tag, one) for tag in (b"d", b"s"))
+        assert d is not None
+        assert s is not None
+        names.append(f"{s[1].decode()}._domainkey.{d[1].decode()}")
+    return names
 
 
 def signs_as(domain: str, selector: str) -> Holds:
