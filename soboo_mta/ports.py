@@ -168,6 +168,15 @@ class Authority(Protocol):
         ...
 
 
+class WebDoor(Protocol):
+    """Whether a web server answers."""
+
+    async def answers(self, host: IpAddress | DnsName) -> bool:
+        """Ask it over HTTP; a name has its addresses tried in turn. Ends in bounded time
+        and never raises for what a peer or DNS can do."""
+        ...
+
+
 # ---- name servers
 
 

@@ -4,7 +4,9 @@ from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Operator
 from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.resolver import DnsResolver, each_resolver
+from soboo_mta.net.web_door import HttpDoor
 from soboo_mta.onboarding.check import DomainCheck
+from soboo_mta.onboarding.doors import Doors
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
@@ -38,4 +40,11 @@ def domain_check(settings: Settings, operator: Operator, clock: Clock) -> Domain
         options=check_options(settings),
         authority=authority,
         resolvers=each_resolver(resolver_options(settings), clock),
+        doors=doors(settings, clock),
     )
+
+
+def doors(settings: Settings, clock: Clock) -> Doors:
+    """Return who knocks at the hosts for links and images."""
+    recursive = DnsResolver(options=resolver_options(settings), clock=clock)
+    return Doors(door=HttpDoor(resolver=recursive), clock=clock)

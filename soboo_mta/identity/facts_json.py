@@ -24,6 +24,8 @@ def facts_to_json(facts: Facts) -> str:
             "suffix_list": _view_values(facts.suffix_list),
             "observed_at": facts.observed_at,
             "stable_since": facts.stable_since,
+            "link_ready": facts.link_ready,
+            "image_ready": facts.image_ready,
         }
     )
 
@@ -42,6 +44,8 @@ def facts_from_json(text: str) -> Facts:
             suffix_list=_view(values["suffix_list"]),
             observed_at=int(values["observed_at"]),
             stable_since=int(values.get("stable_since", values["observed_at"])),
+            link_ready=bool(values.get("link_ready", False)),
+            image_ready=bool(values.get("image_ready", False)),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"not the facts of a domain: {error!r}") from error

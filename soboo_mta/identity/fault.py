@@ -70,6 +70,7 @@ class Fault(StrEnum):
     # what the operator publishes
     OPERATOR_KEY = "operator-key"
     OPERATOR_SPF = "operator-spf"
+    OPERATOR_HOST = "operator-host"
 
     # where returns go
     NO_MX = "no-mx"

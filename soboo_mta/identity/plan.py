@@ -331,7 +331,7 @@ def _opens_spf(record: RequiredRecord, facts: Facts, source: Source) -> bool:
         case Purpose.DMARC:
             has_spf = source.name in (*facts.spf_author, *facts.spf_bounce)
             return has_spf and not facts.walk.has_record
-        case Purpose.SELECTOR | Purpose.AUTHOR_SELECTOR | Purpose.OWNERSHIP:
+        case _:
             return False
 
 

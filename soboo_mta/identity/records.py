@@ -18,6 +18,7 @@ from soboo_mta.identity.state import (
     RequiredRecord,
     Source,
 )
+from soboo_mta.identity.web_hosts import asked_web_hosts, published_web_hosts
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.ports import IpAddress, RecordType
 
@@ -36,6 +37,7 @@ def _of_mode(settings: DomainSettings, operator: Operator) -> Iterator[RequiredR
         case Mode.CNAME:
             yield _bounce_cname(settings, operator)
             yield from _selector_cnames(settings, operator, is_required=True)
+            yield from asked_web_hosts(settings, operator)
         case Mode.ZONE:
             yield from _delegation(settings, operator)
             if settings.home != settings.name:
@@ -273,12 +275,14 @@ def _published_for(
         case Mode.CNAME:
             yield from _returns_host(bounce_target(settings, operator), operator)
             yield from _target_keys(settings, operator)
+            yield from published_web_hosts(settings, operator)
         case Mode.RELAY:
             yield from _target_keys(settings, operator)
         case Mode.ZONE:
             yield from _returns_host(settings.bounce_domain, operator)
             for key in published_keys(settings.keys):
                 yield _key_record(selector_owner(settings, key.selector), key)
+            yield from published_web_hosts(settings, operator)
         case Mode.MANUAL | Mode.MAILBOX:
             return
 

@@ -35,6 +35,8 @@ class Capability(StrEnum):
     SIGN_AS_AUTHOR = "can_sign_as_author"  # beside a zone: d= identical to From
     BOUNCE = "can_bounce"  # the bounce host leads to us
     SPF = "spf"  # SPF of the From domain passes for our sources
+    LINK = "can_link"  # the link host leads to us, and a host there answers
+    IMAGE = "can_image"
     DMARC = "dmarc"  # a valid record is found
 
 

@@ -98,17 +98,8 @@ class Source:
     ehlo_name: Domain
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """The operator's own domain, and the names in it that customers' CNAMEs lead to."""
-
-    domain: Domain
-    bounce_domain: Domain  # bounce.<domain>: rung two of the ladder
-    mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
-    sources: tuple[Source, ...]
-    keys: tuple[PublicKey, ...]  # of the operator's own d=
-    dmarc_reports: Mailbox | None = None  # at `domain`: takes customers' rua= reports
-
+WebHost = IpAddress | DnsName
+"""A host that serves links or images: its address, or its name."""
 
 # ---- records
 
@@ -122,6 +113,25 @@ class Purpose(StrEnum):
     OWNERSHIP = "ownership"
     SPF = "spf"
     DMARC = "dmarc"
+    LINK = "link"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The operator's own domain, and the names in it that customers' CNAMEs lead to."""
+
+    domain: Domain
+    bounce_domain: Domain  # bounce.<domain>: rung two of the ladder
+    mx_hosts: tuple[Domain, ...]  # accept returns for every bounce host
+    sources: tuple[Source, ...]
+    keys: tuple[PublicKey, ...]  # of the operator's own d=
+    dmarc_reports: Mailbox | None = None  # at `domain`: takes customers' rua= reports
+    link_hosts: tuple[WebHost, ...] = ()  # answer customers' link hosts; none: no links
+    image_hosts: tuple[WebHost, ...] = ()
+    open_doors: frozenset[Purpose] = (
+        frozenset()
+    )  # LINK, IMAGE: a host of it answers now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +152,13 @@ class RequiredRecord:
         """The type that receivers ask for at the name: what is behind a CNAME."""
         if self.kind is not RecordType.CNAME:
             return self.kind
-        return RecordType.MX if self.purpose is Purpose.BOUNCE else RecordType.TXT
+        match self.purpose:
+            case Purpose.BOUNCE:
+                return RecordType.MX
+            case Purpose.LINK | Purpose.IMAGE:
+                return RecordType.A
+            case _:
+                return RecordType.TXT
 
 
 class RecordStatus(StrEnum):
@@ -217,6 +233,8 @@ class Facts:
     observed_at: int  # unix ms, of the oldest answer that these rest on
     usable_author: tuple[KeyId, ...] = ()
     stable_since: int = 0  # unix ms, of the look that first showed all this
+    link_ready: bool = False  # the link host leads to us, and a host there answers
+    image_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

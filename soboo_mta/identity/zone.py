@@ -26,6 +26,7 @@ from soboo_mta.identity.records import (
     spf_text,
 )
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
+from soboo_mta.identity.web_hosts import published_web_hosts
 from soboo_mta.identity.zone_dmarc import NO_POLICY, kept_record
 from soboo_mta.identity.zone_extra import fitting, sifted
 from soboo_mta.mail.domain import DnsName
@@ -187,6 +188,8 @@ def _ours(
         yield _text(f"_smtp._tls.{settings.bounce_domain}", text)
     for one in sts_records(options.sts, settings.bounce_domain, operator.mx_hosts):
         yield _record(*one)
+    for web in published_web_hosts(settings, operator):
+        yield _record(web.owner, web.kind, web.value)
     for issuer in options.certificate_issuers:
         yield _record(home, RecordType.CAA, f'0 issue "{issuer}"')
     yield from _hosts(settings, operator)

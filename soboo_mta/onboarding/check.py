@@ -29,6 +29,7 @@ from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, TenantId
 from soboo_mta.onboarding.caches import Caches
 from soboo_mta.onboarding.delegation import ZoneDoctor
+from soboo_mta.onboarding.doors import Doors
 from soboo_mta.onboarding.facts import Memory, facts_of
 from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.look import Look
@@ -89,12 +90,15 @@ class DomainCheck:
         options: CheckOptions,
         authority: Authority | None = None,
         resolvers: Sequence[NamedResolver] = (),
+        doors: Doors | None = None,
     ) -> None:
         """`authority` None: a delegation is believed to the zone itself, and a fault of
         a zone is not told from one of its records. `resolvers`: whose caches are looked
-        into while a record is new, and serve what many domains ask for alike; `resolver` is to ask past them."""
+        into while a record is new, and serve what many domains ask for alike; `resolver`
+        is to ask past them. `doors` None: as the operator has them."""
         self._caches = Caches(resolvers, clock)
         self._shared = resolvers[0].resolver if resolvers else None
+        self._doors = doors
         self._authority = authority
         self._resolver = resolver
         self._operator = operator
@@ -117,15 +121,18 @@ class DomainCheck:
         DNS can say. Several domains may be looked at at the same time.
         """
         before = {_place(check.record): check for check in previous_checks}
+        operator = self._operator
+        if self._doors is not None:
+            operator = await self._doors.opened(operator)
         records = {
             (record.owner, record.kind): record
-            for record in reversed(required_records(settings, self._operator))
+            for record in reversed(required_records(settings, operator))
         }
         asked = tuple(reversed(records.values()))
         look = Look(
             resolver=self._resolver,
             settings=settings,
-            operator=self._operator,
+            operator=operator,
             suffixes=self._suffixes,
             authority=self._authority,
             shared=self._shared,

@@ -19,6 +19,7 @@ from soboo_mta.identity.state import (
     RecordCheck,
     RecordStatus,
 )
+from soboo_mta.identity.web_hosts import WEB_PURPOSES
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.ports import RecordType
@@ -54,6 +55,7 @@ def facts_of(
     bounce_ready = False
     spf_bounce: tuple[str, ...] = ()
     spf_author: tuple[str, ...] = ()
+    web = dict.fromkeys(WEB_PURPOSES, False)
     walk = suffix_list = unknown_view()
     observed_at = memory.now
     for check, finding in seen:
@@ -65,6 +67,7 @@ def facts_of(
             was = kept.usable_author if is_author else kept.usable
             found.update(_kept_keys(settings, check, finding, was))
             observed_at = min(observed_at, check.good_at or observed_at)
+        web |= dict.fromkeys(finding.web, True)
         if _tells_of_bounces(check):
             bounce_ready = _or_kept(
                 finding.bounce, kept.bounce_ready if kept else None, bounce_ready
@@ -72,6 +75,8 @@ def facts_of(
             spf_bounce = _sources(
                 finding, kept.spf_bounce if kept else None, spf_bounce
             )
+        elif check.record.purpose in web:
+            web[check.record.purpose] = _web_ready(check, kept)
         elif check.record.purpose is Purpose.SPF:
             spf_author = _sources(
                 finding, kept.spf_author if kept else None, spf_author
@@ -94,6 +99,8 @@ def facts_of(
         suffix_list=suffix_list,
         observed_at=observed_at,  # a watch that stops now adds no further 72 hours
         stable_since=memory.now,
+        link_ready=web[Purpose.LINK],
+        image_ready=web[Purpose.IMAGE],
     )
     return _stable(memory.previous, now)
 
@@ -105,6 +112,13 @@ def _stable(previous: Facts | None, now: Facts) -> Facts:
     as_before = replace(now, stable_since=previous.stable_since)
     is_same = replace(as_before, observed_at=previous.observed_at) == previous
     return as_before if is_same else now
+
+
+def _web_ready(check: RecordCheck, kept: Facts | None) -> bool:
+    if kept is None:
+        return check.status is RecordStatus.GOOD
+    is_link = check.record.purpose is Purpose.LINK
+    return kept.link_ready if is_link else kept.image_ready
 
 
 def _tells_of_bounces(check: RecordCheck) -> bool:

@@ -24,6 +24,7 @@ from soboo_mta.identity.state import (
     RecordStatus,
     RequiredRecord,
 )
+from soboo_mta.identity.web_hosts import web_host
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.around import Surroundings
 from soboo_mta.onboarding.astray import AstrayLook
@@ -33,6 +34,7 @@ from soboo_mta.onboarding.judging import (
     judge_key,
     judge_policy,
     judge_spf,
+    judge_web,
 )
 from soboo_mta.onboarding.judging.judge import Finding, Text
 from soboo_mta.onboarding.judging.judge_alias import Alias
@@ -45,6 +47,7 @@ from soboo_mta.ports import (
     Delegation,
     Found,
     NoData,
+    NoName,
     RecordType,
     Resolver,
     Unanswered,
@@ -125,6 +128,8 @@ class Look:
                 return await self._ownership(record)
             case Purpose.SPF:
                 return await self._spf()
+            case Purpose.LINK | Purpose.IMAGE:
+                return await self._web_host(record)
             case Purpose.DMARC:
                 return await self._dmarc.finding()
 
@@ -139,6 +144,18 @@ class Look:
             self._settings.bounce_domain, self._operator, self._resolver
         )
         return judge_policy.proven(finding, f"CNAME {alias.target}.")
+
+    async def _web_host(self, record: RequiredRecord) -> Finding:
+        alias = self._alias(record)
+        answer = await self._ask(record.owner, RecordType.A)
+        if isinstance(answer, NoData):
+            answer = await self._ask(record.owner, RecordType.AAAA)
+        is_missing = isinstance(answer, NoName) and not answer.chain
+        if isinstance(answer, Unanswered) or is_missing:
+            return await self._astray.finding(alias, RecordType.A, answer)
+        if alias.leads_to_us(answer):
+            return judge_web.served_host(alias, answer)
+        return judge_web.host_in_use(alias, answer)
 
     async def _selector(self, record: RequiredRecord) -> Finding:
         selector = record.selector or DnsName("")
@@ -222,7 +239,19 @@ class Look:
             )
             for key in live
         }
-        return judge_policy.zone_served(finding, served, keys)
+        finding = judge_policy.zone_served(finding, served, keys)
+        return replace(finding, web=await self._web_in_zone())
+
+    async def _web_in_zone(self) -> tuple[Purpose, ...]:
+        """The link and image hosts that have an address there."""
+        found = []
+        for purpose in sorted(self._operator.open_doors):
+            name = web_host(self._settings, purpose)
+            for kind in (RecordType.A, RecordType.AAAA):
+                if isinstance(await self._ask(name, kind), Found):
+                    found.append(purpose)
+                    break
+        return tuple(found)
 
     async def _delegated(self) -> Answer:
         """The NS of the zone: those of the zone above, which the customer has written,

@@ -155,6 +155,8 @@ class Settings(BaseSettings):
             bounce_domain=self.operator.bounce_domain,
             mx_hosts=self.operator.hosts,
             dmarc_reports=self.operator.dmarc_reports,
+            link_hosts=self.operator.link_hosts,
+            image_hosts=self.operator.image_hosts,
             sources=tuple(
                 Source(
                     name=source.name,

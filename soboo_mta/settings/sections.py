@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from soboo_mta.identity.mta_sts import StsMode
+from soboo_mta.identity.state import WebHost
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import TlsPolicy
@@ -39,6 +40,7 @@ from soboo_mta.settings.values import (
     RateField,
     TlsReportsField,
     Wait,
+    WebHostField,
     parse_duration,
     parse_endpoint,
     parse_octets,
@@ -183,6 +185,16 @@ class OperatorSection(Section):
     bounce_label: LabelField = "bounce"
     mx_hosts: tuple[DomainField, ...] = ()
     dmarc_reports: MailboxField | None = None
+    link_hosts: tuple[WebHostField, ...] = ()
+    image_hosts: tuple[WebHostField, ...] = ()
+
+    @field_validator("link_hosts", "image_hosts")
+    @classmethod
+    def _one_name_or_addresses(cls, hosts: tuple[WebHost, ...]) -> tuple[WebHost, ...]:
+        """A CNAME stands alone at its name (RFC 1034 §3.6.2)."""
+        if len(hosts) > 1 and any(isinstance(host, str) for host in hosts):
+            raise ValueError("write addresses, or one name alone")
+        return hosts
 
     @model_validator(mode="after")
     def _reports_come_to_us(self) -> Self:

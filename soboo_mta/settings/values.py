@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
+from soboo_mta.identity.state import WebHost
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.ports import IpAddress
@@ -101,6 +102,15 @@ def parse_address(value: object) -> IpAddress:
         raise ValueError(f"{value!r} is not an IP address") from error
 
 
+def parse_web_host(value: object) -> WebHost:
+    """Return an address, or a DNS name."""
+    text = _text(value, "an IP address or a name")
+    try:
+        return ip_address(text)
+    except ValueError:
+        return Domain.parse(text)
+
+
 def parse_network(value: object) -> IpNetwork:
     """Return the network in CIDR form; one address is a network of one."""
     try:
@@ -163,6 +173,7 @@ Wait = Annotated[Duration, Field(gt=timedelta(0))]
 RateField = Annotated[Rate, PlainValidator(parse_rate)]
 Octets = Annotated[int, BeforeValidator(parse_octets), Field(gt=0)]
 DomainField = Annotated[Domain, PlainValidator(parse_domain)]
+WebHostField = Annotated[WebHost, PlainValidator(parse_web_host)]
 DnsNameField = Annotated[DnsName, PlainValidator(parse_dns_name)]
 MailboxField = Annotated[Mailbox, PlainValidator(parse_address_of_mail)]
 AddressField = Annotated[IpAddress, PlainValidator(parse_address)]

@@ -1,5 +1,6 @@
 """`soboo-mta domain records`: what to publish, in the form that is wanted."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from soboo_mta.cli.dns.record_forms import (
     show_records,
 )
 from soboo_mta.cli.domains.chosen import TenantOption, chosen
+from soboo_mta.daemon.looking import doors
 from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.mail.errors import FormatError
@@ -75,8 +77,9 @@ def records(
     if operator:
         found = operator_records(store.operator, asked)
     else:
+        asking = asyncio.run(doors(store.settings, store.clock).opened(store.operator))
         found = tuple(
-            record for one in asked for record in required_records(one, store.operator)
+            record for one in asked for record in required_records(one, asking)
         )
         if domain is not None and dns:
             advice = DmarcAdvisor(store, asked[0].name)

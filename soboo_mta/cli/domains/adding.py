@@ -1,5 +1,6 @@
 """`soboo-mta domain add`: a new sending domain, and what its owner publishes."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -33,6 +34,7 @@ from soboo_mta.cli.domains.ways import (
     refuse_strange_port,
     remarks,
 )
+from soboo_mta.daemon.looking import doors
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.plan import no_way_out
 from soboo_mta.identity.records import required_records
@@ -131,7 +133,8 @@ def add(
     )
     settings = add_new(store, new).settings
     say(f"added {settings.name} for {tenant}; its owner publishes:")
-    say(records_table(required_records(settings, store.operator)))
+    asking = asyncio.run(doors(store.settings, store.clock).opened(store.operator))
+    say(records_table(required_records(settings, asking)))
     theirs = () if new.way_out is None else remarks(new.way_out)
     for drawback in (*DRAWBACKS.get(settings.mode, ()), *theirs):
         say(f"mind: {drawback}")

@@ -36,6 +36,8 @@ _GROUPS: Final = {
     Purpose.AUTHOR_SELECTOR: "dkim",
     Purpose.OWNERSHIP: "zone",
     Purpose.DMARC: DMARC_GROUP,
+    Purpose.LINK: "link",
+    Purpose.IMAGE: "image",
 }
 _TTL: Final = 3_600  # seconds
 _ANYONE: Final = Domain("customer.invalid")  # RFC 6761 §6.4: never a real name

@@ -7,7 +7,7 @@ says nothing about what exists (RFC 2308 §7.1).
 
 from dataclasses import dataclass, replace
 
-from soboo_mta.identity.state import DmarcView, Fault, RecordStatus
+from soboo_mta.identity.state import DmarcView, Fault, Purpose, RecordStatus
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.ports import Answer, Found, MxRecord, NoData, NoName, Unanswered
@@ -36,6 +36,7 @@ class Finding:
     bounce: bool | None = None
     spf: tuple[str, ...] | None = None
     spf_unknown: tuple[str, ...] = ()
+    web: tuple[Purpose, ...] = ()  # a zone's: LINK, IMAGE that have an address there
     walk: DmarcView | None = None
     suffix_list: DmarcView | None = None
 

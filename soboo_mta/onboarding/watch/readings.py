@@ -89,6 +89,8 @@ def _capabilities(seen: Seen) -> Iterator[Reading]:
     for capability, purpose in (
         (Capability.SPF, Purpose.SPF),
         (Capability.DMARC, Purpose.DMARC),
+        (Capability.LINK, Purpose.LINK),
+        (Capability.IMAGE, Purpose.IMAGE),
     ):
         for check in _of(seen, purpose):
             yield replace(_record(check), subject=capability)

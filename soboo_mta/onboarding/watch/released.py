@@ -7,7 +7,7 @@ and not for ever: names that were clean for some looks are left alone.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import structlog
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import RecordName
 from soboo_mta.identity.state import DomainSettings, Operator, Purpose
+from soboo_mta.identity.web_hosts import WEB_PURPOSES
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.ports import (
     Authority,
@@ -147,7 +148,8 @@ def names_left(
     """Return the names that a domain's owner pointed at us, each with where to. What is
     pasted by hand leads nowhere; CNAMEs into a delegated zone go with its delegation."""
     found: dict[RecordName, tuple[DnsName, ...]] = {}
-    for record in required_records(settings, operator):
+    every_door = replace(operator, open_doors=frozenset(WEB_PURPOSES))
+    for record in required_records(settings, every_door):
         if record.kind not in (RecordType.CNAME, RecordType.NS):
             continue
         if record.purpose is Purpose.AUTHOR_SELECTOR:

@@ -255,6 +255,18 @@ def _rest() -> Iterator[Felt]:
             ("in.esp.example",),
         ),
         Felt(
+            "operator.link_hosts",
+            ["192.0.2.81", "2001:db8::81"],
+            lambda s: s.identity().link_hosts,
+            (ip_address("192.0.2.81"), ip_address("2001:db8::81")),
+        ),
+        Felt(
+            "operator.image_hosts",
+            ["cdn.esp.example"],
+            lambda s: s.identity().image_hosts,
+            ("cdn.esp.example",),
+        ),
+        Felt(
             "operator.dmarc_reports",
             "dmarc@esp.example",
             lambda s: str(s.identity().dmarc_reports),
