@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select, update
 
 from soboo_mta.formats.keys import generate_rsa
 from soboo_mta.identity.records import operator_records, required_records
-from soboo_mta.identity.zone_text import zone_file
+from soboo_mta.identity.zones.zone_text import zone_file
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.settings import Settings
@@ -30,7 +30,7 @@ from soboo_mta.store.migrate import upgrade
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain, list_domains
-from soboo_mta.tenancy.keys import add_domain
+from soboo_mta.tenancy.signing.keys import add_domain
 
 _PORT = 26193
 _HOUR = 3_600

@@ -14,7 +14,7 @@ from soboo_mta import __version__
 _COMMANDS = {
     "serve": "running.serve:serve",
     "check-config": "running.check_config:check_config",
-    "onboard": "domains.onboard:onboard",
+    "onboard": "onboarding.onboard:onboard",
     "apply": "accounts.apply:apply",
     "trace": "running.trace:trace_message",
     "demo": "trial.demo:demo",

@@ -27,9 +27,9 @@ from soboo_mta.store.migrate import upgrade
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import TenancyError
-from soboo_mta.tenancy.keys import operator_keys
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.slots import check_master
+from soboo_mta.tenancy.signing.keys import operator_keys
+from soboo_mta.tenancy.signing.slots import check_master
 
 FAULT: Final = 1
 CONFIG_FAULT: Final = 2

@@ -14,18 +14,18 @@ from datetime import timedelta
 
 import structlog
 
-from soboo_mta.daemon.book import StoredDomains
 from soboo_mta.daemon.clock import watch_clock
-from soboo_mta.daemon.looking import domain_check, zone_servers
+from soboo_mta.daemon.domains.book import StoredDomains
+from soboo_mta.daemon.domains.looking import domain_check, zone_servers
+from soboo_mta.daemon.domains.released import StoredReleases
+from soboo_mta.daemon.domains.rotating import StoredKeys
 from soboo_mta.daemon.publishing.duty import Publishing
-from soboo_mta.daemon.released import StoredReleases
 from soboo_mta.daemon.reporting import reports
-from soboo_mta.daemon.rotating import StoredKeys
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import each_resolver
+from soboo_mta.net.dns.resolver import each_resolver
 from soboo_mta.onboarding.watch.monitor import Monitor
 from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
@@ -45,7 +45,7 @@ from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.directory import Directory
-from soboo_mta.tenancy.slots import drain_ms
+from soboo_mta.tenancy.signing.slots import drain_ms
 
 _SWEEP_EVERY = timedelta(minutes=10)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself

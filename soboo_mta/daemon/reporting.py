@@ -3,8 +3,8 @@
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Operator
 from soboo_mta.mail.ids import MessageIds
-from soboo_mta.net.authority import AuthoritativeResolver
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.authority import AuthoritativeResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.check import DomainCheck, OwnDomainCheck
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from soboo_mta.daemon.book import StoredSetups
+from soboo_mta.daemon.domains.book import StoredSetups
 from soboo_mta.identity.state import Operator
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.net.http_server import HttpServer

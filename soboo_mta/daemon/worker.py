@@ -24,7 +24,7 @@ from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.identity.state import Facts, Operator
 from soboo_mta.mail.ids import MessageIds
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.net.smtp_client import SmtpConnector
 from soboo_mta.net.smtp_server import (
     Limits,

@@ -27,12 +27,12 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId, TenantId
-from soboo_mta.onboarding.caches import Caches
-from soboo_mta.onboarding.delegation import ZoneDoctor
 from soboo_mta.onboarding.doors import Doors
-from soboo_mta.onboarding.facts import Memory, facts_of
 from soboo_mta.onboarding.judging.judge import Finding
-from soboo_mta.onboarding.look import Look
+from soboo_mta.onboarding.looking.caches import Caches
+from soboo_mta.onboarding.looking.delegation import ZoneDoctor
+from soboo_mta.onboarding.looking.facts import Memory, facts_of
+from soboo_mta.onboarding.looking.look import Look
 from soboo_mta.ports import Authority, Clock, NamedResolver, RecordType, Resolver
 
 _MS = timedelta(milliseconds=1)

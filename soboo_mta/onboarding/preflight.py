@@ -44,7 +44,7 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judging.judge import texts
 from soboo_mta.onboarding.judging.judge_key import key_fault
-from soboo_mta.onboarding.look import Fresh
+from soboo_mta.onboarding.looking.look import Fresh
 from soboo_mta.onboarding.spf import spf_results
 from soboo_mta.onboarding.spf.walk import spf_budget, spf_tree
 from soboo_mta.ports import (

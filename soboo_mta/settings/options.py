@@ -6,7 +6,7 @@ What a room bounds and an operator need not choose keeps the room's default.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from soboo_mta.net.questions import ResolverOptions
+from soboo_mta.net.dns.questions import ResolverOptions
 from soboo_mta.net.smtp_client import ClientOptions
 from soboo_mta.onboarding.check import CheckOptions
 from soboo_mta.onboarding.watch.monitor import MonitorOptions

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from soboo_mta.identity.mta_sts import StsMode
 from soboo_mta.identity.state import WebHost
+from soboo_mta.identity.zones.mta_sts import StsMode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import TlsPolicy

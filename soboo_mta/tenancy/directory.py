@@ -36,7 +36,7 @@ from soboo_mta.tenancy.accounts import (
 from soboo_mta.tenancy.cache import Bounds, Cache, LoadingCache
 from soboo_mta.tenancy.domains import domain_states, owner_states, tenant_states
 from soboo_mta.tenancy.secrets import MasterKey, is_equal
-from soboo_mta.tenancy.slots import OpenKey, keys_of, open_signing_keys
+from soboo_mta.tenancy.signing.slots import OpenKey, keys_of, open_signing_keys
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -33,9 +33,9 @@ from soboo_mta.mail.way_out import (
 from soboo_mta.ports import RecordType
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain, default_zone
-from soboo_mta.tenancy.keys import add_domain, first_pairs
 from soboo_mta.tenancy.secrets import MasterKey
-from soboo_mta.tenancy.slots import drain_ms
+from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
+from soboo_mta.tenancy.signing.slots import drain_ms
 
 MASTER = MasterKey(bytes(range(32)))
 DRAIN_MS = drain_ms(timedelta(days=7))

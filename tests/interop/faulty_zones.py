@@ -26,7 +26,7 @@ from soboo_mta.identity.state import (
     RequiredRecord,
     Source,
 )
-from soboo_mta.identity.zone_text import pieces, quoted, record_line
+from soboo_mta.identity.zones.zone_text import pieces, quoted, record_line
 from soboo_mta.mail.domain import DnsName, Domain
 from tests.fakes.domains import SETTINGS, key
 

@@ -19,12 +19,12 @@ import pytest
 from soboo_mta.cli.trial.world import free_ports
 from soboo_mta.identity.state import Fault, Purpose, RecordStatus, RequiredRecord
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.questions import ResolverOptions
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.delegation import ZoneDoctor
+from soboo_mta.net.dns.authority import AuthoritativeResolver, DnsAuthority
+from soboo_mta.net.dns.questions import ResolverOptions
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.judging.judge import Finding
+from soboo_mta.onboarding.looking.delegation import ZoneDoctor
 from soboo_mta.ports import Delegation, Found, RecordType, Unanswered
 from tests.interop.running import running
 

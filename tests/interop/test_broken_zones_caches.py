@@ -10,9 +10,9 @@ import pytest
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Fault, RecordCheck, RecordStatus
 from soboo_mta.mail.domain import Domain
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import DnsResolver, each_resolver
+from soboo_mta.net.dns.authority import AuthoritativeResolver, DnsAuthority
+from soboo_mta.net.dns.resolver import DnsResolver, each_resolver
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from soboo_mta.ports import RecordType
 from tests.interop.faulty_zones import OPERATOR, SERVER, Case, Change, instead, zones

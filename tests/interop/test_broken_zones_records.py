@@ -9,10 +9,10 @@ import pytest
 
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Fault, RecordStatus
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.questions import ResolverOptions
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.authority import AuthoritativeResolver, DnsAuthority
+from soboo_mta.net.dns.questions import ResolverOptions
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from tests.interop.faulty_zones import CASES, OPERATOR, SERVER, Case, zones
 from tests.interop.zone_servers import zone_servers

@@ -14,8 +14,8 @@ import pytest
 
 from soboo_mta.cli.trial.world import free_ports
 from soboo_mta.identity.state import KeyState, Mode
-from soboo_mta.identity.zone import ZoneContent, ZoneOptions, zone_records
-from soboo_mta.identity.zone_extra import extra_record
+from soboo_mta.identity.zones.zone import ZoneContent, ZoneOptions, zone_records
+from soboo_mta.identity.zones.zone_extra import extra_record
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.name_servers.files import FileOptions, ZoneDirectory

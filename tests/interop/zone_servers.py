@@ -15,7 +15,7 @@ import dns.message
 import dns.query
 
 from soboo_mta.cli.trial.world import free_ports
-from soboo_mta.net.questions import ResolverOptions
+from soboo_mta.net.dns.questions import ResolverOptions
 
 _RESOLVER = "127.0.7.9"
 SILENT = "silent.example"  # whose servers don't have it: the resolver says SERVFAIL

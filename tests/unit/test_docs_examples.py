@@ -14,7 +14,7 @@ from soboo_mta.cli.app import app
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.checks import warnings
-from soboo_mta.tenancy.tenants_file import load_tenants
+from soboo_mta.tenancy.declared.tenants_file import load_tenants
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -33,7 +33,7 @@ from soboo_mta.tenancy.accounts import (
     bump_generation,
     list_tenants,
 )
-from soboo_mta.tenancy.apply import (
+from soboo_mta.tenancy.declared.apply import (
     AddCredential,
     AddDomain,
     AddTenant,
@@ -46,9 +46,9 @@ from soboo_mta.tenancy.apply import (
     apply_changes,
     plan_changes,
 )
+from soboo_mta.tenancy.declared.tenants_file import load_tenants
 from soboo_mta.tenancy.domains import the_domain
-from soboo_mta.tenancy.keys import first_pairs
-from soboo_mta.tenancy.tenants_file import load_tenants
+from soboo_mta.tenancy.signing.keys import first_pairs
 
 _AT_ONCE = 50  # changes in one transaction: others wait for it
 

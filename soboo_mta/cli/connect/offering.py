@@ -9,8 +9,8 @@ from soboo_mta.cli.context import FAULT, NO_ANSWER, CliStore, warn
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.net.http_client import HttpClientOptions, HttpsClient
-from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.connect.discovery import NoAnswer, NotOffered
 from soboo_mta.onboarding.connect.keys import ConnectKeys
 from soboo_mta.onboarding.connect.offer import Connect, Offer

@@ -31,7 +31,7 @@ from soboo_mta.identity.state import DomainState, Source
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.onboarding.preflight import Intended, observe
 from soboo_mta.onboarding.ways import see_way

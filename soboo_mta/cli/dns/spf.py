@@ -18,7 +18,7 @@ from soboo_mta.cli.context import (
 from soboo_mta.identity.state import Source
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.onboarding.spf import SpfResults, spf_results
 from soboo_mta.onboarding.spf.tree import (

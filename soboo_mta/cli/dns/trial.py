@@ -10,7 +10,7 @@ from soboo_mta.mail.way_out import CustomerMailbox, Secret, WayOut
 from soboo_mta.net.relay_probe import SmtpRelayProbe
 from soboo_mta.ports import Probed, Resolver
 from soboo_mta.store.writer import read_now
-from soboo_mta.tenancy.relays import secret_of
+from soboo_mta.tenancy.domains.relays import secret_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,14 @@ from soboo_mta.daemon.publishing.rounds import (
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.events.event import EventKind, recorded
-from soboo_mta.identity.mta_sts import policy_text
-from soboo_mta.identity.zone import ZoneContent
-from soboo_mta.identity.zone_dmarc import kept_record
-from soboo_mta.identity.zone_text import zone_record_line
+from soboo_mta.identity.zones.mta_sts import policy_text
+from soboo_mta.identity.zones.zone import ZoneContent
+from soboo_mta.identity.zones.zone_dmarc import kept_record
+from soboo_mta.identity.zones.zone_text import zone_record_line
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.net.name_servers.wire import delegation_signers
-from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.publish.publisher import (
     Look,
     Published,
@@ -48,7 +48,7 @@ from soboo_mta.ports import NameServerError
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.zones import keep_policy
+from soboo_mta.tenancy.domains.zones import keep_policy
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -19,12 +19,16 @@ from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
 from soboo_mta.daemon.publishing.zones import zone_options
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.state import DomainSettings
-from soboo_mta.identity.zone_extra import DEFAULT_TTL, extra_record
-from soboo_mta.identity.zone_text import zone_record_line
+from soboo_mta.identity.zones.zone_extra import DEFAULT_TTL, extra_record
+from soboo_mta.identity.zones.zone_text import zone_record_line
 from soboo_mta.ports import ZoneRecord
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.zones import add_own_record, own_records, remove_own_record
+from soboo_mta.tenancy.domains.zones import (
+    add_own_record,
+    own_records,
+    remove_own_record,
+)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -16,7 +16,6 @@ from soboo_mta.cli.context import (
     warn,
 )
 from soboo_mta.cli.domains.chosen import DomainArgument, domain_event
-from soboo_mta.cli.domains.labels import labels_for
 from soboo_mta.cli.domains.tables import (
     records_table,
 )
@@ -34,7 +33,8 @@ from soboo_mta.cli.domains.ways import (
     refuse_strange_port,
     remarks,
 )
-from soboo_mta.daemon.looking import doors
+from soboo_mta.cli.onboarding.labels import labels_for
+from soboo_mta.daemon.domains.looking import doors
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.plan import no_way_out
 from soboo_mta.identity.records import required_records
@@ -54,7 +54,7 @@ from soboo_mta.tenancy.domains import (
     owner_state,
     the_domain,
 )
-from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
 
 
 def add(

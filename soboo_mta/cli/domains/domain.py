@@ -17,7 +17,6 @@ from soboo_mta.cli.context import (
     say,
     say_json,
 )
-from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
 from soboo_mta.cli.domains.chosen import (
     DomainArgument,
     TenantOption,
@@ -44,6 +43,7 @@ from soboo_mta.cli.domains.ways import (
     TypedWay,
     refuse_strange_port,
 )
+from soboo_mta.cli.records.host import DnsProviderOption, dns_host
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.state import OnBroken, RecordCheck
 from soboo_mta.mail.errors import FormatError
@@ -59,9 +59,9 @@ from soboo_mta.tenancy.domains import (
     release_domain,
     released_domains,
 )
-from soboo_mta.tenancy.relays import put_way_out
-from soboo_mta.tenancy.rotation import set_schedule
+from soboo_mta.tenancy.domains.relays import put_way_out
 from soboo_mta.tenancy.setup_link import Click, SetupLinks
+from soboo_mta.tenancy.signing.rotation import set_schedule
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -33,8 +33,8 @@ from soboo_mta.cli.domains.tables import (
     checks_table,
 )
 from soboo_mta.cli.queue.words import moment
-from soboo_mta.daemon.keeping import Kept, keep_look
-from soboo_mta.daemon.looking import domain_check
+from soboo_mta.daemon.domains.keeping import Kept, keep_look
+from soboo_mta.daemon.domains.looking import domain_check
 from soboo_mta.identity.standing import worst
 from soboo_mta.identity.state import RecordCheck
 from soboo_mta.onboarding.check import CheckResult

@@ -8,7 +8,7 @@ from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.cli.domains.ways import way_values
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.identity.state import RecordCheck, RecordStatus, RequiredRecord
-from soboo_mta.identity.zone_text import pieces
+from soboo_mta.identity.zones.zone_text import pieces
 from soboo_mta.ports import RecordType
 from soboo_mta.tenancy.domains import DomainView
 

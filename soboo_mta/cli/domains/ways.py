@@ -21,7 +21,7 @@ from soboo_mta.mail.way_out import (
     WayOut,
     WayParts,
 )
-from soboo_mta.tenancy.secret_files import secret_in_file, secret_in_pipe
+from soboo_mta.tenancy.declared.secret_files import secret_in_file, secret_in_pipe
 
 RelayHost = Annotated[
     str | None,

@@ -22,8 +22,8 @@ from soboo_mta.cli.context import (
 from soboo_mta.identity.records import selector_owner
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.net.resolver import DnsResolver
-from soboo_mta.onboarding.judging.key_audit import (
+from soboo_mta.net.dns.resolver import DnsResolver
+from soboo_mta.onboarding.watch.key_audit import (
     AuditedKey,
     AuditOptions,
     audit,
@@ -33,8 +33,8 @@ from soboo_mta.ports import Answer, RecordType
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import TenancyError
-from soboo_mta.tenancy.key_history import KeyHistory, key_histories
-from soboo_mta.tenancy.slots import DAY_MS, drain_ms
+from soboo_mta.tenancy.signing.key_history import KeyHistory, key_histories
+from soboo_mta.tenancy.signing.slots import DAY_MS, drain_ms
 
 _AT_ONCE = 50  # questions to the resolver
 _PUBLISHED = {None: "?", True: "yes", False: "no"}

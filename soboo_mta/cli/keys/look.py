@@ -21,13 +21,13 @@ from soboo_mta.cli.keys.words import is_seen
 from soboo_mta.identity.state import PublicKey
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import DomainId, KeyId
-from soboo_mta.net.resolver import each_resolver
+from soboo_mta.net.dns.resolver import each_resolver
 from soboo_mta.onboarding.watch.rotation import Readiness
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.domains import list_domains
-from soboo_mta.tenancy.keys import operator_keys
-from soboo_mta.tenancy.rotation import RotationDue, rotations_due
+from soboo_mta.tenancy.signing.keys import operator_keys
+from soboo_mta.tenancy.signing.rotation import RotationDue, rotations_due
 
 _MOST_ASKED = 50  # rotations that are due, for which DNS is asked
 _SEEN = {None: "", True: "yes", False: "no"}

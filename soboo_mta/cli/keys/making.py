@@ -16,7 +16,7 @@ from soboo_mta.identity.state import Algorithm, PublicKey
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store.writer import write_now
-from soboo_mta.tenancy.keys import add_operator_keys, import_key, make_pair
+from soboo_mta.tenancy.signing.keys import add_operator_keys, import_key, make_pair
 
 _MAX_PEM = 65_536  # octets; a key of 4,096 bits takes 3,300
 

@@ -23,8 +23,8 @@ from soboo_mta.mail.ids import KeyId
 from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import generation
-from soboo_mta.tenancy.keys import Revocation, make_pair, revoke
-from soboo_mta.tenancy.slots import drain_ms
+from soboo_mta.tenancy.signing.keys import Revocation, make_pair, revoke
+from soboo_mta.tenancy.signing.slots import drain_ms
 
 _LOOK_AGAIN = 0.1  # seconds between looks at the workers
 WaitOption = Annotated[

@@ -45,13 +45,13 @@ from soboo_mta.identity.state import (
     Mode,
     PublicKey,
 )
-from soboo_mta.identity.zone_text import pieces
+from soboo_mta.identity.zones.zone_text import pieces
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.store.writer import write_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import DomainView, the_domain
-from soboo_mta.tenancy.keys import (
+from soboo_mta.tenancy.signing.keys import (
     Revocation,
     Rotation,
     make_pair,
@@ -59,8 +59,8 @@ from soboo_mta.tenancy.keys import (
     rotate,
     rotate_emergency,
 )
-from soboo_mta.tenancy.rotation import want_rotation
-from soboo_mta.tenancy.slots import DAY_MS, drain_ms
+from soboo_mta.tenancy.signing.rotation import want_rotation
+from soboo_mta.tenancy.signing.slots import DAY_MS, drain_ms
 
 _DAY = timedelta(days=1)
 

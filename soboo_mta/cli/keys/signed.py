@@ -19,8 +19,8 @@ from soboo_mta.cli.context import (
 from soboo_mta.events.signed import SignedCount, signed_with
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.store.writer import read_now
-from soboo_mta.tenancy.keys import find_key
-from soboo_mta.tenancy.slots import DAY_MS
+from soboo_mta.tenancy.signing.keys import find_key
+from soboo_mta.tenancy.signing.slots import DAY_MS
 
 _SHOWN = 40  # lines of the table; JSON has all
 

@@ -10,7 +10,7 @@ from soboo_mta.identity.state import DomainSettings, Mode, PublicKey
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.store.unit import perform
 from soboo_mta.tenancy.domains import DomainView, domain_state
-from soboo_mta.tenancy.keys import Revocation, Rotation, find_key
+from soboo_mta.tenancy.signing.keys import Revocation, Rotation, find_key
 
 Tell = Callable[[str], None]  # to standard output, or beside JSON to standard error
 

@@ -20,7 +20,7 @@ from soboo_mta.store.migrate import is_current
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.secrets import SecretError
-from soboo_mta.tenancy.slots import check_master
+from soboo_mta.tenancy.signing.slots import check_master
 
 _UNITS: Final = (
     ("d", timedelta(days=1)),

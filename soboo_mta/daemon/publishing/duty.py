@@ -22,7 +22,7 @@ from soboo_mta.daemon.publishing.rounds import (
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.publish.publisher import (
     Published,
     Result,

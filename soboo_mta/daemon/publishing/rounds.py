@@ -11,10 +11,10 @@ from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.records import name_server_names, name_servers_below
 from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.net.authority import DnsAuthority
+from soboo_mta.net.dns.authority import DnsAuthority
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.net.name_servers.files import FileOptions, ZoneDirectory
 from soboo_mta.net.name_servers.updates import TsigKey, UpdateOptions, UpdateServer
-from soboo_mta.net.resolver import DnsResolver
 from soboo_mta.onboarding.publish.policy import policy_there
 from soboo_mta.onboarding.publish.publisher import (
     Published,
@@ -28,7 +28,7 @@ from soboo_mta.settings import Settings, SettingsError
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.unit import Statement
 from soboo_mta.tenancy.domains import domain_state
-from soboo_mta.tenancy.zones import keep_policy
+from soboo_mta.tenancy.domains.zones import keep_policy
 
 _Done = TypeVar("_Done")
 _SHOWN = 20  # changes that one event names; the log has each

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from soboo_mta.identity.mta_sts import StsPolicy
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
-from soboo_mta.identity.zone import (
+from soboo_mta.identity.zones.mta_sts import StsPolicy
+from soboo_mta.identity.zones.zone import (
     ZoneContent,
     ZoneOptions,
     fitted_options,
@@ -22,8 +22,8 @@ from soboo_mta.onboarding.publish.publisher import (
 )
 from soboo_mta.settings import Settings
 from soboo_mta.tenancy.domains import released_zones, views
-from soboo_mta.tenancy.keys import operator_keys
-from soboo_mta.tenancy.zones import every_own_record, kept_policies
+from soboo_mta.tenancy.domains.zones import every_own_record, kept_policies
+from soboo_mta.tenancy.signing.keys import operator_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from soboo_mta.identity.forms.parts import (
     mx_parts,
 )
 from soboo_mta.identity.state import RequiredRecord
-from soboo_mta.identity.zone_text import pieces, quoted
+from soboo_mta.identity.zones.zone_text import pieces, quoted
 from soboo_mta.ports import RecordType
 
 _PROXIED_TYPES = (RecordType.A, RecordType.AAAA, RecordType.CNAME)

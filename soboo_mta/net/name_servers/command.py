@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from soboo_mta.net.questions import shortened
+from soboo_mta.net.dns.questions import shortened
 from soboo_mta.ports import NameServerError
 
 COMMAND_TIMEOUT = timedelta(seconds=30)

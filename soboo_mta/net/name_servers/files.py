@@ -17,7 +17,7 @@ from pathlib import Path
 import dns.exception
 import dns.zone
 
-from soboo_mta.identity.zone_text import zone_record_line
+from soboo_mta.identity.zones.zone_text import zone_record_line
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.net.name_servers.command import run_command
 from soboo_mta.net.name_servers.wire import content_of

@@ -27,9 +27,10 @@ import dns.update
 import dns.xfr
 import dns.zone
 
-from soboo_mta.identity.zone import NAME_SERVER_TTL
-from soboo_mta.identity.zone_text import zone_file
+from soboo_mta.identity.zones.zone import NAME_SERVER_TTL
+from soboo_mta.identity.zones.zone_text import zone_file
 from soboo_mta.mail.domain import DnsName
+from soboo_mta.net.dns.questions import Server, shortened
 from soboo_mta.net.name_servers.command import run_command
 from soboo_mta.net.name_servers.wire import (
     SOA,
@@ -39,7 +40,6 @@ from soboo_mta.net.name_servers.wire import (
     records_of,
     value_of,
 )
-from soboo_mta.net.questions import Server, shortened
 from soboo_mta.ports import (
     NameServerError,
     NotServed,

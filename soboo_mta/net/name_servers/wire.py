@@ -13,9 +13,9 @@ import dns.rdtypes.ANY.SOA
 import dns.rdtypes.ANY.TXT
 import dns.zone
 
-from soboo_mta.identity.zone_text import quoted
+from soboo_mta.identity.zones.zone_text import quoted
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.net.questions import name_of
+from soboo_mta.net.dns.questions import name_of
 from soboo_mta.ports import ZoneRecord
 
 SOA = dns.rdtypes.ANY.SOA.SOA

@@ -17,7 +17,7 @@ from soboo_mta.identity.state import (
     PublicKey,
     RecordStatus,
 )
-from soboo_mta.identity.zone_text import pieces
+from soboo_mta.identity.zones.zone_text import pieces
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.onboarding.judging.judge import (
     Finding,

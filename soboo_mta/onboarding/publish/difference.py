@@ -7,8 +7,8 @@ beside ours and everything that others keep in a shared zone is never taken away
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from soboo_mta.identity.zone import ZoneContent
-from soboo_mta.identity.zone_extra import is_version
+from soboo_mta.identity.zones.zone import ZoneContent
+from soboo_mta.identity.zones.zone_extra import is_version
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.ports import RecordType, ZoneChange, ZoneRecord
 

@@ -1,7 +1,7 @@
 """What a zone's own DMARC record is before the delegation takes it away."""
 
 from soboo_mta.identity.dmarc import names_to_ask
-from soboo_mta.identity.zone_dmarc import record_to_keep
+from soboo_mta.identity.zones.zone_dmarc import record_to_keep
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.onboarding.judging.judge import texts
 from soboo_mta.ports import RecordType, Resolver, Unanswered

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from soboo_mta.identity.zone import ZoneContent
+from soboo_mta.identity.zones.zone import ZoneContent
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.onboarding.publish.difference import (
     Drift,

@@ -20,7 +20,7 @@ from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.judging.judge_key import is_served
 from soboo_mta.ports import NamedResolver as NamedResolver
 from soboo_mta.ports import RecordType, Unanswered
-from soboo_mta.tenancy.rotation import RotationDue
+from soboo_mta.tenancy.signing.rotation import RotationDue
 
 _log = structlog.get_logger(__name__)
 

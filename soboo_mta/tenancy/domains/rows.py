@@ -45,7 +45,7 @@ from soboo_mta.tenancy.accounts import (
     tell_concerned,
     the_tenant,
 )
-from soboo_mta.tenancy.relays import (
+from soboo_mta.tenancy.domains.relays import (
     OWN_WAYS,
     check_way_out,
     drop_way_out,

@@ -29,7 +29,7 @@ from soboo_mta.identity.state import (
     RecordStatus,
     RequiredRecord,
 )
-from soboo_mta.identity.zone_text import quoted, records_text
+from soboo_mta.identity.zones.zone_text import quoted, records_text
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.onboarding.providers.table import PROVIDERS
 from soboo_mta.ports import Clock, RecordType

@@ -15,9 +15,9 @@ from soboo_mta.spool.view import gates
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import the_tenant
-from soboo_mta.tenancy.apply import plan_changes
+from soboo_mta.tenancy.declared.apply import plan_changes
+from soboo_mta.tenancy.declared.tenants_file import load_tenants
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.tenants_file import load_tenants
 from tests.fakes.settings import SETTINGS
 
 Run = Callable[..., str]

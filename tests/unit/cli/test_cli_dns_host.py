@@ -16,7 +16,7 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.store.writer import write_now
 from soboo_mta.tenancy.domains import NewDomain
-from soboo_mta.tenancy.keys import add_domain, first_pairs
+from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
 
 Run = Callable[..., str]
 

@@ -14,7 +14,7 @@ from soboo_mta.cli.accounts import tenant
 from soboo_mta.cli.context import CliStore
 from soboo_mta.cli.domains import commands as domain
 from soboo_mta.cli.domains.standing.tables import state_word
-from soboo_mta.daemon.keeping import keep_look
+from soboo_mta.daemon.domains.keeping import keep_look
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records

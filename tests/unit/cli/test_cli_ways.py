@@ -14,7 +14,7 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.way_out import Secret
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.domains import the_domain
-from soboo_mta.tenancy.relays import secret_of
+from soboo_mta.tenancy.domains.relays import secret_of
 from tests.fakes.tenancy import MASTER, NAME
 
 PASSWORD = "correct horse"

@@ -16,7 +16,7 @@ from soboo_mta.settings import SettingsError
 from soboo_mta.store.writer import read_now
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import released_zones
-from soboo_mta.tenancy.zones import every_own_record
+from soboo_mta.tenancy.domains.zones import every_own_record
 
 Run = Callable[..., str]
 _PUBLISH = """

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, select, update
 
-from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.daemon.domains.book import StoredDomains
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.domain import Domain

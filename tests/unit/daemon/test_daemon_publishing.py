@@ -26,8 +26,8 @@ from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
 from soboo_mta.tenancy.domains import NewDomain
-from soboo_mta.tenancy.keys import add_domain, first_pairs
-from soboo_mta.tenancy.zones import keep_policy
+from soboo_mta.tenancy.domains.zones import keep_policy
+from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
 from tests.fakes.dns import FakeResolver
 from tests.fakes.settings import SETTINGS
 from tests.fakes.tenancy import MASTER

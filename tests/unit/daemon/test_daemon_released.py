@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from soboo_mta.daemon.released import StoredReleases
+from soboo_mta.daemon.domains.released import StoredReleases
 from soboo_mta.events.event import EventKind
 from soboo_mta.events.history import domain_history
 from soboo_mta.events.log import EventLog

@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from soboo_mta.daemon.rotating import StoredKeys
+from soboo_mta.daemon.domains.rotating import StoredKeys
 from soboo_mta.identity.records import operator_records
 from soboo_mta.identity.state import DomainSettings, KeyState
 from soboo_mta.store import schema

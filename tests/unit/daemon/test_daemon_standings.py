@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import Engine, update
 
-from soboo_mta.daemon.book import StoredDomains
+from soboo_mta.daemon.domains.book import StoredDomains
 from soboo_mta.events.event import EventKind
 from soboo_mta.events.history import PastEvent, domain_history
 from soboo_mta.events.log import EventLog

@@ -18,7 +18,7 @@ from soboo_mta.identity.forms.table_csv import csv_text
 from soboo_mta.identity.forms.terraform import TerraformProvider, terraform_text
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import Mode, Purpose, RequiredRecord
-from soboo_mta.identity.zone_text import panel_text, records_text
+from soboo_mta.identity.zones.zone_text import panel_text, records_text
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import RecordType

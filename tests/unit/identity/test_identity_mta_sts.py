@@ -3,14 +3,14 @@
 import re
 from ipaddress import ip_address
 
-from soboo_mta.identity.mta_sts import (
+from soboo_mta.identity.zones.mta_sts import (
     StsMode,
     StsPolicy,
     policy_text,
     record_text,
     sts_records,
 )
-from soboo_mta.identity.zone import ZoneOptions, our_names, zone_records
+from soboo_mta.identity.zones.zone import ZoneOptions, our_names, zone_records
 from soboo_mta.mail.domain import DnsName, Domain
 from tests.fakes.domains import OPERATOR
 from tests.unit.identity.test_identity_zone import DELEGATED

@@ -16,7 +16,7 @@ from soboo_mta.identity.facts_json import (
 from soboo_mta.identity.plan import depart
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import Algorithm, KeyState, Mode, Plan, Purpose
-from soboo_mta.identity.zone_text import quoted, records_text, zone_file
+from soboo_mta.identity.zones.zone_text import quoted, records_text, zone_file
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import RecordType

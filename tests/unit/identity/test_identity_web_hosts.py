@@ -9,7 +9,7 @@ from soboo_mta.identity.facts_json import facts_from_json, facts_to_json
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.identity.state import Mode, Purpose
 from soboo_mta.identity.web_hosts import WEB_PURPOSES
-from soboo_mta.identity.zone import ZoneOptions, operator_zone, zone_records
+from soboo_mta.identity.zones.zone import ZoneOptions, operator_zone, zone_records
 from soboo_mta.mail.domain import Domain
 from tests.fakes.domains import FACTS, OPERATOR, SETTINGS
 from tests.unit.identity.test_identity_zone import DELEGATED

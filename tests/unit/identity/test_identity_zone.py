@@ -6,14 +6,14 @@ from ipaddress import ip_address
 import pytest
 
 from soboo_mta.identity.state import Mode
-from soboo_mta.identity.zone import (
+from soboo_mta.identity.zones.zone import (
     TTL,
     ZoneOptions,
     fitted_options,
     operator_zone,
     zone_records,
 )
-from soboo_mta.identity.zone_extra import MAX_EXTRA, extra_record
+from soboo_mta.identity.zones.zone_extra import MAX_EXTRA, extra_record
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from tests.fakes.domains import OPERATOR, OUT_1, SETTINGS

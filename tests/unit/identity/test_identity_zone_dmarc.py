@@ -2,7 +2,7 @@
 
 import pytest
 
-from soboo_mta.identity.zone_dmarc import kept_record, record_to_keep
+from soboo_mta.identity.zones.zone_dmarc import kept_record, record_to_keep
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 

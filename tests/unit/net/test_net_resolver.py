@@ -12,10 +12,10 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from soboo_mta.net.authority import AuthoritativeResolver
 from soboo_mta.net.clock import SystemClock
-from soboo_mta.net.questions import MAX_CHAIN, ResolverOptions, shortened
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.authority import AuthoritativeResolver
+from soboo_mta.net.dns.questions import MAX_CHAIN, ResolverOptions, shortened
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.ports import (
     Found,
     MxRecord,

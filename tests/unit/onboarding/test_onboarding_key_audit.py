@@ -17,14 +17,14 @@ from soboo_mta.identity.state import (
     PublicKey,
 )
 from soboo_mta.mail.ids import DomainId, KeyId
-from soboo_mta.onboarding.judging.key_audit import (
+from soboo_mta.onboarding.watch.key_audit import (
     AuditedKey,
     AuditOptions,
     Weakness,
     audit,
 )
 from soboo_mta.ports import Answer, Found, NoName, Unanswered
-from soboo_mta.tenancy.key_history import KeyHistory
+from soboo_mta.tenancy.signing.key_history import KeyHistory
 from tests.fakes.domains import SETTINGS, key
 
 DAY = 24 * 3600 * 1000

@@ -16,7 +16,7 @@ from soboo_mta.identity.state import (
     RecordCheck,
     RecordStatus,
 )
-from soboo_mta.identity.zone_text import pieces
+from soboo_mta.identity.zones.zone_text import pieces
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soboo_mta.identity.zone import ZoneContent
+from soboo_mta.identity.zones.zone import ZoneContent
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.onboarding.publish.difference import (
     applied,

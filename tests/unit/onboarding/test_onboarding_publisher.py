@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from soboo_mta.identity.zone import ZoneContent
+from soboo_mta.identity.zones.zone import ZoneContent
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.onboarding.publish.difference import applied
 from soboo_mta.onboarding.publish.publisher import (

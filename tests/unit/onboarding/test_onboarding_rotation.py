@@ -12,7 +12,7 @@ from soboo_mta.onboarding.watch.rotation import (
     RotationOptions,
     Rotator,
 )
-from soboo_mta.tenancy.rotation import RotationDue
+from soboo_mta.tenancy.signing.rotation import RotationDue
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import FACTS, SETTINGS, state
 

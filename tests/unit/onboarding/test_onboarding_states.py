@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from soboo_mta.daemon.keeping import KINDS
+from soboo_mta.daemon.domains.keeping import KINDS
 from soboo_mta.identity.standing import Capability, Condition, Standing, worst
 from soboo_mta.identity.state import Fault, RecordStatus
 from soboo_mta.onboarding.watch.states import (

@@ -15,7 +15,7 @@ from soboo_mta.tenancy.accounts import (
     list_tenants,
     revoke_credential,
 )
-from soboo_mta.tenancy.apply import (
+from soboo_mta.tenancy.declared.apply import (
     AddCredential,
     AddDomain,
     AddTenant,
@@ -27,9 +27,9 @@ from soboo_mta.tenancy.apply import (
     apply_changes,
     plan_changes,
 )
+from soboo_mta.tenancy.declared.tenants_file import load_tenants
 from soboo_mta.tenancy.domains import list_domains
-from soboo_mta.tenancy.keys import first_pairs
-from soboo_mta.tenancy.tenants_file import load_tenants
+from soboo_mta.tenancy.signing.keys import first_pairs
 from tests.fakes.tenancy import MASTER, small_pair
 
 FILE = """

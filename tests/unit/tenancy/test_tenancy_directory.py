@@ -14,10 +14,11 @@ from soboo_mta.mail.ids import KeyId
 from soboo_mta.store import schema
 from soboo_mta.store.unit import StoreUnavailable
 from soboo_mta.store.writer import Writer
-from soboo_mta.tenancy import accounts, domains, keys
+from soboo_mta.tenancy import accounts, domains
 from soboo_mta.tenancy.accounts import NewCredential
 from soboo_mta.tenancy.directory import Directory, DirectoryOptions, KeyGone
 from soboo_mta.tenancy.secrets import SecretError
+from soboo_mta.tenancy.signing import keys
 from tests.fakes.clock import FakeClock
 from tests.fakes.tenancy import (
     ACME,

@@ -11,10 +11,11 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import CredentialId, DomainId, KeyId, TenantId
 from soboo_mta.store import schema
 from soboo_mta.store.writer import Writer
-from soboo_mta.tenancy import accounts, domains, keys
+from soboo_mta.tenancy import accounts, domains
 from soboo_mta.tenancy.accounts import TenancyError, bump_generation
 from soboo_mta.tenancy.directory import Directory, KeyGone
-from soboo_mta.tenancy.slots import open_signing_keys
+from soboo_mta.tenancy.signing import keys
+from soboo_mta.tenancy.signing.slots import open_signing_keys
 from tests.fakes.clock import FakeClock
 from tests.fakes.tenancy import (
     ACME,

@@ -16,10 +16,11 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import KeyId
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy import domains, keys
+from soboo_mta.tenancy import domains
 from soboo_mta.tenancy.accounts import TenancyError, generation
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.slots import open_signing_keys
+from soboo_mta.tenancy.signing import keys
+from soboo_mta.tenancy.signing.slots import open_signing_keys
 from tests.fakes.tenancy import (
     DRAIN_MS,
     MASTER,

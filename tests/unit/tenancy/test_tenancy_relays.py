@@ -21,12 +21,12 @@ from soboo_mta.mail.way_out import (
 )
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.apply import ChangeWayOut, apply_changes, plan_changes
+from soboo_mta.tenancy.declared.apply import ChangeWayOut, apply_changes, plan_changes
+from soboo_mta.tenancy.declared.tenants_file import load_tenants
 from soboo_mta.tenancy.domains import domain_state, release_domain
-from soboo_mta.tenancy.keys import first_pairs
-from soboo_mta.tenancy.relays import put_way_out, secret_of, ways_out
+from soboo_mta.tenancy.domains.relays import put_way_out, secret_of, ways_out
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
-from soboo_mta.tenancy.tenants_file import load_tenants
+from soboo_mta.tenancy.signing.keys import first_pairs
 from tests.fakes.tenancy import (
     MAILBOX,
     MASTER,

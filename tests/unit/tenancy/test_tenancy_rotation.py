@@ -7,9 +7,10 @@ from soboo_mta.identity.state import DomainSettings, KeyState, Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy import domains, keys
+from soboo_mta.tenancy import domains
 from soboo_mta.tenancy.accounts import TenancyError
-from soboo_mta.tenancy.rotation import (
+from soboo_mta.tenancy.signing import keys
+from soboo_mta.tenancy.signing.rotation import (
     RotationDue,
     drained,
     outlived,
@@ -18,7 +19,7 @@ from soboo_mta.tenancy.rotation import (
     want_rotation,
     withdraw,
 )
-from soboo_mta.tenancy.slots import DAY_MS
+from soboo_mta.tenancy.signing.slots import DAY_MS
 from tests.fakes.tenancy import (
     DRAIN_MS,
     MASTER,

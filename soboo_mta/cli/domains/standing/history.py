@@ -17,7 +17,7 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption
 from soboo_mta.cli.queue.words import moment
-from soboo_mta.daemon.keeping import move_text
+from soboo_mta.daemon.domains.keeping import move_text
 from soboo_mta.events.history import PastEvent, domain_history
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId

@@ -6,7 +6,7 @@ from soboo_mta.cli.context import CliStore, say, warn
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.survey import (
     Survey,
     free_bounce_label,

@@ -25,7 +25,7 @@ from soboo_mta.mail.ids import KeyId
 from soboo_mta.onboarding.judging.judge import texts
 from soboo_mta.onboarding.judging.judge_key import key_fault
 from soboo_mta.ports import Answer, Found, Unanswered
-from soboo_mta.tenancy.key_history import KeyHistory
+from soboo_mta.tenancy.signing.key_history import KeyHistory
 
 _DAY_MS = 24 * 3600 * 1000
 _LATE_MS = _DAY_MS  # a retired key may wait for the relay's next looks

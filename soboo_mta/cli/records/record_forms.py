@@ -7,15 +7,15 @@ from enum import StrEnum
 import typer
 
 from soboo_mta.cli.context import say, say_json
-from soboo_mta.cli.dns.host import DnsHost
 from soboo_mta.cli.domains.tables import record_values, records_table
+from soboo_mta.cli.records.host import DnsHost
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.forms.letter import letter_text
 from soboo_mta.identity.forms.octodns import octodns_text
 from soboo_mta.identity.forms.table_csv import csv_text
 from soboo_mta.identity.forms.terraform import TerraformProvider, terraform_text
 from soboo_mta.identity.state import RequiredRecord
-from soboo_mta.identity.zone_text import panel_text, records_text
+from soboo_mta.identity.zones.zone_text import panel_text, records_text
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import RecordType

@@ -14,7 +14,7 @@ from soboo_mta.mail.way_out import (
     Secret,
     WayParts,
 )
-from soboo_mta.tenancy.secret_files import secret_in_file, secret_in_variable
+from soboo_mta.tenancy.declared.secret_files import secret_in_file, secret_in_variable
 
 
 class _Account(BaseModel):

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from soboo_mta.identity.state import Operator, PublicKey
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.onboarding.around import (
+from soboo_mta.onboarding.judging import judge, judge_alias, judge_key
+from soboo_mta.onboarding.judging.judge import Around, Finding
+from soboo_mta.onboarding.judging.judge_alias import Alias, Astray
+from soboo_mta.onboarding.looking.around import (
     Sought,
     Surroundings,
     addresses_in,
     is_endless,
     named,
 )
-from soboo_mta.onboarding.judging import judge, judge_alias, judge_key
-from soboo_mta.onboarding.judging.judge import Around, Finding
-from soboo_mta.onboarding.judging.judge_alias import Alias, Astray
 from soboo_mta.ports import (
     Answer,
     Found,

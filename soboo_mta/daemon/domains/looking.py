@@ -2,8 +2,8 @@
 
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Operator
-from soboo_mta.net.authority import AuthoritativeResolver, DnsAuthority
-from soboo_mta.net.resolver import DnsResolver, each_resolver
+from soboo_mta.net.dns.authority import AuthoritativeResolver, DnsAuthority
+from soboo_mta.net.dns.resolver import DnsResolver, each_resolver
 from soboo_mta.net.web_door import HttpDoor
 from soboo_mta.onboarding.check import DomainCheck
 from soboo_mta.onboarding.doors import Doors

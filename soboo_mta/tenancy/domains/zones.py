@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
-from soboo_mta.identity.zone import ZoneOptions, zone_records
+from soboo_mta.identity.zones.zone import ZoneOptions, zone_records
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.ports import ZoneRecord

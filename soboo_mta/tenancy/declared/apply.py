@@ -30,6 +30,7 @@ from soboo_mta.tenancy.accounts import (
     list_tenants,
     revoke_credential,
 )
+from soboo_mta.tenancy.declared.tenants_file import CredentialEntry, TenantsFile
 from soboo_mta.tenancy.domains import (
     ED25519_SELECTOR,
     NewDomain,
@@ -37,10 +38,9 @@ from soboo_mta.tenancy.domains import (
     change_domain,
     list_domains,
 )
-from soboo_mta.tenancy.keys import add_domain
-from soboo_mta.tenancy.relays import put_way_out, secret_of
+from soboo_mta.tenancy.domains.relays import put_way_out, secret_of
 from soboo_mta.tenancy.secrets import MasterKey
-from soboo_mta.tenancy.tenants_file import CredentialEntry, TenantsFile
+from soboo_mta.tenancy.signing.keys import add_domain
 
 
 @dataclass(frozen=True, slots=True)

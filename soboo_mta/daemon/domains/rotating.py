@@ -13,8 +13,9 @@ from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import domain_state
-from soboo_mta.tenancy.keys import Rotation, find_key, make_pair, revoke, rotate
-from soboo_mta.tenancy.rotation import (
+from soboo_mta.tenancy.secrets import MasterKey
+from soboo_mta.tenancy.signing.keys import Rotation, find_key, make_pair, revoke, rotate
+from soboo_mta.tenancy.signing.rotation import (
     RotationDue,
     drained,
     outlived,
@@ -22,7 +23,6 @@ from soboo_mta.tenancy.rotation import (
     want_rotation,
     withdraw,
 )
-from soboo_mta.tenancy.secrets import MasterKey
 
 _ACTOR = "rotation"
 

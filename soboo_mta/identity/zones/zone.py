@@ -8,13 +8,6 @@ off from the From domain above it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from soboo_mta.identity.mta_sts import (
-    NO_STS,
-    StsPolicy,
-    policy_host,
-    policy_owner,
-    sts_records,
-)
 from soboo_mta.identity.records import (
     RETURNS_PREFERENCE,
     key_text,
@@ -27,8 +20,15 @@ from soboo_mta.identity.records import (
 )
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.web_hosts import published_web_hosts
-from soboo_mta.identity.zone_dmarc import NO_POLICY, kept_record
-from soboo_mta.identity.zone_extra import fitting, sifted
+from soboo_mta.identity.zones.mta_sts import (
+    NO_STS,
+    StsPolicy,
+    policy_host,
+    policy_owner,
+    sts_records,
+)
+from soboo_mta.identity.zones.zone_dmarc import NO_POLICY, kept_record
+from soboo_mta.identity.zones.zone_extra import fitting, sifted
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.ports import IpAddress, RecordType, ZoneRecord

@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rdatatype
 
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.net.questions import (
+from soboo_mta.net.dns.questions import (
     ResolverOptions,
     Server,
     Step,
@@ -25,7 +25,7 @@ from soboo_mta.net.questions import (
     name_of,
     system_servers,
 )
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.ports import (
     Answer,
     Delegation,

@@ -11,17 +11,17 @@ from soboo_mta.cli.context import (
     ConfigPath,
     open_store,
 )
-from soboo_mta.cli.dns.dmarc_advice import DmarcAdvisor
-from soboo_mta.cli.dns.host import DnsProviderOption, dns_host
-from soboo_mta.cli.dns.record_forms import (
+from soboo_mta.cli.domains.chosen import TenantOption, chosen
+from soboo_mta.cli.records.dmarc_advice import DmarcAdvisor
+from soboo_mta.cli.records.host import DnsProviderOption, dns_host
+from soboo_mta.cli.records.record_forms import (
     HINTED,
     Format,
     FormOptions,
     refuse_idle,
     show_records,
 )
-from soboo_mta.cli.domains.chosen import TenantOption, chosen
-from soboo_mta.daemon.looking import doors
+from soboo_mta.daemon.domains.looking import doors
 from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
 from soboo_mta.mail.errors import FormatError

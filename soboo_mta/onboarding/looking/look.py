@@ -26,9 +26,6 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.identity.web_hosts import web_host
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.around import Surroundings
-from soboo_mta.onboarding.astray import AstrayLook
-from soboo_mta.onboarding.dmarc import DmarcLook
 from soboo_mta.onboarding.judging import (
     judge,
     judge_key,
@@ -39,6 +36,9 @@ from soboo_mta.onboarding.judging import (
 from soboo_mta.onboarding.judging.judge import Finding, Text
 from soboo_mta.onboarding.judging.judge_alias import Alias
 from soboo_mta.onboarding.judging.targets import OurNames
+from soboo_mta.onboarding.looking.around import Surroundings
+from soboo_mta.onboarding.looking.astray import AstrayLook
+from soboo_mta.onboarding.looking.dmarc import DmarcLook
 from soboo_mta.onboarding.spf import spf_results
 from soboo_mta.onboarding.spf.walk import spf_budget
 from soboo_mta.ports import (

@@ -39,9 +39,9 @@ from soboo_mta.tenancy.domains import (
     tell_of_domain,
     to_public_key,
 )
-from soboo_mta.tenancy.relays import put_way_out
+from soboo_mta.tenancy.domains.relays import put_way_out
 from soboo_mta.tenancy.secrets import MasterKey
-from soboo_mta.tenancy.slots import (
+from soboo_mta.tenancy.signing.slots import (
     DAY_MS,
     free_slot,
     insert_key,

@@ -10,7 +10,7 @@ from soboo_mta.cli.context import CliStore
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import DomainSettings, Mode
 from soboo_mta.mail.domain import Domain
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.providers.provider import DnsProvider
 from soboo_mta.onboarding.providers.recognition import (
     Zone,

@@ -23,9 +23,9 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.cli.domains.adding import add_new
 from soboo_mta.cli.domains.chosen import DomainArgument
-from soboo_mta.cli.domains.labels import surveyed
 from soboo_mta.cli.domains.tables import records_table
-from soboo_mta.cli.domains.watching import watch_until_good
+from soboo_mta.cli.onboarding.labels import surveyed
+from soboo_mta.cli.onboarding.watching import watch_until_good
 from soboo_mta.cli.running.trace import told
 from soboo_mta.daemon.submitting import submit
 from soboo_mta.events.trace import Trace, trace

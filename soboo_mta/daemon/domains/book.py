@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from soboo_mta.daemon.keeping import Kept, keep_look, say_kept
+from soboo_mta.daemon.domains.keeping import Kept, keep_look, say_kept
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import DomainState

@@ -7,7 +7,7 @@ from soboo_mta.cli.context import CliStore
 from soboo_mta.identity.dmarc_merge import DmarcAdvice, plain_advice
 from soboo_mta.identity.state import Purpose, RequiredRecord
 from soboo_mta.mail.domain import Domain
-from soboo_mta.net.resolver import DnsResolver
+from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.dmarc_advice import advised_dmarc
 from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.ports import Unanswered

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import dns.asyncresolver
 
-from soboo_mta.net.questions import (
+from soboo_mta.net.dns.questions import (
     ResolverOptions,
     Step,
     follow,

@@ -28,7 +28,7 @@ from soboo_mta.identity.state import (
 from soboo_mta.mail.ids import DomainId, KeyId
 from soboo_mta.store import schema
 from soboo_mta.tenancy.domains import bump_for_domain, views
-from soboo_mta.tenancy.slots import DAY_MS, move_keys
+from soboo_mta.tenancy.signing.slots import DAY_MS, move_keys
 
 _domain = schema.sending_domain.c
 _key = schema.dkim_key.c

@@ -23,13 +23,13 @@ from soboo_mta.tenancy.accounts import (
     parse_tenant_name,
     parse_user_name,
 )
+from soboo_mta.tenancy.declared.ways_in_file import MailboxEntry, RelayEntry
 from soboo_mta.tenancy.domains import (
     DEFAULT_BOUNCE_LABEL,
     DEFAULT_SELECTORS,
     NewDomain,
     default_zone,
 )
-from soboo_mta.tenancy.ways_in_file import MailboxEntry, RelayEntry
 
 T = TypeVar("T")
 

@@ -25,11 +25,11 @@ from soboo_mta.identity.state import (
     RecordStatus,
 )
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.onboarding.around import Sought, Surroundings
 from soboo_mta.onboarding.judging import judge, judge_dmarc
 from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.judging.judge_dmarc import Authenticated, Seen
 from soboo_mta.onboarding.judging.judge_key import is_served
+from soboo_mta.onboarding.looking.around import Sought, Surroundings
 from soboo_mta.ports import Answer, NoName, RecordType, Resolver, Unanswered
 
 _MAX_HOSTS = 4  # of a rua=, that are asked whether they agree

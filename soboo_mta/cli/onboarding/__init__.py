@@ -1,0 +1,1 @@
+"""From a name to a first proven message, in the terminal."""

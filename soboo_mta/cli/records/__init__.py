@@ -1,0 +1,1 @@
+"""`soboo-mta domain records`: what to publish, and hints on how."""

@@ -1,0 +1,1 @@
+"""Domains' duties joined to the store and the settings."""

@@ -1,0 +1,1 @@
+"""What the zones that we publish hold, and zone files."""

@@ -1,0 +1,1 @@
+"""DNS by dnspython: questions, our resolver, and zones' own servers."""

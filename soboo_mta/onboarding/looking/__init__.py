@@ -1,0 +1,1 @@
+"""What one look at a domain asks, of whom, and what follows from the answers."""

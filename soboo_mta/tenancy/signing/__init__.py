@@ -1,0 +1,1 @@
+"""Keys that sign, kept sealed: made, published, retired, revoked, withdrawn."""
