@@ -145,6 +145,7 @@ record_check = Table(
     Column("fault", Text, nullable=False, server_default=""),
     Column("since", BigInteger),  # status and fault are as they are
     Column("server", Text, nullable=False, server_default=""),
+    Column("is_required", Boolean, nullable=False, server_default=true()),
 )
 
 way_out = Table(  # of modes relay and mailbox: the customer's own

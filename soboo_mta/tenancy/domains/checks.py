@@ -27,12 +27,6 @@ from soboo_mta.tenancy.domains.rows import DomainView, bump_for_domain, views
 
 _PROOFS = tuple(purpose.value for purpose in PROOFS)
 _OF_KEYS = (Purpose.SELECTOR, Purpose.AUTHOR_SELECTOR)
-_WISHES = (
-    Purpose.DMARC,
-    Purpose.AUTHOR_SELECTOR,
-    Purpose.LINK,
-    Purpose.IMAGE,
-)
 _domain = schema.sending_domain.c
 _check = schema.record_check.c
 
@@ -174,7 +168,7 @@ def _to_check(row: Row[tuple[object, ...]]) -> RecordCheck:
         value=one["expected"],
         purpose=purpose,
         selector=_selector_in(owner) if purpose in _OF_KEYS else None,
-        is_required=purpose not in _WISHES,
+        is_required=one["is_required"],
     )
     return RecordCheck(
         record=record,
@@ -213,4 +207,5 @@ def _check_values(domain_id: DomainId, check: RecordCheck) -> dict[str, object]:
         "fault": check.fault.value,
         "since": check.since,
         "server": check.server,
+        "is_required": check.record.is_required,
     }

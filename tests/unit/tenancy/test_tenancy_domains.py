@@ -202,15 +202,13 @@ def test_checks_and_facts_come_back_as_they_were_seen(store: Engine) -> None:
 
 
 def test_what_is_recommended_alone_is_not_required_of_a_domain(store: Engine) -> None:
-    made = write_now(store, lambda at: with_domain(at, mode=Mode.ZONE))
-    checks = [
-        seen(RecordStatus.MISSING, purpose)
-        for purpose in (Purpose.DMARC, Purpose.AUTHOR_SELECTOR)
-    ]
-    for one in checks:
+    made = write_now(store, with_domain)
+    for is_required in (True, False):
+        one = seen(RecordStatus.MISSING, Purpose.SELECTOR)
+        one = replace(one, record=replace(one.record, is_required=is_required))
         write_now(store, lambda at, one=one: look(at, made, checks=[one]))
         (kept,) = read_now(store, lambda at: domains.checks_of(at, made.domain_id))
-        assert not kept.record.is_required
+        assert kept.record.is_required is is_required
 
 
 def test_a_look_that_changed_nothing_raises_no_generation(store: Engine) -> None:
