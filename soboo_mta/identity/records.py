@@ -6,6 +6,7 @@ CNAME excludes). Presentation of values as in `RequiredRecord`.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from soboo_mta.formats.keys import dkim_txt
 from soboo_mta.identity.state import (
@@ -29,7 +30,11 @@ def required_records(
     settings: DomainSettings, operator: Operator
 ) -> tuple[RequiredRecord, ...]:
     """Return what the customer publishes for this domain, in the order to show it."""
-    return (*_of_mode(settings, operator), _dmarc(settings.name))
+    return (
+        *_of_mode(settings, operator),
+        *_server_names(settings, operator),
+        _dmarc(settings.name),
+    )
 
 
 def _of_mode(settings: DomainSettings, operator: Operator) -> Iterator[RequiredRecord]:
@@ -254,6 +259,24 @@ def _dmarc(domain: Domain) -> RequiredRecord:
     )
 
 
+def _server_names(
+    settings: DomainSettings, operator: Operator
+) -> Iterator[RequiredRecord]:
+    """EHLO names under the From domain, less those in a zone that is ours to keep."""
+    for name, sources in _by_ehlo_name(operator):
+        is_ours = settings.mode is Mode.ZONE and (
+            name == settings.home or name.is_below(settings.home)
+        )
+        if name.is_below(settings.name) and not is_ours:
+            for record in _host(name, sources):
+                note = (
+                    "our server's name under yours" if not record.note else record.note
+                )
+                yield replace(
+                    record, purpose=Purpose.HELO, is_required=False, note=note
+                )
+
+
 # ---- what the operator publishes
 
 
@@ -264,8 +287,8 @@ def _own_records(operator: Operator) -> Iterator[RequiredRecord]:
         owner = DnsName(f"{key.selector}._domainkey.{operator.domain}")
         yield _key_record(owner, key)
     yield _dmarc(operator.domain)
-    for name in dict.fromkeys(source.ehlo_name for source in operator.sources):
-        yield from _host(name, [s for s in operator.sources if s.ehlo_name == name])
+    for name, sources in _by_ehlo_name(operator):
+        yield from _host(name, sources)
 
 
 def _published_for(
@@ -303,6 +326,11 @@ def _returns_host(owner: DnsName, operator: Operator) -> Iterator[RequiredRecord
             purpose=Purpose.BOUNCE,
         )
     yield _spf(owner, spf_text(operator.sources))
+
+
+def _by_ehlo_name(operator: Operator) -> Iterator[tuple[Domain, list[Source]]]:
+    for name in dict.fromkeys(source.ehlo_name for source in operator.sources):
+        yield name, [one for one in operator.sources if one.ehlo_name == name]
 
 
 def _host(name: Domain, sources: list[Source]) -> Iterator[RequiredRecord]:

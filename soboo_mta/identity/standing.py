@@ -37,6 +37,7 @@ class Capability(StrEnum):
     SPF = "spf"  # SPF of the From domain passes for our sources
     LINK = "can_link"  # the link host leads to us, and a host there answers
     IMAGE = "can_image"
+    HELO = "can_helo"  # our EHLO names in the customer's zone lead to our addresses
     DMARC = "dmarc"  # a valid record is found
 
 

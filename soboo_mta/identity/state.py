@@ -115,6 +115,7 @@ class Purpose(StrEnum):
     DMARC = "dmarc"
     LINK = "link"
     IMAGE = "image"
+    HELO = "helo"  # an EHLO name of ours that lies in the customer's zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

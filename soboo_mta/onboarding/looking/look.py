@@ -28,10 +28,10 @@ from soboo_mta.identity.web_hosts import web_host
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judging import (
     judge,
+    judge_host,
     judge_key,
     judge_policy,
     judge_spf,
-    judge_web,
 )
 from soboo_mta.onboarding.judging.judge import Finding, Text
 from soboo_mta.onboarding.judging.judge_alias import Alias
@@ -130,6 +130,8 @@ class Look:
                 return await self._spf()
             case Purpose.LINK | Purpose.IMAGE:
                 return await self._web_host(record)
+            case Purpose.HELO:
+                return await self._server_name(record)
             case Purpose.DMARC:
                 return await self._dmarc.finding()
 
@@ -154,8 +156,19 @@ class Look:
         if isinstance(answer, Unanswered) or is_missing:
             return await self._astray.finding(alias, RecordType.A, answer)
         if alias.leads_to_us(answer):
-            return judge_web.served_host(alias, answer)
-        return judge_web.host_in_use(alias, answer)
+            return judge_host.served_host(alias, answer)
+        return judge_host.host_in_use(alias, answer)
+
+    async def _server_name(self, record: RequiredRecord) -> Finding:
+        answer = await self._ask(record.owner, record.kind)
+        sources = [
+            one for one in self._operator.sources if one.ehlo_name == record.owner
+        ]
+        if record.kind is not RecordType.TXT:
+            addresses = [one.public_address for one in sources]
+            return judge_host.server_name(record, answer, addresses)
+        results = await spf_results(record.owner, sources, self._resolver)
+        return judge_host.server_spf(record, answer, results)
 
     async def _selector(self, record: RequiredRecord) -> Finding:
         selector = record.selector or DnsName("")

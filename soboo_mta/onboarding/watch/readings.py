@@ -94,6 +94,8 @@ def _capabilities(seen: Seen) -> Iterator[Reading]:
     ):
         for check in _of(seen, purpose):
             yield replace(_record(check), subject=capability)
+    if names := _of(seen, Purpose.HELO):
+        yield _server_names(names)
 
 
 def _of(
@@ -152,6 +154,12 @@ def _bounce(checks: tuple[RecordCheck, ...], facts: Facts) -> Reading:
         return _good(Capability.BOUNCE)
     cause = "the bounce host does not lead to us"
     return _not_good(Capability.BOUNCE, checks, cause)
+
+
+def _server_names(checks: tuple[RecordCheck, ...]) -> Reading:
+    if all(check.status is RecordStatus.GOOD for check in checks):
+        return _good(Capability.HELO, is_required=False)
+    return _not_good(Capability.HELO, checks, "", is_required=False)
 
 
 def _good(capability: Capability, *, is_required: bool = True) -> Reading:
