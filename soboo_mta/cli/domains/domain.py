@@ -1,14 +1,12 @@
 """`soboo-mta domain`: sending domains, what to publish for them, and what is wrong there."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 import typer
 from rich.table import Table
 from sqlalchemy import Connection
 
 from soboo_mta.cli.accounts.tenant import Json
-from soboo_mta.cli.connect.offering import page_offer
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
@@ -43,7 +41,6 @@ from soboo_mta.cli.domains.ways import (
     TypedWay,
     refuse_strange_port,
 )
-from soboo_mta.cli.records.host import DnsProviderOption, dns_host
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.state import OnBroken, RecordCheck
 from soboo_mta.mail.errors import FormatError
@@ -60,7 +57,6 @@ from soboo_mta.tenancy.domains import (
     released_domains,
 )
 from soboo_mta.tenancy.domains.relays import put_way_out
-from soboo_mta.tenancy.setup_link import Click, SetupLinks
 from soboo_mta.tenancy.signing.rotation import set_schedule
 
 app = typer.Typer(
@@ -201,44 +197,6 @@ def change(
 
     write_now(store.engine, write)
     say(f"changed {settings.name}")
-
-
-@app.command()
-def link(
-    domain: DomainArgument,
-    config: ConfigPath = DEFAULT_CONFIG,
-    tenant: TenantOption = None,
-    days: Annotated[int, typer.Option(min=1, max=365, help="Until it ends.")] = 30,
-    dns_provider: DnsProviderOption = None,
-    connect: Annotated[
-        bool, typer.Option(help="With a one-click button, where that is possible.")
-    ] = True,
-) -> None:
-    """Make a link to a page that shows what to publish and how it looks now: for whoever
-    manages the domain's DNS, without an account.
-
-    It looks up whose DNS host serves the domain, for the page to say where to enter what,
-    and where there are keys of `connect keys`, whether that does Domain Connect.
-    """
-    store = open_store(config)
-    site = store.settings.http.public_url
-    if site is None:
-        raise FormatError(
-            "no link can be made: set [http] public_url to where the HTTP listeners are"
-            " reached from outside"
-        )
-    settings = view_of(store, domain, tenant).settings
-    until = store.clock.unix_ms() // 1_000 + days * 24 * 3_600
-    links = SetupLinks(store.master.setup_key())
-    token = links.token(settings.domain_id, until=until)
-    carried: dict[str, str] = {}
-    if host := dns_host(store, settings, dns_provider):
-        carried["dns"] = host.provider.key
-    if connect and (offer := page_offer(store, settings)):
-        click = Click(name=offer.host.name, url=offer.url)
-        carried["apply"] = links.carry(token, click)
-    query = f"?{urlencode(carried)}" if carried else ""
-    say(f"{site}/setup/{token}{query}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`soboo-mta domain records`: what to publish, in the form that is wanted."""
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from soboo_mta.cli.context import (
 from soboo_mta.cli.domains.chosen import TenantOption, chosen
 from soboo_mta.cli.records.dmarc_advice import DmarcAdvisor
 from soboo_mta.cli.records.host import DnsProviderOption, dns_host
+from soboo_mta.cli.records.page import DAYS, page_url
 from soboo_mta.cli.records.record_forms import (
     HINTED,
     Format,
@@ -48,7 +50,8 @@ def records(
         typer.Option(help="octoDNS: which zone; else the organisational domain."),
     ] = None,
     page: Annotated[
-        str | None, typer.Option(help="E-mail: URL of a setup page to name.")
+        str | None,
+        typer.Option(help="E-mail: URL of another page than `domain link` makes."),
     ] = None,
     dns_provider: DnsProviderOption = None,
     dns: Annotated[
@@ -90,6 +93,11 @@ def records(
         raise FormatError(
             "--dns-provider is for one domain's owner: say a DOMAIN alone"
         )
+    host = dns_host(store, asked[0], dns_provider) if owner and form in HINTED else None
+    until = store.clock.now() + timedelta(days=DAYS)
+    if page is None and owner and form is Format.EMAIL:
+        page = page_url(store, asked[0], until=int(until.timestamp()), host=host)
+        page = page and f"{page} (until {until:%Y-%m-%d})"
     options = FormOptions(
         provider=provider,
         zone_apex=zone_apex,
@@ -97,9 +105,7 @@ def records(
         owner=owner,
         within=store.operator.domain if operator else owner,
         operator=store.operator.domain,
-        host=dns_host(store, asked[0], dns_provider)
-        if owner and form in HINTED
-        else None,
+        host=host,
     )
     show_records(found, form, options)
 

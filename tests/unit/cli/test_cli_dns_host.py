@@ -1,6 +1,7 @@
 """Hints for the customer's DNS host, where a command shows what to publish."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ def test_the_message_gives_names_as_the_form_wants_them(run: Run, dns: Path) -> 
     assert "- The DNS of customer.com is at Amazon Route 53:" in text
     assert "Name:  bounce.news.customer.com\nTyped: bounce.news\n" in text
     assert all(len(line) <= 78 for line in text.splitlines() if line[:1] in "- ")
+
+
+def test_the_message_names_the_page_and_until_when_it_opens(run: Run) -> None:
+    text = run("domain", "records", "news.customer.com", "--format", "email")
+    page, last = text.splitlines()[-1], datetime.now(UTC) + timedelta(days=30)
+    assert page.startswith("https://mail.esp.example/setup/")
+    assert page.endswith(f" (until {last:%Y-%m-%d})")
 
 
 def test_what_is_typed_stands_above_what_is_found(run: Run, dns: Path) -> None:
