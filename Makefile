@@ -37,8 +37,9 @@ check: setup
 interop: setup
 	tests/interop/prepare.sh
 	@test -d "$(CORPORA)" || echo "no corpora at $(CORPORA): the tests over other people's messages are left out"
-	SOBOO_CORPORA="$(CORPORA)" $(BIN)/pytest tests/interop tests/chaos \
+	SOBOO_CORPORA="$(CORPORA)" $(BIN)/pytest -n 2 --dist loadfile tests/interop \
 	  $(if $(wildcard $(CORPORA)/*),,--ignore-glob='*test_corpora_*')
+	$(BIN)/pytest tests/chaos
 
 # The properties again, each with so many times the examples of `make test`, and random.
 fuzz: export SOBOO_FUZZ ?= 20

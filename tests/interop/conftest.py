@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -36,7 +37,17 @@ def corpora() -> Path:
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> list[str]:
     """Lines to print at the end, whether tests pass or not."""
-    return pytestconfig.stash.setdefault(_FIGURES, [])
+    lines = pytestconfig.stash.setdefault(_FIGURES, [])
+    if hasattr(pytestconfig, "workeroutput"):  # one of several: its lines are sent on
+        pytestconfig.workeroutput["figures"] = lines
+    return lines
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take the figures of a process of tests that has ended."""
+    lines = node.config.stash.setdefault(_FIGURES, [])
+    lines += getattr(node, "workeroutput", {}).get("figures", [])
 
 
 def pytest_terminal_summary(
