@@ -39,13 +39,14 @@ class Zones:
 
 
 def zones_of(connection: Connection, settings: Settings) -> Zones:
-    """Read what is to be published now. Of several tenants that set one zone up, the
-    first verified has it, else the first; its parent says whether that is right."""
+    """Read what is to be published now. Of several domains that one zone was set up
+    for, the last verified has it: its parent led there later. Else the first; its parent
+    says whether that is right."""
     operator = settings.identity(operator_keys(connection))
     found = views(connection)
     publish = settings.publish
     owners: dict[DnsName, DomainSettings] = {}
-    for view in sorted(found, key=lambda one: one.verified_at is None):
+    for view in sorted(found, key=lambda one: -(one.verified_at or 0)):
         if view.settings.mode is Mode.ZONE:
             owners.setdefault(view.settings.home, view.settings)
     own = operator_zone(

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select, update
 
 from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.daemon.publishing import duty
@@ -253,3 +254,30 @@ def _events(place: Place) -> list[tuple[str, str]]:
     query = select(schema.event.c.kind, schema.event.c.detail)
     found = read_now(place.store.engine, lambda at: at.execute(query).all())
     return [(kind, detail) for kind, detail in found]
+
+
+def test_a_zone_goes_to_whom_its_parent_led_last(place: Place) -> None:
+    """Of two From domains in one zone no proof takes the other's name: whose the zone
+    is, the later proof says."""
+    zone = Domain("em.customer.com")
+    old = NewDomain(tenant=TenantId("acme"), name=_APEX.name, mode=Mode.ZONE, zone=zone)
+    new = NewDomain(tenant=TenantId("acme"), name=zone, mode=Mode.ZONE, zone=zone)
+    _add(place.store, old)
+    token = write_now(
+        place.store.engine,
+        lambda at: add_domain(at, place.store.master, new, first_pairs(new), now=2),
+    ).token
+    for name, verified_at in ((old.name, 10), (new.name, 20)):
+        write_now(
+            place.store.engine, partial(_verify, name=name, verified_at=verified_at)
+        )
+
+    assert _zones(place).owners[zone].token == token
+
+
+def _verify(connection: Connection, name: Domain, verified_at: int) -> None:
+    connection.execute(
+        update(schema.sending_domain)
+        .where(schema.sending_domain.c.name == name)
+        .values(verified_at=verified_at)
+    )
