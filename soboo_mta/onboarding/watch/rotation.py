@@ -38,8 +38,9 @@ class RotationOptions:
 class RotationBook(Protocol):
     """What rotation needs of the store; each call is one transaction."""
 
-    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
-        """Return the domains whose key is to give way."""
+    async def due(self, *, limit: int, skip: int = 0) -> tuple[RotationDue, ...]:
+        """Return domains whose key is to give way, less the first `skip` of them; those
+        that rotate are due no more."""
         ...
 
     async def rotate(self, settings: DomainSettings) -> bool:
@@ -93,8 +94,7 @@ class Rotator:
 
     async def round(self) -> None:
         """One look at what is due to give way or to be revoked."""
-        for due in await self._book.due(limit=self._options.at_once):
-            await self._rotate(due)
+        await self._rotate_due()
         for key_id in await self._book.drained(limit=self._options.at_once):
             await self._book.revoke(key_id)
 
@@ -103,7 +103,21 @@ class Rotator:
         for key_id in await self._book.outlived(limit=self._options.at_once):
             await self._book.withdraw(key_id)
 
-    async def _rotate(self, due: RotationDue) -> None:
+    async def _rotate_due(self) -> None:
+        # What waits is the longest due, maybe for ever: it keeps no other from its turn.
+        rotated = waiting = 0
+        while rotated < self._options.at_once:
+            found = await self._book.due(limit=self._options.at_once, skip=waiting)
+            for due in found:
+                if await self._rotate(due):
+                    rotated += 1
+                else:
+                    waiting += 1
+            if len(found) < self._options.at_once:
+                return
+
+    async def _rotate(self, due: RotationDue) -> bool:
+        """Whether the next key signs now."""
         settings = due.state.settings
         waits_for = await self._readiness.waits_for(due)
         if not waits_for and not await self._book.rotate(settings):
@@ -117,6 +131,7 @@ class Rotator:
                 tenant=settings.tenant,
                 waits_for=waits_for,
             )
+        return not waits_for
 
 
 class Readiness:

@@ -33,8 +33,9 @@ class Book:
     empty: list[KeyId] = field(default_factory=list)
     withdrawn: list[KeyId] = field(default_factory=list)
 
-    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
-        return tuple(self.waiting[:limit])
+    async def due(self, *, limit: int, skip: int = 0) -> tuple[RotationDue, ...]:
+        left = [d for d in self.waiting if d.state.settings.name not in self.rotated]
+        return tuple(left[skip : skip + limit])
 
     async def rotate(self, settings: DomainSettings) -> bool:
         if self.has_room:
@@ -165,3 +166,12 @@ async def test_what_is_drained_is_revoked_and_what_is_outlived_withdrawn() -> No
     await bench.rotator().withdraw()
     assert bench.book.withdrawn == [KeyId(4)]
     assert READY.state is KeyState.NEXT
+
+
+async def test_those_that_wait_keep_no_other_from_its_turn() -> None:
+    bench = Bench()
+    stuck = due(None)
+    ready = due(name=Domain("other.example"), assume_verified=True)
+    bench.book.waiting = [*[stuck] * RotationOptions().at_once, ready]
+    await bench.rotator().round()
+    assert bench.book.rotated == ["other.example"]
