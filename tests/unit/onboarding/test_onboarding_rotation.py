@@ -12,6 +12,7 @@ from soboo_mta.onboarding.watch.rotation import (
     RotationOptions,
     Rotator,
 )
+from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.signing.rotation import RotationDue
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import FACTS, SETTINGS, state
@@ -27,6 +28,7 @@ class Book:
 
     waiting: list[RotationDue] = field(default_factory=list)
     old: list[KeyId] = field(default_factory=list)
+    broken: KeyId | None = None
     has_room: bool = True
     rotated: list[str] = field(default_factory=list)
     revoked: list[KeyId] = field(default_factory=list)
@@ -46,6 +48,8 @@ class Book:
         return tuple(self.old[:limit])
 
     async def revoke(self, key_id: KeyId) -> None:
+        if key_id == self.broken:
+            raise TenancyError("it can't be revoked")
         self.revoked.append(key_id)
 
     async def outlived(self, *, limit: int) -> tuple[KeyId, ...]:
@@ -175,3 +179,11 @@ async def test_those_that_wait_keep_no_other_from_its_turn() -> None:
     bench.book.waiting = [*[stuck] * RotationOptions().at_once, ready]
     await bench.rotator().round()
     assert bench.book.rotated == ["other.example"]
+
+
+async def test_a_key_that_fails_keeps_no_other_from_its_turn() -> None:
+    bench = Bench()
+    bench.book.waiting, bench.book.old = [], [KeyId(5), KeyId(6)]
+    bench.book.broken = KeyId(5)
+    await bench.rotator().round()
+    assert bench.book.revoked == [KeyId(6)]
