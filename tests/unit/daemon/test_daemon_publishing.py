@@ -26,7 +26,7 @@ from soboo_mta.store import schema
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
-from soboo_mta.tenancy.domains import NewDomain
+from soboo_mta.tenancy.domains import NewDomain, release_domain
 from soboo_mta.tenancy.domains.zones import keep_policy
 from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
 from tests.fakes.dns import FakeResolver
@@ -281,3 +281,17 @@ def _verify(connection: Connection, name: Domain, verified_at: int) -> None:
         .where(schema.sending_domain.c.name == name)
         .values(verified_at=verified_at)
     )
+
+
+def test_a_released_zone_that_is_the_name_itself_is_withdrawn(place: Place) -> None:
+    """Of an older release: no zone stands in its row, and a release changes the name."""
+    _add(place.store, _APEX)
+    (of,) = _zones(place).owners.values()
+
+    def release(connection: Connection) -> None:
+        row = schema.sending_domain
+        connection.execute(update(row).values(zone=None))
+        release_domain(connection, of, now=2)
+
+    write_now(place.store.engine, release)
+    assert _zones(place).released == ("customer.com",)
