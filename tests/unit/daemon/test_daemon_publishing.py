@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.daemon.publishing import duty
@@ -273,6 +273,29 @@ def test_a_zone_goes_to_whom_its_parent_led_last(place: Place) -> None:
         )
 
     assert _zones(place).owners[zone].token == token
+
+    write_now(place.store.engine, partial(_lead_to, name=old.name, zone=zone))
+    assert _zones(place).owners[zone].name == old.name  # it came back
+
+
+def _lead_to(connection: Connection, name: Domain, zone: Domain) -> None:
+    """What the last look at `name` saw: its delegation."""
+    of = select(schema.sending_domain.c.id).where(schema.sending_domain.c.name == name)
+    connection.execute(
+        insert(schema.record_check).values(
+            domain_id=connection.scalar(of),
+            owner=zone,
+            kind="NS",
+            purpose="ownership",
+            status="good",
+            expected="",
+            found="",
+            cause="",
+            mend="",
+            ttl=0,
+            checked_at=30,
+        )
+    )
 
 
 def _verify(connection: Connection, name: Domain, verified_at: int) -> None:
