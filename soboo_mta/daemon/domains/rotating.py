@@ -37,12 +37,12 @@ class StoredKeys:
     every_days: int
     drain: int
 
-    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
-        """Return the domains whose key is to give way."""
+    async def due(self, *, limit: int, skip: int = 0) -> tuple[RotationDue, ...]:
+        """Return domains whose key is to give way, less the first `skip` of them."""
         now = self.clock.unix_ms()
         return await self.writer.read(
             lambda at: rotations_due(
-                at, now=now, every_days=self.every_days, limit=limit
+                at, now=now, every_days=self.every_days, limit=limit, skip=skip
             )
         )
 

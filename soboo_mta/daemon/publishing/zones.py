@@ -1,6 +1,7 @@
 """What there is to publish, read from the store."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -21,7 +22,8 @@ from soboo_mta.onboarding.publish.publisher import (
     Trouble,
 )
 from soboo_mta.settings import Settings
-from soboo_mta.tenancy.domains import released_zones, views
+from soboo_mta.tenancy.domains import DomainView, released_zones, views
+from soboo_mta.tenancy.domains.checks import is_delegated
 from soboo_mta.tenancy.domains.zones import every_own_record, kept_policies
 from soboo_mta.tenancy.signing.keys import operator_keys
 
@@ -39,15 +41,17 @@ class Zones:
 
 
 def zones_of(connection: Connection, settings: Settings) -> Zones:
-    """Read what is to be published now. Of several tenants that set one zone up, the
-    first verified has it, else the first; its parent says whether that is right."""
+    """Read what is to be published now. Of several domains that one zone was set up
+    for, the one whose delegation was seen has it, else the last verified: its parent led
+    there later. Else the first; its parent says whether that is right."""
     operator = settings.identity(operator_keys(connection))
     found = views(connection)
     publish = settings.publish
-    owners: dict[DnsName, DomainSettings] = {}
-    for view in sorted(found, key=lambda one: one.verified_at is None):
+    claims: defaultdict[DnsName, list[DomainView]] = defaultdict(list)
+    for view in sorted(found, key=lambda one: -(one.verified_at or 0)):
         if view.settings.mode is Mode.ZONE:
-            owners.setdefault(view.settings.home, view.settings)
+            claims[view.settings.home].append(view)
+    owners = {zone: _owner(connection, some) for zone, some in claims.items()}
     own = operator_zone(
         operator,
         [view.settings for view in found],
@@ -80,6 +84,15 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         policies=policies,
         unfit=tuple(unfit),
     )
+
+
+def _owner(connection: Connection, claims: Sequence[DomainView]) -> DomainSettings:
+    """Whose the zone is, of those that set it up, the last verified first."""
+    if len(claims) > 1:
+        for view in claims:
+            if is_delegated(connection, view.settings.domain_id):
+                return view.settings
+    return claims[0].settings
 
 
 def zone_options(settings: Settings) -> ZoneOptions:

@@ -7,10 +7,10 @@ for what.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from soboo_mta.ports import NamedResolver as NamedResolver
 from soboo_mta.ports import RecordType, Unanswered
 from soboo_mta.tenancy.signing.rotation import RotationDue
 
+_Done = TypeVar("_Done")
 _log = structlog.get_logger(__name__)
 
 
@@ -38,8 +39,9 @@ class RotationOptions:
 class RotationBook(Protocol):
     """What rotation needs of the store; each call is one transaction."""
 
-    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
-        """Return the domains whose key is to give way."""
+    async def due(self, *, limit: int, skip: int = 0) -> tuple[RotationDue, ...]:
+        """Return domains whose key is to give way, less the first `skip` of them; those
+        that rotate are due no more."""
         ...
 
     async def rotate(self, settings: DomainSettings) -> bool:
@@ -93,17 +95,31 @@ class Rotator:
 
     async def round(self) -> None:
         """One look at what is due to give way or to be revoked."""
-        for due in await self._book.due(limit=self._options.at_once):
-            await self._rotate(due)
+        await self._rotate_due()
         for key_id in await self._book.drained(limit=self._options.at_once):
-            await self._book.revoke(key_id)
+            await _kept_apart(self._book.revoke(key_id), key=key_id)
 
     async def withdraw(self) -> None:
         """One look at the revoked keys whose empty p= has been there for long enough."""
         for key_id in await self._book.outlived(limit=self._options.at_once):
-            await self._book.withdraw(key_id)
+            await _kept_apart(self._book.withdraw(key_id), key=key_id)
 
-    async def _rotate(self, due: RotationDue) -> None:
+    async def _rotate_due(self) -> None:
+        # What waits is the longest due, maybe for ever: it keeps no other from its turn.
+        rotated = waiting = 0
+        while rotated < self._options.at_once:
+            found = await self._book.due(limit=self._options.at_once, skip=waiting)
+            for due in found:
+                domain = due.state.settings.name
+                if await _kept_apart(self._rotate(due), domain=domain):
+                    rotated += 1
+                else:
+                    waiting += 1
+            if len(found) < self._options.at_once:
+                return
+
+    async def _rotate(self, due: RotationDue) -> bool:
+        """Whether the next key signs now."""
         settings = due.state.settings
         waits_for = await self._readiness.waits_for(due)
         if not waits_for and not await self._book.rotate(settings):
@@ -117,6 +133,16 @@ class Rotator:
                 tenant=settings.tenant,
                 waits_for=waits_for,
             )
+        return not waits_for
+
+
+async def _kept_apart(work: Awaitable[_Done], **whose: object) -> _Done | None:
+    """What it returns; None where it failed: one domain or key stops no other."""
+    try:
+        return await work
+    except Exception:  # noqa: BLE001 - the root of one domain's work
+        _log.exception("rotation_failed", **whose)
+        return None
 
 
 class Readiness:

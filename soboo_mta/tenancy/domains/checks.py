@@ -56,6 +56,16 @@ def checks_of(connection: Connection, domain_id: DomainId) -> tuple[RecordCheck,
     return tuple(_to_check(row) for row in rows)
 
 
+def is_delegated(connection: Connection, domain_id: DomainId) -> bool:
+    """Whether the last look saw the domain's zone delegated to its own name servers."""
+    query = select(_check.owner).where(
+        _check.domain_id == domain_id,
+        _check.kind == RecordType.NS.value,
+        _check.status == RecordStatus.GOOD.value,
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def store_check(
     connection: Connection,
     domain_id: DomainId,

@@ -354,11 +354,14 @@ def released_zones(connection: Connection) -> tuple[DnsName, ...]:
     """Return zones that were delegated to us for a domain since released, by name, and
     that no domain of now has."""
     rows = connection.execute(
-        select(_domain.name, _domain.zone, _domain.released_at).where(
+        select(_domain.id, _domain.name, _domain.zone, _domain.released_at).where(
             _domain.mode == Mode.ZONE.value
         )
     ).all()
-    zones = [(DnsName(zone or name), gone) for name, zone, gone in rows]
+    zones = [
+        (DnsName(zone or name.removesuffix(f"~{domain_id}")), gone)
+        for domain_id, name, zone, gone in rows
+    ]
     standing = {zone for zone, gone in zones if gone is None}
     return tuple(sorted({zone for zone, gone in zones if gone} - standing))
 

@@ -47,10 +47,11 @@ class RotationDue:
 
 
 def rotations_due(
-    connection: Connection, *, now: int, every_days: int, limit: int
+    connection: Connection, *, now: int, every_days: int, limit: int, skip: int = 0
 ) -> tuple[RotationDue, ...]:
     """Return domains whose RSA key is older than theirs or `every_days` (0: never by
-    itself), and those whose rotation was asked for; the longest due first."""
+    itself), and those whose rotation was asked for; the longest due first, less the first
+    `skip` of them."""
     query = (
         select(_domain.id)
         .join(schema.dkim_key, _key.domain_id == _domain.id)
@@ -61,8 +62,11 @@ def rotations_due(
             _key.state == KeyState.ACTIVE.value,
             or_(_domain.rotation_wanted_at <= now, _is_old(now, every_days)),
         )
-        .order_by(func.coalesce(_domain.rotation_wanted_at, _key.activated_at))
+        .order_by(
+            func.coalesce(_domain.rotation_wanted_at, _key.activated_at), _domain.id
+        )
         .limit(limit)
+        .offset(skip)
     )
     ids = [DomainId(one) for one in connection.scalars(query)]
     found = {

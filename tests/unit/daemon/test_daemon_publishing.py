@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select, update
 
 from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.daemon.publishing import duty
@@ -25,7 +26,7 @@ from soboo_mta.store import schema
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer, read_now, write_now
 from soboo_mta.tenancy.accounts import Tenant, add_tenant
-from soboo_mta.tenancy.domains import NewDomain
+from soboo_mta.tenancy.domains import NewDomain, release_domain
 from soboo_mta.tenancy.domains.zones import keep_policy
 from soboo_mta.tenancy.signing.keys import add_domain, first_pairs
 from tests.fakes.dns import FakeResolver
@@ -253,3 +254,67 @@ def _events(place: Place) -> list[tuple[str, str]]:
     query = select(schema.event.c.kind, schema.event.c.detail)
     found = read_now(place.store.engine, lambda at: at.execute(query).all())
     return [(kind, detail) for kind, detail in found]
+
+
+def test_a_zone_goes_to_whom_its_parent_led_last(place: Place) -> None:
+    """Of two From domains in one zone no proof takes the other's name: whose the zone
+    is, the later proof says."""
+    zone = Domain("em.customer.com")
+    old = NewDomain(tenant=TenantId("acme"), name=_APEX.name, mode=Mode.ZONE, zone=zone)
+    new = NewDomain(tenant=TenantId("acme"), name=zone, mode=Mode.ZONE, zone=zone)
+    _add(place.store, old)
+    token = write_now(
+        place.store.engine,
+        lambda at: add_domain(at, place.store.master, new, first_pairs(new), now=2),
+    ).token
+    for name, verified_at in ((old.name, 10), (new.name, 20)):
+        write_now(
+            place.store.engine, partial(_verify, name=name, verified_at=verified_at)
+        )
+
+    assert _zones(place).owners[zone].token == token
+
+    write_now(place.store.engine, partial(_lead_to, name=old.name, zone=zone))
+    assert _zones(place).owners[zone].name == old.name  # it came back
+
+
+def _lead_to(connection: Connection, name: Domain, zone: Domain) -> None:
+    """What the last look at `name` saw: its delegation."""
+    of = select(schema.sending_domain.c.id).where(schema.sending_domain.c.name == name)
+    connection.execute(
+        insert(schema.record_check).values(
+            domain_id=connection.scalar(of),
+            owner=zone,
+            kind="NS",
+            purpose="ownership",
+            status="good",
+            expected="",
+            found="",
+            cause="",
+            mend="",
+            ttl=0,
+            checked_at=30,
+        )
+    )
+
+
+def _verify(connection: Connection, name: Domain, verified_at: int) -> None:
+    connection.execute(
+        update(schema.sending_domain)
+        .where(schema.sending_domain.c.name == name)
+        .values(verified_at=verified_at)
+    )
+
+
+def test_a_released_zone_that_is_the_name_itself_is_withdrawn(place: Place) -> None:
+    """Of an older release: no zone stands in its row, and a release changes the name."""
+    _add(place.store, _APEX)
+    (of,) = _zones(place).owners.values()
+
+    def release(connection: Connection) -> None:
+        row = schema.sending_domain
+        connection.execute(update(row).values(zone=None))
+        release_domain(connection, of, now=2)
+
+    write_now(place.store.engine, release)
+    assert _zones(place).released == ("customer.com",)

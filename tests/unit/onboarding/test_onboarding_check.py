@@ -673,3 +673,18 @@ async def test_names_above_the_organization_are_asked_through_a_cache() -> None:
     assert "_dmarc.com" in {name for name, _ in recursive.asked}
     assert "_dmarc.com" not in {name for name, _ in customer.dns.asked}
     assert "_dmarc.customer.com" in {name for name, _ in customer.dns.asked}
+
+
+async def test_a_cname_into_a_zone_proves_nothing_of_whose_the_zone_is() -> None:
+    """Its target holds no token: another tenant that names the same zone asks for the
+    same one, and a slot without a key has nothing of ours to show."""
+    settings = replace(
+        SETTINGS, mode=Mode.ZONE, zone=Domain("em.customer.com"), keys=()
+    )
+    dns = FakeResolver()
+    dns.add(_SB1, "CNAME", "sb1._domainkey.em.customer.com")
+    stranger = Onlooker(dns, settings)
+
+    result = await stranger.look()
+    assert stranger.at(_SB1).status is RecordStatus.GOOD
+    assert not result.owned

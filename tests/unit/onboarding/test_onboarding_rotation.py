@@ -12,6 +12,7 @@ from soboo_mta.onboarding.watch.rotation import (
     RotationOptions,
     Rotator,
 )
+from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.signing.rotation import RotationDue
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import FACTS, SETTINGS, state
@@ -27,14 +28,16 @@ class Book:
 
     waiting: list[RotationDue] = field(default_factory=list)
     old: list[KeyId] = field(default_factory=list)
+    broken: KeyId | None = None
     has_room: bool = True
     rotated: list[str] = field(default_factory=list)
     revoked: list[KeyId] = field(default_factory=list)
     empty: list[KeyId] = field(default_factory=list)
     withdrawn: list[KeyId] = field(default_factory=list)
 
-    async def due(self, *, limit: int) -> tuple[RotationDue, ...]:
-        return tuple(self.waiting[:limit])
+    async def due(self, *, limit: int, skip: int = 0) -> tuple[RotationDue, ...]:
+        left = [d for d in self.waiting if d.state.settings.name not in self.rotated]
+        return tuple(left[skip : skip + limit])
 
     async def rotate(self, settings: DomainSettings) -> bool:
         if self.has_room:
@@ -45,6 +48,8 @@ class Book:
         return tuple(self.old[:limit])
 
     async def revoke(self, key_id: KeyId) -> None:
+        if key_id == self.broken:
+            raise TenancyError("it can't be revoked")
         self.revoked.append(key_id)
 
     async def outlived(self, *, limit: int) -> tuple[KeyId, ...]:
@@ -165,3 +170,20 @@ async def test_what_is_drained_is_revoked_and_what_is_outlived_withdrawn() -> No
     await bench.rotator().withdraw()
     assert bench.book.withdrawn == [KeyId(4)]
     assert READY.state is KeyState.NEXT
+
+
+async def test_those_that_wait_keep_no_other_from_its_turn() -> None:
+    bench = Bench()
+    stuck = due(None)
+    ready = due(name=Domain("other.example"), assume_verified=True)
+    bench.book.waiting = [*[stuck] * RotationOptions().at_once, ready]
+    await bench.rotator().round()
+    assert bench.book.rotated == ["other.example"]
+
+
+async def test_a_key_that_fails_keeps_no_other_from_its_turn() -> None:
+    bench = Bench()
+    bench.book.waiting, bench.book.old = [], [KeyId(5), KeyId(6)]
+    bench.book.broken = KeyId(5)
+    await bench.rotator().round()
+    assert bench.book.revoked == [KeyId(6)]
