@@ -110,7 +110,8 @@ def say(text: object) -> None:
     """Print a result (text, or a rich table) to standard output."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = _WIDE  # a pipe has no width: no line of a table may be folded
+        # a pipe has no width: no line of a table may be folded, a key's least of all
+        console.width = _width(text, console) if isinstance(text, Table) else _WIDE
     if not isinstance(text, Table):  # a sentence is the terminal's to wrap
         console.print(text, soft_wrap=True)
     elif console.is_terminal and _width(text, console) > console.width:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import socket
 import struct
 import subprocess
@@ -222,3 +223,10 @@ def test_the_demo_names_a_directory_that_it_cannot_make(
 def test_a_restore_looks_for_the_file_before_it_asks(run: Run, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"there is no backup .*nope\.db"):
         run("store", "restore", str(tmp_path / "nope.db"))
+
+
+def test_in_a_pipe_a_key_to_paste_stays_one_line(run: Run, config: Path) -> None:
+    run("tenant", "add", "acme")
+    words = ("domain", "add", "customer.example", "--tenant", "acme")
+    shown = run(*words, "--mode", "manual")
+    assert re.search(r"│ v=DKIM1; k=rsa; p=[A-Za-z0-9+/=]{390,} +│", shown)
