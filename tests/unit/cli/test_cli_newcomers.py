@@ -230,3 +230,10 @@ def test_in_a_pipe_a_key_to_paste_stays_one_line(run: Run, config: Path) -> None
     words = ("domain", "add", "customer.example", "--tenant", "acme")
     shown = run(*words, "--mode", "manual")
     assert re.search(r"│ v=DKIM1; k=rsa; p=[A-Za-z0-9+/=]{390,} +│", shown)
+
+
+def test_the_keys_of_an_unknown_domain_are_not_an_empty_list(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.example", "--tenant", "acme")
+    with pytest.raises(TenancyError, match="there is no sending domain"):
+        run("key", "list", "custom.example")
