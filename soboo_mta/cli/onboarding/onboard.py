@@ -40,7 +40,7 @@ from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.store.writer import read_now
 from soboo_mta.submission.acceptance import Envelope, Login
-from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.accounts import TenancyError, the_tenant
 from soboo_mta.tenancy.domains import DomainView, NewDomain, list_domains
 
 _LOOK_EVERY = 0.5  # seconds between looks at what became of the first message
@@ -81,6 +81,7 @@ def onboard(
     sender = parse_mailbox(author or f"postmaster@{name}")
     if sender.domain != name:
         raise FormatError(f"--from: {sender} is not an address at {name}")
+    read_now(store.engine, lambda at: the_tenant(at, TenantId(tenant)))
     view = _standing(store, name, TenantId(tenant))
     if view is None:
         view = _set_up(store, name, TenantId(tenant), mode, asks=not yes)
