@@ -242,3 +242,8 @@ def test_the_keys_of_an_unknown_domain_are_not_an_empty_list(run: Run) -> None:
 def test_onboarding_names_an_unknown_tenant_before_it_looks_at_dns(run: Run) -> None:
     with pytest.raises(TenancyError, match="there is no tenant acme"):
         run("onboard", "customer.example", "--tenant", "acme", "--yes", "--wait", "0")
+
+
+def test_the_domains_of_an_unknown_tenant_are_not_an_empty_list(run: Run) -> None:
+    with pytest.raises(TenancyError, match="there is no tenant nobody"):
+        run("domain", "list", "--tenant", "nobody")
