@@ -11,6 +11,7 @@ from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     say_json,
@@ -216,10 +217,9 @@ def release(
     store = open_store(config)
     settings = view_of(store, domain, tenant).settings
     if not yes:
-        typer.confirm(
+        be_sure(
             f"release {settings.name} of {settings.tenant}? its DNS records must be made "
             "anew if it comes back",
-            abort=True,
         )
     now = store.clock.unix_ms()
 

@@ -19,6 +19,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     say_json,
@@ -206,7 +207,7 @@ def _ask(store: CliStore, view: DomainView | None, *, seen: bool, yes: bool) -> 
         for way in ways_out_without(view.state, store.operator):
             warn(f"  {way}")
     if not yes:
-        typer.confirm("revoke the key that signs now, for good?", abort=True, err=True)
+        be_sure("revoke the key that signs now, for good?", err=True)
 
 
 def _report(

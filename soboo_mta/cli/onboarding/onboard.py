@@ -17,6 +17,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     warn,
@@ -123,7 +124,7 @@ def _set_up(
     for sentence in advice.because:
         say(f"  - {sentence}")
     if asks:
-        typer.confirm(f"set {name} up for {tenant} so?", default=True, abort=True)
+        be_sure(f"set {name} up for {tenant} so?", default=True)
     return add_new(
         store,
         NewDomain(

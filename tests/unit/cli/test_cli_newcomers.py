@@ -247,3 +247,10 @@ def test_onboarding_names_an_unknown_tenant_before_it_looks_at_dns(run: Run) -> 
 def test_the_domains_of_an_unknown_tenant_are_not_an_empty_list(run: Run) -> None:
     with pytest.raises(TenancyError, match="there is no tenant nobody"):
         run("domain", "list", "--tenant", "nobody")
+
+
+def test_where_nobody_can_answer_it_is_said_how_not_to_be_asked(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.example", "--tenant", "acme")
+    with pytest.raises(TenancyError, match="--yes"):
+        run("domain", "release", "customer.example")
