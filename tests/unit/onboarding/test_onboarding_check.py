@@ -14,6 +14,7 @@ from soboo_mta.identity.state import (
     DomainSettings,
     DomainState,
     Facts,
+    Fault,
     Hold,
     KeyState,
     Mode,
@@ -673,3 +674,15 @@ async def test_names_above_the_organization_are_asked_through_a_cache() -> None:
     assert "_dmarc.com" in {name for name, _ in recursive.asked}
     assert "_dmarc.com" not in {name for name, _ in customer.dns.asked}
     assert "_dmarc.customer.com" in {name for name, _ in customer.dns.asked}
+
+
+async def test_quotation_marks_around_a_dmarc_record_are_named() -> None:
+    customer = _cname()
+    customer.dns.remove("_dmarc.customer.com")
+    customer.dns.add("_dmarc.customer.com", "TXT", '"v=DMARC1; p=none"')
+
+    await customer.look()
+
+    check = customer.at("_dmarc.customer.com")
+    assert check.fault is Fault.QUOTED
+    assert "leave them out" in check.mend
