@@ -5,7 +5,7 @@ kept up to date; elsewhere a line is printed for each record when it changes.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -80,7 +80,7 @@ class _Screen:
         """Show one look, and when the next one is."""
         footer = _footer(result, pause)
         if self.live is not None:
-            self.live.update(Group(_table(result), footer), refresh=True)
+            self.live.update(Group(watch_table(result.checks), footer), refresh=True)
             return
         rows = [(check.record.value, _state(check)) for check in result.checks]
         for row, check in zip(rows, result.checks, strict=True):
@@ -91,10 +91,12 @@ class _Screen:
         self.before = rows
 
 
-def _table(result: CheckResult) -> Table:
+def watch_table(checks: Iterable[RecordCheck]) -> Table:
     """Short, so that it fits a terminal: what to publish was shown before."""
-    table = Table("record", "now", "why", box=None, pad_edge=False)
-    for check in result.checks:
+    table = Table(box=None, pad_edge=False)
+    for title in ("record", "now", "why"):
+        table.add_column(title, overflow="fold")  # a name that is cut tells nothing
+    for check in checks:
         why = "" if check.status is RecordStatus.GOOD else check.cause
         table.add_row(_place(check), _state(check), why)
     return table

@@ -13,13 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Connection, update
 from typer.testing import CliRunner
 
 from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
+from soboo_mta.cli.onboarding.watching import watch_table
+from soboo_mta.identity.state import Purpose, RecordCheck, RecordStatus, RequiredRecord
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
+from soboo_mta.ports import RecordType
 from soboo_mta.settings import SettingsError
 from soboo_mta.spool.content import accepting
 from soboo_mta.spool.lifecycle import RecipientState
@@ -254,3 +259,27 @@ def test_where_nobody_can_answer_it_is_said_how_not_to_be_asked(run: Run) -> Non
     run("domain", "add", "customer.example", "--tenant", "acme")
     with pytest.raises(TenancyError, match="--yes"):
         run("domain", "release", "customer.example")
+
+
+def test_a_watch_at_80_columns_cuts_no_name() -> None:
+    name = f"bounce.{'a-customer-with-a-long-name.example.' * 2}"
+    record = RequiredRecord(
+        owner=DnsName("bounce.customer.example"),
+        kind=RecordType.CNAME,
+        value="target.esp.example.",
+        purpose=Purpose.BOUNCE,
+    )
+    check = RecordCheck(
+        record=record,
+        status=RecordStatus.WRONG,
+        found="",
+        cause=f"{name} exists",
+        mend="",
+        ttl=5,
+        checked_at=1,
+        good_at=None,
+    )
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(watch_table([check]))
+    assert "…" not in shown.get()
