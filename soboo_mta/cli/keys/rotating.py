@@ -67,7 +67,9 @@ _DAY = timedelta(days=1)
 
 
 def rotate_keys(
-    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    domain: Annotated[
+        str | None, typer.Argument(metavar="[DOMAIN]", help="Whose; or say --operator.")
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
     operator: Annotated[
