@@ -6,6 +6,7 @@ Commands raise; `__main__` prints the sentence and chooses the exit code.
 import json
 import os
 import pwd
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -110,7 +111,8 @@ def say(text: object) -> None:
     """Print a result (text, or a rich table) to standard output."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = _WIDE  # a pipe has no width: no line of a table may be folded
+        # a pipe has no width: no line of a table may be folded, a key's least of all
+        console.width = _width(text, console) if isinstance(text, Table) else _WIDE
     if not isinstance(text, Table):  # a sentence is the terminal's to wrap
         console.print(text, soft_wrap=True)
     elif console.is_terminal and _width(text, console) > console.width:
@@ -141,6 +143,20 @@ def _width(table: Table, console: Console) -> int:
     return Measurement.get(
         console, console.options.update(width=_MEASURED), table
     ).maximum
+
+
+def be_sure(question: str, *, default: bool = False, err: bool = False) -> None:
+    """Ask, and return at yes; typer.Abort at no or Ctrl-C. Where nobody can answer, as in
+    a script, TenancyError says how not to be asked."""
+    try:
+        agreed = typer.confirm(question, default=default, err=err)
+    except typer.Abort as silence:
+        if sys.stdin.isatty():
+            raise
+        typer.echo(err=err)  # the question's line has no end yet
+        raise TenancyError("nobody answers: --yes does not ask") from silence
+    if not agreed:
+        raise typer.Abort
 
 
 def warn(text: str) -> None:

@@ -196,7 +196,7 @@ def advise(found: Survey, *, serves_zones: bool, wanted: Mode | None = None) -> 
     if found.zone is None:
         raise FormatError(
             f"{found.name} is in no zone that DNS knows: it is not registered, has"
-            " expired, or its name servers are silent"
+            " expired, or its name servers or ours ([dns] resolvers) are silent"
         )
     zone = free_zone(found)
     mode, because = _mode(found, serves_zones and zone is not None, wanted)

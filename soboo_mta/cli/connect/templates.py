@@ -39,7 +39,9 @@ from soboo_mta.tenancy.domains import (
 def show_template(
     name: Annotated[str, typer.Option(help="Your name, as customers know it.")],
     config: ConfigPath = DEFAULT_CONFIG,
-    mode: Annotated[Mode, typer.Option(help="For domains in this mode.")] = Mode.CNAME,
+    mode: Annotated[
+        Mode, typer.Option(help="For domains in this mode: cname or zone.")
+    ] = Mode.CNAME,
     zone_label: Annotated[
         str | None,
         typer.Option(help=f"Mode zone: what is delegated; else {DEFAULT_ZONE_LABEL}."),
@@ -108,7 +110,7 @@ def _labels(
 
 
 def lint_file(
-    file: Annotated[Path, typer.Argument(help="A template, JSON.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A template, JSON.")],
     profile: Annotated[
         Profile, typer.Option(help="Whose rules, above the repository's.")
     ] = Profile.REPOSITORY,

@@ -2,7 +2,8 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -27,7 +28,7 @@ from soboo_mta.identity.preflight.checks import preflight as judged
 from soboo_mta.identity.preflight.checks import would_pass
 from soboo_mta.identity.preflight.rules import IN_THE_MESSAGE
 from soboo_mta.identity.preflight.values import Check, Observed, Provider, Traffic
-from soboo_mta.identity.state import DomainState, Source
+from soboo_mta.identity.state import DomainState, RecordStatus, Source
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.outcome import Reason
@@ -68,8 +69,9 @@ def preflight(
     """Say whether mail of DOMAIN would leave now, pass and be taken, and what to mend.
 
     Looks at DNS as receivers do and changes nothing. With --probe it logs in to the
-    customer's own relay or mailbox and says MAIL FROM, by --from where that is said. Exit code 0: it would pass; 1: it
-    would be held or refused; 3: DNS gave no answer, so nobody can say.
+    customer's own relay or mailbox and says MAIL FROM, by --from where that is said.
+    Exit code 0: it would pass; 1: it would be held or refused; 3: DNS gave no answer, so
+    nobody can say.
     """
     store = open_store(config)
     view = view_of(store, domain, tenant)
@@ -84,6 +86,9 @@ def preflight(
         _show(seen, checks, traffic)
     if passes is not True:
         raise typer.Exit(NO_ANSWER if passes is None else FAULT)
+
+
+_AMID_SILENCE: Final = timedelta(seconds=1)  # for a question, once all were silent
 
 
 def _refuse_foreign(author: str | None, view: DomainView) -> None:
@@ -123,6 +128,9 @@ async def _observe(
         holds=_holds(store, view, source),
     )
     options = resolver_options(store.settings)
+    if all(check.status is RecordStatus.UNKNOWN for check in result.checks):
+        # Nobody answers: what is asked next need not wait as long again.
+        options = replace(options, lifetime=min(options.lifetime, _AMID_SILENCE))
     resolver = DnsResolver(options=options, clock=store.clock)
     seen = await observe(intended, resolver, SuffixList())
     probed = await ask.probed(resolver, source) if ask else None

@@ -11,6 +11,7 @@ from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     say_json,
@@ -48,6 +49,7 @@ from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.way_out import WayParts
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
+from soboo_mta.tenancy.accounts import the_tenant
 from soboo_mta.tenancy.domains import (
     DomainView,
     change_domain,
@@ -69,7 +71,9 @@ app = typer.Typer(
 @app.command("list")
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
-    tenant: TenantOption = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Those of this tenant alone.")
+    ] = None,
     released: Annotated[
         bool,
         typer.Option("--released", help="Those given up, and what still leads to us."),
@@ -78,9 +82,12 @@ def list_all(
 ) -> None:
     """List sending domains: whether they are verified, how they stand, how their records
     are."""
+    store = open_store(config)
     owner = None if tenant is None else TenantId(tenant)
+    if owner is not None:
+        read_now(store.engine, lambda at: the_tenant(at, owner))
     if released:
-        _list_released(open_store(config), owner, as_json=as_json)
+        _list_released(store, owner, as_json=as_json)
         return
 
     def seen(
@@ -91,7 +98,7 @@ def list_all(
             for view in list_domains(connection, tenant=owner)
         ]
 
-    found = read_now(open_store(config).engine, seen)
+    found = read_now(store.engine, seen)
     if as_json:
         say_json([domain_values(view, checks) for view, checks in found])
         return
@@ -210,10 +217,9 @@ def release(
     store = open_store(config)
     settings = view_of(store, domain, tenant).settings
     if not yes:
-        typer.confirm(
+        be_sure(
             f"release {settings.name} of {settings.tenant}? its DNS records must be made "
             "anew if it comes back",
-            abort=True,
         )
     now = store.clock.unix_ms()
 

@@ -25,6 +25,7 @@ from soboo_mta.net.dns.resolver import each_resolver
 from soboo_mta.onboarding.watch.rotation import Readiness
 from soboo_mta.settings.options import resolver_options
 from soboo_mta.store.writer import read_now
+from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import list_domains
 from soboo_mta.tenancy.signing.keys import operator_keys
 from soboo_mta.tenancy.signing.rotation import RotationDue, rotations_due
@@ -88,6 +89,10 @@ def _lines(store: CliStore, name: Domain | None) -> list[_Line]:
     views = read_now(
         store.engine, lambda connection: list_domains(connection, name=name)
     )
+    if name is not None and not views:
+        raise TenancyError(
+            f"there is no sending domain {name}: see `soboo-mta domain list`"
+        )
     own = read_now(store.engine, operator_keys) if name is None else ()
     due = _due(store, {view.settings.domain_id for view in views})
     waits = asyncio.run(_waits(store, due))

@@ -12,6 +12,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     warn,
@@ -48,11 +49,10 @@ def revoke_keys(
     )
     late = [key for key, _ in found if key.state is KeyState.RETIRING]
     if late and not yes:
-        typer.confirm(
+        be_sure(
             f"{', '.join(f'key {one.key_id}' for one in late)}: retired, and still "
             "published for mail under way, whose signatures fail without it; revoke it "
             "for good?",
-            abort=True,
         )
     newest = read_now(store.engine, generation)
     if not acknowledged(store, newest, wait):

@@ -19,6 +19,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     say_json,
@@ -66,7 +67,9 @@ _DAY = timedelta(days=1)
 
 
 def rotate_keys(
-    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    domain: Annotated[
+        str | None, typer.Argument(metavar="[DOMAIN]", help="Whose; or say --operator.")
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: TenantOption = None,
     operator: Annotated[
@@ -206,7 +209,7 @@ def _ask(store: CliStore, view: DomainView | None, *, seen: bool, yes: bool) -> 
         for way in ways_out_without(view.state, store.operator):
             warn(f"  {way}")
     if not yes:
-        typer.confirm("revoke the key that signs now, for good?", abort=True, err=True)
+        be_sure("revoke the key that signs now, for good?", err=True)
 
 
 def _report(

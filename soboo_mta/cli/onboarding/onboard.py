@@ -17,6 +17,7 @@ from soboo_mta.cli.context import (
     FAULT,
     CliStore,
     ConfigPath,
+    be_sure,
     open_store,
     say,
     warn,
@@ -40,7 +41,7 @@ from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.store.writer import read_now
 from soboo_mta.submission.acceptance import Envelope, Login
-from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.accounts import TenancyError, the_tenant
 from soboo_mta.tenancy.domains import DomainView, NewDomain, list_domains
 
 _LOOK_EVERY = 0.5  # seconds between looks at what became of the first message
@@ -81,6 +82,7 @@ def onboard(
     sender = parse_mailbox(author or f"postmaster@{name}")
     if sender.domain != name:
         raise FormatError(f"--from: {sender} is not an address at {name}")
+    read_now(store.engine, lambda at: the_tenant(at, TenantId(tenant)))
     view = _standing(store, name, TenantId(tenant))
     if view is None:
         view = _set_up(store, name, TenantId(tenant), mode, asks=not yes)
@@ -122,7 +124,7 @@ def _set_up(
     for sentence in advice.because:
         say(f"  - {sentence}")
     if asks:
-        typer.confirm(f"set {name} up for {tenant} so?", default=True, abort=True)
+        be_sure(f"set {name} up for {tenant} so?", default=True)
     return add_new(
         store,
         NewDomain(
@@ -144,7 +146,7 @@ def _show_records(store: CliStore, view: DomainView) -> None:
     if store.settings.http.public_url is not None:
         say(f"as a page for whoever manages its DNS: soboo-mta domain link {name}")
     if not store.settings.publishes:
-        say(f"and you publish: soboo-mta domain records {name} --operator")
+        say(f"and we publish: soboo-mta domain records {name} --operator")
 
 
 # ---- prove

@@ -5,7 +5,7 @@ kept up to date; elsewhere a line is printed for each record when it changes.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -44,9 +44,10 @@ async def watch_until_good(store: CliStore, view: DomainView, *, minutes: int) -
             while True:
                 result = await look(store, view)
                 keep(store, view, result)
-                screen.show(result, pause)
                 left = ends - store.clock.monotonic()
-                if result.all_good or left <= 0:
+                is_last = result.all_good or left <= 0
+                screen.show(result, 0 if is_last else min(pause, left))
+                if is_last:
                     return result.all_good
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 1.5, _LONGEST.total_seconds())
@@ -77,10 +78,10 @@ class _Screen:
             self.live.stop()
 
     def show(self, result: CheckResult, pause: float) -> None:
-        """Show one look, and when the next one is."""
+        """Show one look, and in how many seconds the next one is; 0: there is none."""
         footer = _footer(result, pause)
         if self.live is not None:
-            self.live.update(Group(_table(result), footer), refresh=True)
+            self.live.update(Group(watch_table(result.checks), footer), refresh=True)
             return
         rows = [(check.record.value, _state(check)) for check in result.checks]
         for row, check in zip(rows, result.checks, strict=True):
@@ -91,10 +92,12 @@ class _Screen:
         self.before = rows
 
 
-def _table(result: CheckResult) -> Table:
+def watch_table(checks: Iterable[RecordCheck]) -> Table:
     """Short, so that it fits a terminal: what to publish was shown before."""
-    table = Table("record", "now", "why", box=None, pad_edge=False)
-    for check in result.checks:
+    table = Table(box=None, pad_edge=False)
+    for title in ("record", "now", "why"):
+        table.add_column(title, overflow="fold")  # a name that is cut tells nothing
+    for check in checks:
         why = "" if check.status is RecordStatus.GOOD else check.cause
         table.add_row(_place(check), _state(check), why)
     return table
@@ -119,4 +122,4 @@ def _footer(result: CheckResult, pause: float) -> str:
     required = [check for check in result.checks if check.record.is_required]
     good = sum(check.status is RecordStatus.GOOD for check in required)
     count = f"{good} of {len(required)} required records are good"
-    return count if result.all_good else f"{count}; next look in {pause:.0f} s"
+    return f"{count}; next look in {pause:.0f} s" if pause else count

@@ -11,6 +11,7 @@ from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     FAULT,
     ConfigPath,
+    be_sure,
     make_data_directory,
     say,
     warn,
@@ -49,10 +50,9 @@ def restore(
     engine = _engine(config)
     copies.refuse_missing(engine, file)
     if not yes:
-        typer.confirm(
+        be_sure(
             "What was delivered after the backup was made will be sent again, and what was"
             " accepted after it is in the store of now alone. Go on?",
-            abort=True,
         )
     path = Path(engine.url.database or "")
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

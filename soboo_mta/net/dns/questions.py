@@ -194,6 +194,13 @@ async def question(
     except dns.resolver.NXDOMAIN as error:
         response = error.response(asked)  # type: ignore[no-untyped-call]  # dnspython
         return _read(response, kind, exists=False)
+    except dns.resolver.LifetimeTimeout:
+        servers = ", ".join(
+            one if isinstance(one, str) else one.answer_nameserver()
+            for one in stub.nameservers
+        )
+        cause = f"{kind.value} {name}: no answer from {servers} in {stub.lifetime:g} s"
+        return Step(Unanswered(cause=shortened(cause)))
     except dns.exception.DNSException as error:
         return Step(Unanswered(cause=shortened(f"{kind.value} {name}: {error}")))
     return _read(answer.response, kind, exists=True)

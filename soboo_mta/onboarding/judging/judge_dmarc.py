@@ -81,15 +81,25 @@ def dmarc(seen: Seen, around: Around = NOTHING_AROUND) -> Finding:
             seen, RecordStatus.GOOD, found=printable(f"{name} {text}".strip())
         )
     if seen.near_misses:
-        return _finding(
-            seen,
-            RecordStatus.WRONG,
-            fault=Fault.DMARC_SYNTAX,
-            found=printable(", ".join(seen.near_misses)),
-            cause="the record does not begin with v=DMARC1; so it is none (RFC 9989 §4.7)",
-            mend='begin it with "v=DMARC1; p=none"',
-        )
+        return _near_miss(seen)
     return _missing(seen, around)
+
+
+def _near_miss(seen: Seen) -> Finding:
+    fault = Fault.DMARC_SYNTAX
+    cause = "the record does not begin with v=DMARC1; so it is none (RFC 9989 §4.7)"
+    mend = "begin it with v=DMARC1; p=none"
+    if any(text.startswith('"') for text in seen.near_misses):
+        fault, cause = Fault.QUOTED, "quotation marks became part of the DMARC record"
+        mend = "your DNS host adds them itself, so leave them out"
+    return _finding(
+        seen,
+        RecordStatus.WRONG,
+        fault=fault,
+        found=printable(", ".join(seen.near_misses)),
+        cause=cause,
+        mend=mend,
+    )
 
 
 def _broken(seen: Seen) -> Finding:

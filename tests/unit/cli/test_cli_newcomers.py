@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import socket
 import struct
 import subprocess
@@ -12,13 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Connection, update
 from typer.testing import CliRunner
 
 from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
+from soboo_mta.cli.onboarding.watching import watch_table
+from soboo_mta.identity.state import Purpose, RecordCheck, RecordStatus, RequiredRecord
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
+from soboo_mta.ports import RecordType
 from soboo_mta.settings import SettingsError
 from soboo_mta.spool.content import accepting
 from soboo_mta.spool.lifecycle import RecipientState
@@ -222,3 +228,58 @@ def test_the_demo_names_a_directory_that_it_cannot_make(
 def test_a_restore_looks_for_the_file_before_it_asks(run: Run, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"there is no backup .*nope\.db"):
         run("store", "restore", str(tmp_path / "nope.db"))
+
+
+def test_in_a_pipe_a_key_to_paste_stays_one_line(run: Run, config: Path) -> None:
+    run("tenant", "add", "acme")
+    words = ("domain", "add", "customer.example", "--tenant", "acme")
+    shown = run(*words, "--mode", "manual")
+    assert re.search(r"│ v=DKIM1; k=rsa; p=[A-Za-z0-9+/=]{390,} +│", shown)
+
+
+def test_the_keys_of_an_unknown_domain_are_not_an_empty_list(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.example", "--tenant", "acme")
+    with pytest.raises(TenancyError, match="there is no sending domain"):
+        run("key", "list", "custom.example")
+
+
+def test_onboarding_names_an_unknown_tenant_before_it_looks_at_dns(run: Run) -> None:
+    with pytest.raises(TenancyError, match="there is no tenant acme"):
+        run("onboard", "customer.example", "--tenant", "acme", "--yes", "--wait", "0")
+
+
+def test_the_domains_of_an_unknown_tenant_are_not_an_empty_list(run: Run) -> None:
+    with pytest.raises(TenancyError, match="there is no tenant nobody"):
+        run("domain", "list", "--tenant", "nobody")
+
+
+def test_where_nobody_can_answer_it_is_said_how_not_to_be_asked(run: Run) -> None:
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.example", "--tenant", "acme")
+    with pytest.raises(TenancyError, match="--yes"):
+        run("domain", "release", "customer.example")
+
+
+def test_a_watch_at_80_columns_cuts_no_name() -> None:
+    name = f"bounce.{'a-customer-with-a-long-name.example.' * 2}"
+    record = RequiredRecord(
+        owner=DnsName("bounce.customer.example"),
+        kind=RecordType.CNAME,
+        value="target.esp.example.",
+        purpose=Purpose.BOUNCE,
+    )
+    check = RecordCheck(
+        record=record,
+        status=RecordStatus.WRONG,
+        found="",
+        cause=f"{name} exists",
+        mend="",
+        ttl=5,
+        checked_at=1,
+        good_at=None,
+    )
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(watch_table([check]))
+    assert "…" not in shown.get()

@@ -271,6 +271,7 @@ def test_released_domains_are_listed_with_what_still_leads_to_us(
     run: Run, customer: Customer, store: CliStore
 ) -> None:
     assert "no domain was released" in run("domain", "list", "--released")
+    run("tenant", "add", "x")
     run("domain", "release", "customer.com", "--yes")
     assert "not known yet" in run("domain", "list", "--released")
     (gone,) = read_now(store.engine, released_domains)

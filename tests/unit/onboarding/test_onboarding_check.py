@@ -14,6 +14,7 @@ from soboo_mta.identity.state import (
     DomainSettings,
     DomainState,
     Facts,
+    Fault,
     Hold,
     KeyState,
     Mode,
@@ -688,3 +689,15 @@ async def test_a_cname_into_a_zone_proves_nothing_of_whose_the_zone_is() -> None
     result = await stranger.look()
     assert stranger.at(_SB1).status is RecordStatus.GOOD
     assert not result.owned
+
+
+async def test_quotation_marks_around_a_dmarc_record_are_named() -> None:
+    customer = _cname()
+    customer.dns.remove("_dmarc.customer.com")
+    customer.dns.add("_dmarc.customer.com", "TXT", '"v=DMARC1; p=none"')
+
+    await customer.look()
+
+    check = customer.at("_dmarc.customer.com")
+    assert check.fault is Fault.QUOTED
+    assert "leave them out" in check.mend
