@@ -2,6 +2,7 @@
 strict alignment or a report address raises them, the next ones.
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -78,13 +79,17 @@ class DmarcLook:
         names |= dict.fromkeys(
             names_to_ask_by_suffix(self.settings.name, self.suffixes)
         )
-        texts: dict[DnsName, tuple[str, ...]] = {}
-        silent: list[Unanswered] = []
         top = self.suffixes.organizational_domain(self.settings.name)
-        for name in names:
+
+        async def asked(name: DnsName) -> Answer:
             is_above = top.is_below(name.removeprefix("_dmarc."))
             resolver = self.shared if is_above else self.resolver
-            answer = await resolver.lookup(name, RecordType.TXT)
+            return await resolver.lookup(name, RecordType.TXT)
+
+        answers = zip(names, await asyncio.gather(*map(asked, names)), strict=True)
+        texts: dict[DnsName, tuple[str, ...]] = {}
+        silent: list[Unanswered] = []
+        for name, answer in answers:
             if isinstance(answer, Unanswered):
                 silent.append(answer)
             else:
