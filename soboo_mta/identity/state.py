@@ -175,7 +175,7 @@ class RecordCheck:
 
     record: RequiredRecord
     status: RecordStatus
-    found: str  # what DNS says now, "" where nothing
+    found: str  # what DNS says now, "" where nothing; UNKNOWN: what it said last
     cause: str  # one sentence: what is wrong; "" when good
     mend: str  # one sentence: what to do; "" when good
     ttl: int  # seconds until a look can differ

@@ -136,6 +136,7 @@ class DomainCheck:
             suffixes=self._suffixes,
             authority=self._authority,
             shared=self._shared,
+            known=_known(before.values()),
             dmarc_before=None if is_thorough else _dmarc_in(before.values()),
         )
         async with asyncio.TaskGroup() as group:
@@ -276,6 +277,18 @@ def _place(record: RequiredRecord) -> _Place:
     return record.owner, record.kind, record.value
 
 
+def _known(before: Iterable[RecordCheck]) -> dict[DnsName, str]:
+    """What stood at names that were good, or of which nothing was heard since."""
+    kept = (RecordStatus.GOOD, RecordStatus.UNKNOWN)
+    return {one.record.owner: one.found for one in before if one.status in kept}
+
+
+def _last_found(finding: Finding, last: RecordCheck | None) -> str:
+    """What was there when an answer last came, where none does now."""
+    is_silent = finding.status is RecordStatus.UNKNOWN
+    return last.found if is_silent and last is not None else ""
+
+
 def _record_check(
     record: RequiredRecord,
     finding: Finding,
@@ -291,7 +304,7 @@ def _record_check(
     return RecordCheck(
         record=record,
         status=finding.status,
-        found=finding.found,
+        found=finding.found or _last_found(finding, last),
         cause=finding.cause,
         mend=finding.mend,
         ttl=finding.ttl,

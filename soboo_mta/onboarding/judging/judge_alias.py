@@ -52,6 +52,13 @@ class Alias:
     def leads_to_us(self, answer: Answer) -> bool:
         return not isinstance(answer, Unanswered) and self.target in answer.chain
 
+    def way(self, answer: Answer) -> str:
+        """The CNAMEs by which an answer led to us, in words."""
+        names = (self.target,) if isinstance(answer, Unanswered) else answer.chain
+        return ", ".join(
+            f"CNAME {name}." for name in names[: names.index(self.target) + 1]
+        )
+
     @property
     def mend(self) -> str:
         return f"publish {self.owner} CNAME {self.target}."

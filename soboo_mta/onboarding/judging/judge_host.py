@@ -23,7 +23,7 @@ from soboo_mta.ports import (
 
 def served_host(alias: Alias, answer: Found | NoData | NoName) -> Finding:
     """The finding for addresses asked for at a name that leads to our target."""
-    found = f"CNAME {alias.target}."
+    found = alias.way(answer)
     if isinstance(answer, Found):
         return Finding(status=RecordStatus.GOOD, found=found, ttl=answer.ttl)
     return Finding(

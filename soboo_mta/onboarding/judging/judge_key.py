@@ -44,7 +44,7 @@ def served_key(alias: Alias, answer: Answer, keys: tuple[PublicKey, ...]) -> Fin
     if not live:
         return Finding(
             status=RecordStatus.GOOD,
-            found=f"CNAME {alias.target}.",
+            found=alias.way(answer),
             ttl=answer.ttl,
             proves=True,
         )
@@ -52,7 +52,7 @@ def served_key(alias: Alias, answer: Answer, keys: tuple[PublicKey, ...]) -> Fin
     if usable:
         return Finding(
             status=RecordStatus.GOOD,
-            found=f"CNAME {alias.target}. with our key",
+            found=f"{alias.way(answer)} with our key",
             ttl=answer.ttl,
             proves=True,
             usable=usable,
@@ -60,7 +60,7 @@ def served_key(alias: Alias, answer: Answer, keys: tuple[PublicKey, ...]) -> Fin
     return Finding(
         status=RecordStatus.WRONG,
         fault=Fault.OPERATOR_KEY,
-        found=f"CNAME {alias.target}. {shown(answer)}".rstrip(),
+        found=f"{alias.way(answer)} {shown(answer)}".rstrip(),
         cause="the CNAME is right; the operator's zone does not serve this key",
         mend=f"the operator publishes {alias.target} TXT {key_text(live[0])}",
         ttl=answer.ttl,

@@ -1,5 +1,6 @@
 """The questions where a CNAME of ours is wanted and an answer did not come by it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from soboo_mta.identity.state import Operator, PublicKey
@@ -27,10 +28,12 @@ from soboo_mta.ports import (
 
 @dataclass(frozen=True, slots=True)
 class AstrayLook:
-    """Asks what tells how a name came to lead elsewhere, or nowhere."""
+    """Asks what tells how a name came to lead elsewhere, or nowhere. `known`: by which
+    CNAMEs a name led to us when it was last seen good, as `Alias.way`."""
 
     surroundings: Surroundings
     operator: Operator
+    known: Mapping[DnsName, str]
 
     async def finding(
         self,
@@ -47,7 +50,7 @@ class AstrayLook:
                 answer = chain
             elif is_endless(alias.owner, chain):
                 return judge_alias.endless(alias, chain)
-            elif alias.target in chain:
+            elif alias.target in chain or self._is_known(alias.owner, chain):
                 return judge.unknown(Unanswered(cause=f"{chain[-1]} gives no answer"))
             else:
                 answer = NoData(chain=chain, ttl=0)
@@ -55,6 +58,11 @@ class AstrayLook:
             return judge.unknown(answer)
         seen = await self._seen(alias, kind, answer, keys)
         return judge_alias.wrong_alias(alias, answer, seen)
+
+    def _is_known(self, owner: DnsName, chain: tuple[DnsName, ...]) -> bool:
+        """Whether this is the way by which the name led to us: a name in between that is
+        silent now says nothing."""
+        return f"CNAME {chain[0]}." in self.known.get(owner, "")
 
     async def _seen(
         self,

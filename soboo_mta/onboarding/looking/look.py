@@ -3,7 +3,7 @@
 Every answer is fresh and asked for once a look. Judging is `judge.py`'s.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from soboo_mta.identity.dmarc import Suffixes
@@ -82,16 +82,18 @@ class Look:
         suffixes: Suffixes,
         authority: Authority | None = None,
         shared: Resolver | None = None,
+        known: Mapping[DnsName, str] | None = None,
         dmarc_before: RecordCheck | None = None,
     ) -> None:
-        """`shared` and `dmarc_before`: as `shared` and `before` of DmarcLook."""
+        """`known`: as in AstrayLook; `shared` and `dmarc_before`: as `shared` and
+        `before` of DmarcLook."""
         self._authority = authority
         self._resolver = Fresh(resolver)
         self._settings = settings
         self._operator = operator
         self._surroundings = Surroundings(self._resolver, settings, suffixes)
         self._ours = our_names(settings, operator)
-        self._astray = AstrayLook(self._surroundings, operator)
+        self._astray = AstrayLook(self._surroundings, operator, known or {})
         self._dmarc = DmarcLook(
             resolver=self._resolver,
             shared=shared or self._resolver,
@@ -146,7 +148,7 @@ class Look:
         finding = await returns_finding(
             self._settings.bounce_domain, self._operator, self._resolver
         )
-        return judge_policy.proven(finding, f"CNAME {alias.target}.")
+        return judge_policy.proven(finding, alias.way(answer))
 
     async def _web_host(self, record: RequiredRecord) -> Finding:
         alias = self._alias(record)

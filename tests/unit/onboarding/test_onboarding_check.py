@@ -228,6 +228,28 @@ async def test_a_cname_to_a_silent_name_elsewhere_is_wrong_not_unknown() -> None
     assert customer.facts.usable == (2,)
 
 
+async def test_a_silent_name_on_the_way_that_was_good_says_nothing() -> None:
+    customer = _cname()
+    customer.dns.replace(_SB1, "CNAME", "sb1.keys.customer.net.")
+    customer.dns.add("sb1.keys.customer.net", "CNAME", "sb1.tok7.k.esp.example.")
+    await customer.look()
+    assert customer.at(_SB1).status is RecordStatus.GOOD
+    # First all of it is silent, then the name in between alone.
+    for silent in ({_SB1, "sb1.keys.customer.net"}, {"sb1.keys.customer.net"}):
+        customer.dns.silent = silent
+        await customer.look()
+        assert customer.at(_SB1).status is RecordStatus.UNKNOWN
+        assert customer.facts
+        assert customer.facts.usable == (1, 2)
+    # Another way was never good.
+    customer.dns.silent = {"s1.other.example"}
+    customer.dns.replace(_SB1, "CNAME", "s1.other.example.")
+    await customer.look()
+    assert customer.at(_SB1).status is RecordStatus.WRONG
+    assert customer.facts
+    assert customer.facts.usable == (2,)
+
+
 async def test_our_key_without_our_cname_is_flattened_and_does_not_count() -> None:
     customer = _cname()
     customer.dns.remove(_SB1)
