@@ -3,7 +3,3 @@
 With `workers = 0` one process does everything. Otherwise a supervisor binds the sockets,
 forks the workers and the control worker, and starts again what died.
 """
-
-from soboo_mta.daemon.start import serve
-
-__all__ = ["serve"]
