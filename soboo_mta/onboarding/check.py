@@ -124,11 +124,7 @@ class DomainCheck:
         operator = self._operator
         if self._doors is not None:
             operator = await self._doors.opened(operator)
-        records = {
-            (record.owner, record.kind): record
-            for record in reversed(required_records(settings, operator))
-        }
-        asked = tuple(reversed(records.values()))
+        asked = _asked(settings, operator)
         look = Look(
             resolver=self._resolver,
             settings=settings,
@@ -268,6 +264,15 @@ def _own_settings(operator: Operator, *, is_assumed: bool) -> DomainSettings:
 
 def _dmarc_in(checks: Iterable[RecordCheck]) -> RecordCheck | None:
     return next((c for c in checks if c.record.purpose is Purpose.DMARC), None)
+
+
+def _asked(settings: DomainSettings, operator: Operator) -> tuple[RequiredRecord, ...]:
+    """The required records, one for each name and type: several are one question."""
+    records = {
+        (record.owner, record.kind): record
+        for record in reversed(required_records(settings, operator))
+    }
+    return tuple(reversed(records.values()))
 
 
 _Place = tuple[DnsName, RecordType, str]

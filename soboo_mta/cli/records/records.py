@@ -14,7 +14,7 @@ from soboo_mta.cli.context import (
 )
 from soboo_mta.cli.domains.chosen import TenantOption, chosen
 from soboo_mta.cli.records.dmarc_advice import DmarcAdvisor
-from soboo_mta.cli.records.host import DnsProviderOption, dns_host
+from soboo_mta.cli.records.host import DnsHost, DnsProviderOption, dns_host
 from soboo_mta.cli.records.page import DAYS, page_url
 from soboo_mta.cli.records.record_forms import (
     HINTED,
@@ -26,6 +26,7 @@ from soboo_mta.cli.records.record_forms import (
 from soboo_mta.daemon.domains.looking import doors
 from soboo_mta.identity.forms.terraform import TerraformProvider
 from soboo_mta.identity.records import operator_records, required_records
+from soboo_mta.identity.state import DomainSettings
 from soboo_mta.mail.errors import FormatError
 
 
@@ -76,6 +77,11 @@ def records(
         )
     if dmarc_reports:
         _refuse_idle_merge(store, is_read=dns and domain is not None and not operator)
+    refuse_idle(form, provider, zone_apex, page, dns_provider)
+    if dns_provider is not None and (operator or domain is None):
+        raise FormatError(
+            "--dns-provider is for one domain's owner: say a DOMAIN alone"
+        )
     asked = [view.settings for view in chosen(store, domain, tenant)]
     if operator:
         found = operator_records(store.operator, asked)
@@ -88,16 +94,9 @@ def records(
             advice = DmarcAdvisor(store, asked[0].name)
             found = advice.into(found, merge=dmarc_reports)
     owner = asked[0].name if domain and not operator else None
-    refuse_idle(form, provider, zone_apex, page, dns_provider)
-    if dns_provider is not None and owner is None:
-        raise FormatError(
-            "--dns-provider is for one domain's owner: say a DOMAIN alone"
-        )
     host = dns_host(store, asked[0], dns_provider) if owner and form in HINTED else None
-    until = store.clock.now() + timedelta(days=DAYS)
     if page is None and owner and form is Format.EMAIL:
-        page = page_url(store, asked[0], until=int(until.timestamp()), host=host)
-        page = page and f"{page} (until {until:%Y-%m-%d})"
+        page = _own_page(store, asked[0], host)
     options = FormOptions(
         provider=provider,
         zone_apex=zone_apex,
@@ -108,6 +107,15 @@ def records(
         host=host,
     )
     show_records(found, form, options)
+
+
+def _own_page(
+    store: CliStore, settings: DomainSettings, host: DnsHost | None
+) -> str | None:
+    """Where the setup page is, and until when; None where the world can't reach it."""
+    until = store.clock.now() + timedelta(days=DAYS)
+    page = page_url(store, settings, until=int(until.timestamp()), host=host)
+    return page and f"{page} (until {until:%Y-%m-%d})"
 
 
 def _refuse_idle_merge(store: CliStore, *, is_read: bool) -> None:
