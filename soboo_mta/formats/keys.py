@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -169,15 +169,42 @@ def public_bits(p: str, algorithm: Algorithm) -> int:
 
     RSA keys come as SubjectPublicKeyInfo, as ours do, or bare (RFC 6376 §3.6.1).
     """
+    if algorithm is Algorithm.ED25519:
+        return 8 * len(_ed25519_public(p).public_bytes_raw())
+    return _rsa_public(p).key_size
+
+
+def is_signature(
+    signature: bytes, digest: bytes, *, p: str, algorithm: Algorithm
+) -> bool:
+    """Whether `signature` is over `digest`, 32 octets of SHA-256, by the key in a p= tag.
+
+    FormatError where that is no key, or an RSA key outside 1,024 to 4,096 bits. Releases
+    the GIL.
+    """
     try:
-        octets = base64.b64decode(p, validate=True)
         if algorithm is Algorithm.ED25519:
-            return 8 * len(
-                Ed25519PublicKey.from_public_bytes(octets).public_bytes_raw()
-            )
+            _ed25519_public(p).verify(signature, digest)
+        else:
+            _sized(_rsa_public(p)).verify(signature, digest, _PKCS1_V15, _SHA256)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _sized(key: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise FormatError(
+            f"the RSA key has {key.key_size} bits: {MIN_RSA_BITS} to {MAX_RSA_BITS} count"
+        )
+    return key
+
+
+def _ed25519_public(p: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(p, validate=True))
     except ValueError as error:
         raise FormatError("the p= tag holds no public key") from error
-    return _rsa_public(p).key_size
 
 
 def _rsa_public(p: str) -> rsa.RSAPublicKey:

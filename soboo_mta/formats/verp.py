@@ -17,6 +17,8 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageId
 
 MAX_KEY_VERSION = 31
+WHOLE_MESSAGE = 0xFFFF
+"""A position that stands for all recipients of a message."""
 _HOUR_MS = 3_600_000
 _MAC_OCTETS = 11  # 88 bits: 25 octets in all, so that base32 leaves no spare bits
 _LOCAL_PART = re.compile(r"b-[0-9a-v]{40}")

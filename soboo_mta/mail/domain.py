@@ -33,6 +33,14 @@ class DnsName(str):
             raise FormatError(f"{text[:_SHOWN]!r} is not a DNS name")
         return cls(name)
 
+    @classmethod
+    def parse_or_none(cls, text: str) -> Self | None:
+        """As `parse`, with None where `text` is no such name: a stranger may say anything."""
+        try:
+            return cls.parse(text)
+        except FormatError:
+            return None
+
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.split("."))

@@ -1,7 +1,8 @@
 """Identifiers: each kind its own type, text forms that sort by time where they can."""
 
+import re
 from collections.abc import Callable
-from typing import NewType, Self
+from typing import Final, NewType, Self
 
 from soboo_mta.mail.errors import FormatError
 
@@ -13,6 +14,9 @@ DomainId = NewType("DomainId", int)
 operator's own domain sends: `report_lane`."""
 KeyId = NewType("KeyId", int)
 PlanId = NewType("PlanId", int)
+Stream = NewType("Stream", str)
+"""A tenant's own word for a kind of its mail: "news", "receipts"."""
+NO_STREAM: Final = Stream("")  # of a suppression: every stream
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford: no i, l, o, u
 _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
@@ -21,7 +25,23 @@ _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 
 WORKER_BITS = 10
 _COUNTER_BITS = 12
 SWEEPER_NUMBER = (1 << WORKER_BITS) - 1  # whoever makes reports without a lease
-MAX_WORKER_NUMBER = SWEEPER_NUMBER - 1
+FORWARDER_NUMBER = SWEEPER_NUMBER - 1  # who sends returns home
+MAX_WORKER_NUMBER = FORWARDER_NUMBER - 1
+OPERATOR = TenantId("")
+"""Whose mail is no tenant's but the operator's: what came for postmaster and abuse."""
+OPERATOR_LANE = DomainId(-(1 << 62))
+"""The lane of that mail, which is about no domain's."""
+_STREAM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+
+
+def parse_stream(text: str) -> Stream:
+    """Return `text` as a stream: lower-case letters, digits, inner hyphens, up to 32."""
+    if not _STREAM.fullmatch(text):
+        raise FormatError(
+            f"{text[:40]!r} is not a stream: use lower-case letters, digits and inner "
+            "hyphens, at most 32"
+        )
+    return Stream(text)
 
 
 def report_lane(domain_id: DomainId) -> DomainId:

@@ -65,3 +65,13 @@ class DsnRequest:
             and not self.envelope_id
             and all(one == ASKED_NOTHING for one in self.asked)
         )
+
+
+def wants_failures(notify: frozenset[Notify]) -> bool:
+    """Whether a failure is reported: unless something else alone was asked for."""
+    return not notify or Notify.FAILURE in notify
+
+
+def wants_delays(notify: frozenset[Notify], *, by_default: bool) -> bool:
+    """Whether a delay is; `by_default`: to a sender that asked for nothing."""
+    return Notify.DELAY in notify or (not notify and by_default)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|$)")
+_FAILURE = re.compile(  # inside a text: no version, no IP address
+    r"(?<![\w.])([45])\.(\d{1,3})\.(\d{1,3})(?!\w|\.\w)"
+)
 MAX_REPLY_CHARACTERS = 2_000  # a peer's reply is stored and shown: bounded (case 145)
 
 
@@ -23,6 +26,12 @@ class EnhancedStatus:
     def parse(cls, text: str) -> Self | None:
         """Return the status that `text` begins with, or None."""
         found = _ENHANCED.match(text)
+        return cls(*(int(part) for part in found.groups())) if found else None
+
+    @classmethod
+    def failure_in(cls, text: str) -> Self | None:
+        """Return the first status of class 4 or 5 that stands in `text`, or None."""
+        found = _FAILURE.search(text)
         return cls(*(int(part) for part in found.groups())) if found else None
 
 

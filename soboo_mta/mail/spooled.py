@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from soboo_mta.mail.address import Mailbox, ReversePath
-from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+from soboo_mta.mail.ids import (
+    NO_STREAM,
+    CredentialId,
+    DomainId,
+    MessageId,
+    Stream,
+    TenantId,
+)
 from soboo_mta.mail.notify import ASKED_NOTHING, Asked, DsnRequest
 
 
@@ -41,6 +48,7 @@ class SpooledMessage:
     accepted_at: int
     expires_at: int
     content: bytes
+    stream: Stream = NO_STREAM  # as its tenant named it
     dsn: DsnRequest | None = None  # what its sender asked to be told
     once: OnceKey | None = None  # while it is accepted; not read back
 

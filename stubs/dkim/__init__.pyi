@@ -1,6 +1,6 @@
 """What soboo-mta uses of dkimpy 1.1.8, typed by reading its source."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import Logger
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class DnsTimeoutError(DKIMException): ...
 
 def fold(header: bytes, namelen: int = 0, linesep: bytes = b"\r\n") -> bytes: ...
 def rfc822_parse(message: bytes) -> tuple[list[list[bytes]], bytes]: ...
-def evaluate_pk(name: bytes, s: str | bytes) -> tuple[object, int, bytes, bool]: ...
+def validate_signature_fields(sig: Mapping[bytes, bytes]) -> None: ...
 def sign(
     message: bytes,
     selector: bytes,
@@ -86,20 +86,6 @@ class DomainSigner:
         pk: object,
         standardize: bool = False,
     ) -> bytes: ...
-    def verify_sig(
-        self,
-        sig: dict[bytes, bytes],
-        include_headers: list[bytes],
-        sig_header: tuple[bytes, bytes],
-        dnsfunc: DnsFunction,
-    ) -> bool: ...
-    def verify_sig_process(
-        self,
-        sig: dict[bytes, bytes],
-        include_headers: list[bytes],
-        sig_header: tuple[bytes, bytes],
-        dnsfunc: DnsFunction,
-    ) -> bool | None: ...
 
 class DKIM(DomainSigner):
     def sign(

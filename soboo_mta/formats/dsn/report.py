@@ -12,13 +12,14 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from soboo_mta.formats.dsn.parameters import UTF8_KIND, to_ascii_address
-from soboo_mta.formats.dsn.status import Action, RecipientStatus, one_line
+from soboo_mta.formats.dsn.status import RecipientStatus, one_line
 from soboo_mta.formats.dsn.words import explained, subject
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.notify import OriginalRecipient, Returned
+from soboo_mta.mail.returned import Action
 
 SENDER = "MAILER-DAEMON"  # the local part that reports come from
 _MAX_DIAGNOSTIC = 400  # characters; a line has 998 octets (RFC 5322 §2.1.1)
@@ -48,6 +49,8 @@ class Report:
     original: Original
     statuses: Sequence[RecipientStatus]  # at least one
     max_returned: int  # octets of the message that come back
+    third_part: bytes = b""  # with its header, in place of what comes back
+    fields: Sequence[str] = ()  # further ones, ASCII
 
     @property
     def header_message_id(self) -> str:
@@ -56,7 +59,8 @@ class Report:
 
 def rendered(report: Report) -> bytes:
     """Return the whole message, ready to be signed and sent with a null reverse-path."""
-    parts = [_for_people(report), _for_programs(report), _what_returns(report)]
+    third = report.third_part or _what_returns(report)
+    parts = [_for_people(report), _for_programs(report), third]
     boundary = f"=_{report.report_id}"
     while any(f"--{boundary}".encode() in part for part in parts):
         boundary += "="  # the message that comes back may hold anything
@@ -75,6 +79,7 @@ def _header(report: Report, boundary: str) -> bytes:
         f"Message-ID: {report.header_message_id}",
         *([f"In-Reply-To: {said}", f"References: {said}"] if said.isascii() else ()),
         "Auto-Submitted: auto-replied",  # RFC 3834 §5
+        *report.fields,
         "MIME-Version: 1.0",
         "Content-Type: multipart/report; report-type=delivery-status;",
         f'\tboundary="{boundary}"',

@@ -2,28 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.notify import OriginalRecipient
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.reply import EnhancedStatus, Reply
+from soboo_mta.mail.returned import Action
 
 _EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5: delivery time expired
-
-
-class Action(StrEnum):
-    """What became of the recipient (RFC 3464 §2.3.3); the others are not a relay's."""
-
-    FAILED = "failed"
-    DELAYED = "delayed"
-    RELAYED = "relayed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientStatus:
     """One recipient's. `remote_mta` is the host whose `reply` it is, "" where the reply
-    is our own; `is_expired`: tried, or held, to the end of its lifetime."""
+    is our own, in a report that was passed on the host that wrote it; `is_expired`: tried,
+    or held, to the end of its lifetime."""
 
     recipient: Mailbox
     original: OriginalRecipient | None
@@ -34,20 +27,21 @@ class RecipientStatus:
     last_attempt: datetime
     retry_until: datetime | None = None
     is_expired: bool = False
+    meaning: str = ""  # of the reply, a sentence of ours
 
     @property
     def status(self) -> EnhancedStatus:
         """The reply's, where its class is the action's."""
         if self.is_expired:
             return _EXPIRED
-        family = _FAMILIES[self.action]
+        family = _FAMILIES.get(self.action, 2)
         said = self.reply.status
         if said is not None and said.family == family:
             return said
         return EnhancedStatus(family, 0, 0)
 
 
-_FAMILIES = {Action.FAILED: 5, Action.DELAYED: 4, Action.RELAYED: 2}
+_FAMILIES = {Action.FAILED: 5, Action.DELAYED: 4}  # the others are 2: RFC 3463 §3.1
 
 
 def one_line(text: str, limit: int, *, ascii_only: bool = False) -> str:

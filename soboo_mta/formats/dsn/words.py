@@ -8,9 +8,10 @@ from datetime import datetime
 from email.utils import format_datetime
 from textwrap import wrap
 
-from soboo_mta.formats.dsn.status import Action, RecipientStatus, one_line
+from soboo_mta.formats.dsn.status import RecipientStatus, one_line
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.returned import Action
 
 _WIDTH = 72
 _MAX_SAID = 900  # characters of a reply, or of the records to mend
@@ -40,7 +41,9 @@ def subject(statuses: Sequence[RecipientStatus]) -> str:
         return "Your message could not be delivered"
     if Action.DELAYED in actions:
         return "Your message is delayed"
-    return "Your message was passed on"
+    if Action.RELAYED in actions:
+        return "Your message was passed on"
+    return "Your message was delivered"
 
 
 def explained(
@@ -59,12 +62,13 @@ def explained(
         *_wrapped(f"It is about {about} {format_datetime(arrived_at)}."),
     ]
     for action, opening in _OPENINGS.items():
-        told = [one for one in statuses if one.action is action]
-        if told:
+        of_it = [one for one in statuses if one.action is action]
+        if of_it:
             lines += ["", *_wrapped(opening)]
-        for one in told:
+        for one in of_it:
             lines += ["", f"<{one.recipient}>"]
-            lines += _wrapped(_sentence(one, author_domain), indent="    ")
+            told = f"{_sentence(one, author_domain)} {one.meaning}".rstrip()
+            lines += _wrapped(told, indent="    ")
             lines += _quoted(one)
     return "".join(f"{line}\r\n" for line in lines)
 
@@ -76,12 +80,20 @@ _OPENINGS = {
     " not do anything: it goes on being tried.",
     Action.RELAYED: "It was passed on for the following addresses, to hosts that"
     " report nothing further about it:",
+    Action.EXPANDED: "It was passed on to all members of the following lists:",
+    Action.DELIVERED: "It was delivered to the following addresses:",
+}
+_TOOK = {
+    Action.RELAYED: "took it",
+    Action.EXPANDED: "expanded it",
+    Action.DELIVERED: "delivered it",
 }
 
 
 def _sentence(status: RecipientStatus, author_domain: Domain) -> str:
-    if status.action is Action.RELAYED:
-        return f"The mail host {status.remote_mta} took it."
+    if status.action in _TOOK:
+        host = one_line(status.remote_mta, 255)
+        return f"The mail host {host} {_TOOK[status.action]}."
     why = _why(status, author_domain)
     if status.is_expired:
         return f"Its time is over. Last of all, {why}."

@@ -57,7 +57,7 @@ class Parts:
 def read_entity(content: bytes, start: int, end: int, default: str = TEXT) -> Entity:
     """Return the entity that lies at `start` to `end`; FormatError for a header that is
     none, or that says a thing twice."""
-    body_start = _body_start(content, start, end)
+    body_start = body_start_in(content, start, end)
     header = HeaderBlock.parse(content[start:body_start])
     field = _only(header, b"content-type")
     media, boundary = default, None
@@ -75,10 +75,14 @@ def read_entity(content: bytes, start: int, end: int, default: str = TEXT) -> En
 
 def parts_of(content: bytes, entity: Entity) -> Parts:
     """Return the parts of a multipart with a boundary."""
-    start, end = entity.body_start, entity.end
+    return parts_between(content, entity.boundary or b"", entity.body_start, entity.end)
+
+
+def parts_between(content: bytes, boundary: bytes, start: int, end: int) -> Parts:
+    """Return the parts of the multipart whose body is `start` to `end`."""
     preamble_end, opened, epilogue = start, -1, end
     parts: list[tuple[int, int]] = []
-    for at, behind, closes in _delimiters(content, entity):
+    for at, behind, closes in _delimiters(content, boundary, start, end):
         if opened < 0:
             preamble_end = at
         else:
@@ -93,11 +97,12 @@ def parts_of(content: bytes, entity: Entity) -> Parts:
     return Parts((start, preamble_end), tuple(parts), (epilogue, end))
 
 
-def _delimiters(content: bytes, entity: Entity) -> Iterator[tuple[int, int, bool]]:
+def _delimiters(
+    content: bytes, boundary: bytes, start: int, end: int
+) -> Iterator[tuple[int, int, bool]]:
     """Each delimiter: where its CRLF begins, the octet behind its line, does it close."""
-    mark = b"--" + (entity.boundary or b"")
+    mark = b"--" + boundary
     line = re.compile(re.escape(mark) + rb"(--)?[ \t]*(\r\n|\Z)")
-    start, end = entity.body_start, entity.end
     at = start if content.startswith(mark, start, end) else -1
     if at < 0:
         at = content.find(b"\r\n" + mark, start, end) + 2
@@ -110,7 +115,8 @@ def _delimiters(content: bytes, entity: Entity) -> Iterator[tuple[int, int, bool
         at = following + 2 if following >= 0 else -1
 
 
-def _body_start(content: bytes, start: int, end: int) -> int:
+def body_start_in(content: bytes, start: int, end: int) -> int:
+    """Return where the body begins, behind the empty line; `end` without one."""
     if content.startswith(b"\r\n", start, end):
         return start + 2
     found = content.find(b"\r\n\r\n", start, end)

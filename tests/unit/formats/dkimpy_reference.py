@@ -6,15 +6,17 @@ which selects, canonicalises, folds, hashes, signs and folds again by itself. Fo
 its PyNaCl key is replaced by OpenSSL's at the same place.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from types import SimpleNamespace
 
 import dkim
 import time_machine
 from cryptography.hazmat.primitives import serialization
 
-from soboo_mta.formats.canonical import body_hash
+from soboo_mta.formats.canonical import body_hash, simple_body_hash
 from soboo_mta.formats.dkim import OVERSIGNED, WEEK, Signer
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.formats.keys import (
@@ -107,3 +109,29 @@ def signed_by_dkimpy(
             canonicalize=(b"relaxed", b"relaxed"),
             include_headers=covered,
         )
+
+
+def signed_with_b_inside(content: bytes, names: Names, form: bytes) -> bytes:
+    """A signature of From and body (c=`form`/simple) whose b= is not the last tag and has
+    white space behind its value; dkimpy makes none and reads it wrongly."""
+    header = HeaderBlock.parse(content)
+    hashed = base64.b64encode(simple_body_hash(content, header.body_start).digest)
+    before = b" v=1; a=rsa-sha256; c=%b/simple; d=%b; s=%b; b=" % (
+        form,
+        names.domain.encode(),
+        names.selector.encode(),
+    )
+    after = b"; h=from; bh=" + hashed
+    author = header.value(header.named(b"from")[0])
+    if form == b"simple":
+        text = b"From:" + author + b"DKIM-Signature:" + before + after
+    else:
+        text = (
+            b"from:"
+            + author.strip()
+            + b"\r\ndkim-signature:"
+            + (before + after).strip()
+        )
+    b = base64.b64encode(RSA_KEY.sign(sha256(text).digest()))
+    folded = b"\r\n\t" + b[:70] + b"\r\n " + b[70:] + b" \r\n\t"
+    return b"DKIM-Signature:" + before + folded + after + b"\r\n"

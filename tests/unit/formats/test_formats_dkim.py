@@ -9,15 +9,10 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soboo_mta.formats.authentication.results import Result
+from soboo_mta.formats.authentication.signatures import MAX_SIGNATURES, verify
 from soboo_mta.formats.canonical import body_hash
-from soboo_mta.formats.dkim import (
-    MAX_SIGNATURES,
-    OVERSIGNED,
-    WEEK,
-    Result,
-    Signer,
-    verify,
-)
+from soboo_mta.formats.dkim import OVERSIGNED, WEEK, Signer
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.formats.keys import Algorithm, dkim_txt, load_signing_key
 from soboo_mta.mail.domain import DnsName, Domain

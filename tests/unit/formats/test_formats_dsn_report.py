@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soboo_mta.formats.dsn.report import Original, Report, rendered
-from soboo_mta.formats.dsn.status import Action, RecipientStatus
+from soboo_mta.formats.dsn.status import RecipientStatus
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.domain import Domain
@@ -20,6 +20,7 @@ from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.notify import OriginalRecipient, Returned
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.reply import Reply, reply
+from soboo_mta.mail.returned import Action
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CONTENT = (

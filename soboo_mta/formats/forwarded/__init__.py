@@ -1,0 +1,1 @@
+"""Messages in which a return goes home: the answer itself, or words with it attached."""

@@ -1,0 +1,1 @@
+"""What came back, from octets to values (mail.returned). Reads as mildly as it can."""
