@@ -39,6 +39,7 @@ class Load:
     senders: int = 1
     destinations: int = 1
     is_tls: bool = False
+    is_patient: bool = False  # a connection that breaks is made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,8 @@ class Sender:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.load.port, ssl=context
         )
-        await _reply(reader)
+        if not await _reply(reader):
+            raise ConnectionResetError
         writer.write(b"EHLO load.test\r\n")
         await _reply(reader)
         return reader, writer
@@ -104,7 +106,16 @@ class Sender:
             if load.rate and at > time.monotonic():
                 await asyncio.sleep(at - time.monotonic())
             await self._submit(reader, writer, load.first + number, at)
+            if load.is_patient and reader.at_eof():
+                reader, writer = await self._again()
         writer.close()
+
+    async def _again(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await self._connected()
+            except OSError:
+                await asyncio.sleep(0.05)
 
     async def _submit(
         self,
@@ -120,6 +131,9 @@ class Sender:
         writer.write(envelope.encode())
         for _ in range(3):
             await _reply(reader)
+        if reader.at_eof():
+            self.refused.append("broken")
+            return
         header = (
             f"From: News <{sender}>\r\nTo: {to}\r\nSubject: Message {number}\r\n"
             f"X-Bench: {number}\r\n\r\n"
@@ -134,8 +148,13 @@ class Sender:
 
 
 async def _reply(reader: asyncio.StreamReader) -> bytes:
-    while (line := await reader.readline())[3:4] == b"-":
-        pass
+    """The last line of a reply; "" where the connection broke."""
+    try:
+        while (line := await reader.readline())[3:4] == b"-":
+            pass
+    except ConnectionError:
+        reader.feed_eof()
+        return b""
     return line
 
 

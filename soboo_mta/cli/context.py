@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import sys
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -81,6 +82,7 @@ def open_store(config: Path) -> CliStore:
     settings = load(config)
     make_data_directory(settings)
     engine = open_engine(settings.store_url)
+    weakref.finalize(engine, engine.pool.dispose)  # closed when the command ends
     upgrade(engine)
     operator = settings.identity(read_now(engine, operator_keys))
     return CliStore(

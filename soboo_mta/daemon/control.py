@@ -1,5 +1,5 @@
 """The duties that one process has for all: watching DNS and the clock, opening gates,
-retention.
+retention, telling others what happened.
 
 They work on the store alone, as every worker does; two at it would do no harm.
 """
@@ -8,9 +8,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import SystemRandom
 
 import structlog
 
@@ -19,13 +20,16 @@ from soboo_mta.daemon.domains.book import StoredDomains
 from soboo_mta.daemon.domains.looking import domain_check, zone_servers
 from soboo_mta.daemon.domains.released import StoredReleases
 from soboo_mta.daemon.domains.rotating import StoredKeys
+from soboo_mta.daemon.outlets.duty import Outlets
 from soboo_mta.daemon.publishing.duty import Publishing
 from soboo_mta.daemon.reporting import reports
+from soboo_mta.daemon.returning import Returning
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.dns.resolver import each_resolver
+from soboo_mta.net.smtp_server import Listener
 from soboo_mta.onboarding.watch.monitor import Monitor
 from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
@@ -41,11 +45,13 @@ from soboo_mta.settings.options import (
 )
 from soboo_mta.spool.moves.rounds import sweep_for
 from soboo_mta.spool.operator.inspect import set_aside_strays, strays_exist
+from soboo_mta.spool.returned.view import sweep_returned
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.signing.slots import drain_ms
+from soboo_mta.tenancy.suppression import sweep_suppressions
 
 _SWEEP_EVERY = timedelta(minutes=10)
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
@@ -53,19 +59,19 @@ _log = structlog.get_logger(__name__)
 
 
 async def run_control(
-    settings: Settings,
-    watch: Watch,
+    control: "Control",
     *,
     ready: Callable[[], None],
     told: Callable[[], Awaitable[None]],
 ) -> int:
     """Do the duties in a process of their own until `told` returns."""
+    settings = control.settings
     engine = open_engine(settings.store_url)
     writer = Writer(engine, options=writer_options(settings))
     await writer.start()
     try:
         async with asyncio.TaskGroup() as group:
-            duties = group.create_task(Control(settings, watch).run(writer))
+            duties = group.create_task(control.run(writer))
             ready()
             await told()
             duties.cancel()
@@ -95,6 +101,7 @@ class Control:
 
     settings: Settings
     watch: Watch
+    returns: Sequence[Listener] = ()
     clock: SystemClock = field(default_factory=SystemClock)
 
     async def run(self, writer: Writer) -> None:
@@ -105,14 +112,17 @@ class Control:
             group.create_task(self._sweep(writer))
             group.create_task(self._rotator(writer).run())
             group.create_task(self._released(writer).run())
+            returning = Returning(self.settings, writer, self.clock)
+            group.create_task(returning.run(self.returns))
             if self.settings.publishes:
                 duty = Publishing(
                     settings=self.settings,
                     writer=writer,
                     clock=self.clock,
-                    holder=f"{socket.gethostname()}:{os.getpid()}",
+                    holder=self._holder,
                 )
                 group.create_task(duty.run())
+            group.create_task(self._outlets(writer).run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))
             if self.watch.socket is not None:
@@ -123,6 +133,20 @@ class Control:
                     boards=self.watch.boards,
                 )
                 group.create_task(server.run([self.watch.socket]))
+
+    @property
+    def _holder(self) -> str:
+        """Tells this process from others that could have a duty."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def _outlets(self, writer: Writer) -> Outlets:
+        return Outlets(
+            settings=self.settings,
+            writer=writer,
+            clock=self.clock,
+            random=SystemRandom(),
+            holder=self._holder,
+        )
 
     def _released(self, writer: Writer) -> ReleasedWatch:
         resolver, authority = zone_servers(self.settings, self.clock)
@@ -184,6 +208,13 @@ class Control:
                 await directory.refresh()
                 now = self.clock.unix_ms()
                 rows = await sweep_for(writer, options, now=now, reports=told)
+                rows += await sweep_returned(writer, keep=options.keep, now=now)
+                rows += await sweep_suppressions(
+                    writer,
+                    now=now,
+                    soft_within=self.settings.suppression.soft_within,
+                    keep_history=self.settings.suppression.keep_history,
+                )
                 _log.info("swept", rows=rows)
             except StoreError as error:
                 EventLog().store_trouble(str(error))

@@ -22,6 +22,8 @@ from soboo_mta.daemon.supervision.succession import Handover, Succession, receiv
 from soboo_mta.daemon.supervision.supervisor import Role, Supervisor
 from soboo_mta.daemon.web import Watch
 from soboo_mta.daemon.worker import Worker
+from soboo_mta.formats.classes.rules import RuleSet
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.smtp_server import Neighbours, SharedTimes
 from soboo_mta.settings import Settings
 from soboo_mta.settings.certificates import faults_of_certificates
@@ -32,7 +34,6 @@ from soboo_mta.store.migrate import upgrade
 from soboo_mta.web.metrics.board import Board
 
 _log = structlog.get_logger(__name__)
-_COLLECT_EVERY = 10_000  # objects: with Python's few hundred 3 % of the time goes there
 
 
 class StartError(Exception):
@@ -49,14 +50,17 @@ def serve(settings: Settings) -> int:
     _warn(settings, is_rehearsal=handover.is_rehearsal)
     settings.master_key()  # refuses to start without, before anything is bound
     _check_certificates(settings)
+    rules = _bounce_rules(settings)
     lock = _prepare_store(settings, handover.descriptors)
     try:
-        return _serve(settings, handover, lock)
+        return _serve(settings, handover, lock, rules)
     finally:
         lock.leave()
 
 
-def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
+def _serve(
+    settings: Settings, handover: Handover, lock: RelayLock, rules: RuleSet
+) -> int:
     if handover.children and settings.worker_count == 0:
         raise StartError("[server] workers: from several processes to one by a restart")
     try:
@@ -68,6 +72,7 @@ def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
     numbers = range(1, settings.worker_count + 1)
     crew = _Crew(
         settings=settings,
+        rules=rules,
         doors=Doors.copied(settings, sockets),
         times=SharedTimes(),
         neighbours=Neighbours(settings.worker_count or 1),
@@ -76,7 +81,6 @@ def _serve(settings: Settings, handover: Handover, lock: RelayLock) -> int:
     descriptors = {name: one.fileno() for name, one in sockets.items()}
     succession = Succession({**descriptors, **lock.descriptors})
     gc.freeze()  # what is loaded by now is shared with the children: never traced
-    gc.set_threshold(_COLLECT_EVERY)
     if settings.worker_count == 0:
         return _run_alone(crew, Alone(succession))
     grace = settings.server.stop_within.total_seconds()
@@ -116,11 +120,20 @@ def _check_certificates(settings: Settings) -> None:
         raise StartError("\n".join(faults))
 
 
+def _bounce_rules(settings: Settings) -> RuleSet:
+    """Read once, before the fork: the processes share them."""
+    try:
+        return settings.bounce_rules()
+    except FormatError as error:
+        raise StartError(str(error)) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Crew:
     """What all processes of a run are built from: made once, before the fork."""
 
     settings: Settings
+    rules: RuleSet
     doors: Doors
     times: SharedTimes
     neighbours: Neighbours
@@ -143,6 +156,7 @@ class _Crew:
             self.doors.listeners,
             self.times,
             self.neighbours,
+            rules=self.rules,
             http=self.doors.http,
             board=board,
             control=control,
@@ -156,7 +170,7 @@ def _run_alone(crew: _Crew, alone: Alone) -> int:
     (board,) = crew.boards.values()
 
     async def run() -> int:
-        control = Control(crew.settings, crew.watch)
+        control = Control(crew.settings, crew.watch, crew.doors.returns)
         return await crew.worker(
             board, control=control, ready=alone.ready, told=alone.told
         ).run()
@@ -181,7 +195,13 @@ def _roles(crew: _Crew, lock: RelayLock) -> dict[str, Role]:
     def control(ready: Callable[[], None]) -> int:
         lock.leave()
         return int(
-            uvloop.run(run_control(crew.settings, crew.watch, ready=ready, told=told))
+            uvloop.run(
+                run_control(
+                    Control(crew.settings, crew.watch, crew.doors.returns),
+                    ready=ready,
+                    told=told,
+                )
+            )
         )
 
     roles: dict[str, Role] = {

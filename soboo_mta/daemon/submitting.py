@@ -8,6 +8,7 @@ import socket
 
 from soboo_mta.daemon.logs import set_up_logs
 from soboo_mta.events.log import EventLog
+from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.identity.state import Operator
 from soboo_mta.mail.ids import MessageId, MessageIds
 from soboo_mta.ports import Clock
@@ -15,7 +16,9 @@ from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     acceptance_options,
     directory_options,
+    feedback_options,
     spool_options,
+    verp_keys,
     writer_options,
 )
 from soboo_mta.spool.lease import WorkerLease
@@ -23,8 +26,10 @@ from soboo_mta.spool.spool import Spool
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance, Envelope, Login
+from soboo_mta.submission.feedback import Feedback
 from soboo_mta.tenancy.directory import Directory
 from soboo_mta.tenancy.quota import Quota
+from soboo_mta.tenancy.suppression import Suppressions
 
 
 async def submit(
@@ -58,6 +63,18 @@ async def submit(
     return MessageId.parse(kept.text.rpartition(" ")[2])
 
 
+def feedback(settings: Settings) -> Feedback | None:
+    """Return who writes the fields by which complaints find home; None: nobody."""
+    options = feedback_options(settings)
+    if options is None:
+        return None
+    return Feedback(
+        verp=VerpSigner(*verp_keys(settings)),
+        bounce_domain=settings.operator.bounce_domain,
+        options=options,
+    )
+
+
 def _acceptance(
     settings: Settings,
     operator: Operator,
@@ -77,6 +94,7 @@ def _acceptance(
             writer=writer, lease=lease, clock=clock, options=spool_options(settings)
         ),
         quota=Quota(writer=writer, directory=directory, clock=clock),
+        suppressions=Suppressions(writer=writer, clock=clock),
         ids=MessageIds(worker=lease.number, unix_ms=clock.unix_ms, floor=lease.floor),
         clock=clock,
         log=EventLog(),
@@ -84,4 +102,5 @@ def _acceptance(
         options=acceptance_options(settings),
         on_accepted=lambda _message, _recipients: None,  # nothing departs from here
         room_for=lambda _octets, _tenant: False,
+        feedback=feedback(settings),
     )

@@ -8,17 +8,17 @@ import asyncio
 import os
 import random
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from soboo_mta.daemon.control import Control
 from soboo_mta.daemon.reporting import own_domain, reports
+from soboo_mta.daemon.submitting import feedback
 from soboo_mta.daemon.web import HttpSocket, MailDoors
 from soboo_mta.events.log import EventLog
+from soboo_mta.formats.classes.rules import RuleSet
 from soboo_mta.formats.dkim import Signer
 from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.identity.state import Facts, Operator
@@ -34,6 +34,7 @@ from soboo_mta.net.smtp_server import (
     SubmissionServer,
 )
 from soboo_mta.settings import Settings
+from soboo_mta.settings.certificates import listener_tls
 from soboo_mta.settings.options import (
     acceptance_options,
     client_options,
@@ -42,6 +43,7 @@ from soboo_mta.settings.options import (
     resolver_options,
     spool_options,
     suppression_options,
+    suppression_rules,
     transfer_options,
     verp_keys,
     writer_options,
@@ -55,10 +57,13 @@ from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.tenancy.directory import Directory
+from soboo_mta.tenancy.doubts import Doubts
 from soboo_mta.tenancy.quota import Quota
 from soboo_mta.tenancy.suppression import Suppressions
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
+from soboo_mta.transfer.leaving.consequences import Consequences
 from soboo_mta.transfer.planning import Planner
 from soboo_mta.transfer.routing.finder import SiteFinder
 from soboo_mta.transfer.routing.orders import Orders
@@ -85,6 +90,7 @@ class Worker:
         times: SharedTimes,
         neighbours: Neighbours,
         *,
+        rules: RuleSet,
         http: Sequence[HttpSocket],
         board: Board,
         control: Control | None,
@@ -92,6 +98,7 @@ class Worker:
         told: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
+        self._rules = rules
         self._listeners = _with_client_authorities(settings, listeners)
         self._times = times
         self._http = http
@@ -116,7 +123,9 @@ class Worker:
             options=directory_options(settings),
         )
         self._suppressions = Suppressions(
-            writer=self._writer, options=suppression_options(settings)
+            writer=self._writer,
+            clock=self._clock,
+            options=suppression_options(settings),
         )
         self._orders = Orders()
         self._strays_due = 0
@@ -264,10 +273,21 @@ class Worker:
                 options=options.resolve,
             ),
             orders=self._orders,
-            connector=SmtpConnector(options=client_options(settings)),
+            connector=SmtpConnector(
+                options=client_options(settings), rules=self._rules
+            ),
             sources=self._operator.sources,
             clock=clock,
             random=chance,
+            refusals=Refusals(
+                self._rules,
+                Doubts(clock),
+                Consequences(
+                    classes=self._rules,
+                    rules=suppression_rules(settings),
+                    failures=self._suppressions,
+                ),
+            ),
             options=options,
             reports=reports(settings, self._directory, self._ids, clock),
         )
@@ -280,6 +300,7 @@ class Worker:
             quota=Quota(
                 writer=self._writer, directory=self._directory, clock=self._clock
             ),
+            suppressions=self._suppressions,
             ids=self._ids,
             clock=self._clock,
             log=self._log,
@@ -287,6 +308,7 @@ class Worker:
             options=acceptance_options(settings),
             on_accepted=self._engine.offer,
             room_for=self._engine.room_for,
+            feedback=feedback(settings),
         )
 
     def _build_doors(self) -> None:
@@ -318,19 +340,3 @@ def _with_client_authorities(
         else listener
         for one, listener in zip(settings.listeners, listeners, strict=True)
     )
-
-
-def listener_tls(
-    settings: Settings, client_ca_file: Path | None = None
-) -> ssl.SSLContext | None:
-    """The context of a listener; OSError where a file can't be loaded."""
-    if settings.tls.certificate_file is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(
-        settings.tls.certificate_file, settings.tls.private_key_file
-    )
-    if client_ca_file is not None:
-        context.load_verify_locations(client_ca_file)
-        context.verify_mode = ssl.CERT_OPTIONAL  # AUTH PLAIN is for those without
-    return context

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy import insert
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
+from soboo_mta.formats.classes.rules import KEPT
 from soboo_mta.mail.ids import MessageId, PlanId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome, Reason
 from soboo_mta.store.schema import attempt, plan
 from soboo_mta.store.unit import Statement
-
-_MAX_REPLY = 500  # characters kept of each attempt's reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ def attempted(
         "at": facts.at,
         "outcome": outcome_word(outcome),
         "reason": reason.value,
-        "reply": reply[:_MAX_REPLY],
+        "reply": reply[:KEPT],
         "host": facts.host,
         "source": facts.source,
         "tls": facts.tls,

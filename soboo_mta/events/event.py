@@ -22,7 +22,7 @@ class EventKind(StrEnum):
     MESSAGE_CANCELLED = "message-cancelled"
     REPORT_MADE = "report-made"  # to the sender, about recipients of the message
     REPORT_WITHHELD = "report-withheld"  # no address it may go to, or no operator's key
-    REPORT_FAILED = "report-failed"  # a report could not be delivered; nothing follows
+    REPORT_FAILED = "report-failed"  # it, or what was forwarded, could not be delivered
     GATE_CLOSED = "gate-closed"  # a domain's or tenant's mail waits
     GATE_OPENED = "gate-opened"
     REROUTE_ADDED = "reroute-added"  # mail goes to next hops that an operator chose
@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     DOMAIN_ADDED = "domain-added"
     DOMAIN_VERIFIED = "domain-verified"  # ownership was proved for the first time
     DOMAIN_CHANGED = "domain-changed"  # what DNS shows of it; the detail says how
+    DOMAIN_DOUBTED = "domain-doubted"  # a receiver says that its mail does not authenticate: looked at
     DOMAIN_RELEASED = "domain-released"  # given up by its tenant
     ZONE_CREATED = "zone-created"  # a delegated zone is on the name server
     ZONE_MENDED = "zone-mended"  # somebody else had changed it; the detail says how
@@ -60,8 +61,23 @@ class EventKind(StrEnum):
     SOURCE_BLOCKED = "source-blocked"  # a site refuses the address we send from
     SOURCE_PAUSED = "source-paused"  # its address is not on this host
     CONTENT_BLOCKED = "content-blocked"  # a site refuses what a tenant sends
+    RETURNED = "returned"  # delivered, and came back for good
+    RETURN_TOLD = "return-told"  # a report of delay, relaying or delivery came
+    COMPLAINED = "complained"
+    AUTO_REPLIED = "auto-replied"
+    CHALLENGED = "challenged"  # the recipient's system wants the sender to prove itself
+    REPLIED = "replied"  # somebody answered a message's reverse-path
+    UNSUBSCRIBED = "unsubscribed"
+    RETURN_UNRECOGNISED = "return-unrecognised"  # kept; nobody knows what it is
+    RETURN_FORWARDED = "return-forwarded"  # it is in the queue, on its way home
+    FORWARD_WITHHELD = "forward-withheld"  # a return that should go home; why not
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_REMOVED = "suppression-removed"
+    WEBHOOK_ADDED = "webhook-added"
+    WEBHOOK_CHANGED = "webhook-changed"  # a new secret signs what it is told
+    WEBHOOK_DISABLED = "webhook-disabled"  # by hand, by its own 410, or it failed
+    WEBHOOK_ENABLED = "webhook-enabled"
+    WEBHOOK_REMOVED = "webhook-removed"
 
 
 def recorded(

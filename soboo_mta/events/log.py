@@ -4,6 +4,8 @@ from typing import Protocol
 
 import structlog
 
+from soboo_mta.mail.address import Mailbox
+from soboo_mta.mail.bounce_class import BounceClass
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
@@ -60,6 +62,7 @@ class EventLog:
         *,
         host: str,
         next_attempt: int | None = None,
+        bounce_class: BounceClass | None = None,
     ) -> None:
         """An attempt ended and its settlement is committed."""
         facts: dict[str, object] = {
@@ -77,11 +80,16 @@ class EventLog:
                     **facts,
                     reply=str(reply),
                     reason=reason.value,
+                    bounce_class=bounce_class,
                     next_attempt=next_attempt,
                 )
             case Failed(reply=reply, reason=reason):
                 self._sink.info(
-                    "failed", **facts, reply=str(reply), reason=reason.value
+                    "failed",
+                    **facts,
+                    reply=str(reply),
+                    reason=reason.value,
+                    bounce_class=bounce_class,
                 )
             case Held(reason=reason, explanation=explanation):
                 self._sink.warning(
@@ -179,6 +187,56 @@ class EventLog:
     def proxy_refused(self, *, proxy: str, cause: str) -> None:
         """A proxy sent no good PROXY header: its connection was closed."""
         self._sink.warning("proxy_refused", proxy=proxy, cause=cause)
+
+    def return_kept(self, *, door: str, address: str, size: int, client: str) -> None:
+        """250 was answered to who brought something back: it is ours."""
+        self._sink.info(
+            "return_kept", door=door, address=address, size=size, client=client
+        )
+
+    def return_refused(self, reply: Reply, *, client: str) -> None:
+        """An address, or what came to it, was refused by the return listener."""
+        self._sink.info("return_refused", reply=str(reply), client=client)
+
+    def return_read(
+        self,
+        returned_id: int,
+        *,
+        kind: str,
+        message: MessageId | None,
+        tenant: TenantId | None,
+        recipient: str,
+        bounce_class: str,
+    ) -> None:
+        """It is known what a return is, and noted; "" and None where that says nothing."""
+        self._sink.info(
+            "return_read",
+            returned=returned_id,
+            kind=kind,
+            message=None if message is None else str(message),
+            tenant=tenant,
+            recipient=recipient,
+            bounce_class=bounce_class,
+        )
+
+    def return_forwarded(
+        self, returned_id: int, *, message: MessageId, tenant: TenantId, to: Mailbox
+    ) -> None:
+        """A return is in the queue as `message`, on its way home; "": the operator's."""
+        self._sink.info(
+            "return_forwarded",
+            returned=returned_id,
+            message=str(message),
+            tenant=tenant,
+            to=str(to),
+        )
+
+    def reader_ended(self, returned_id: int, reads: int, cause: str) -> None:
+        """A process that read a return ended over it; it is tried again, then kept as
+        unrecognised."""
+        self._sink.warning(
+            "reader_ended", returned=returned_id, reads=reads, cause=cause
+        )
 
     def internal_error(self, *, stage: str, error: BaseException) -> None:
         """An error of ours; the client was told nothing of it."""

@@ -4,9 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 
+from soboo_mta.formats.classes.attempts import class_of
+from soboo_mta.formats.classes.rules import RuleSet
+from soboo_mta.mail.bounce_class import BounceClass
 from soboo_mta.mail.ids import MessageId, TenantId
+from soboo_mta.mail.outcome import Reason
 from soboo_mta.store.schema import attempt, event, message, plan, recipient
 
 
@@ -20,6 +24,7 @@ class TracedAttempt:
     outcome: str
     reason: str
     reply: str
+    bounce_class: BounceClass | None  # None: nobody refused
     host: str
     source: str
     tls: str
@@ -56,8 +61,11 @@ class Trace:
     events: tuple[TracedEvent, ...]
 
 
-def trace(connection: Connection, message_id: MessageId) -> Trace | None:
-    """Return what the store knows of a message; None where that is nothing."""
+def trace(
+    connection: Connection, message_id: MessageId, rules: RuleSet
+) -> Trace | None:
+    """Return what the store knows of a message; None where that is nothing. `rules` say
+    why attempts failed: as they are now, not as they were then."""
     this = {"this": int(message_id)}
     row = connection.execute(_MESSAGE, this).one_or_none()
     if row is None:
@@ -74,13 +82,19 @@ def trace(connection: Connection, message_id: MessageId) -> Trace | None:
         accepted_at=row.accepted_at,
         settled_at=row.settled_at,
         recipients=tuple((found.address, found.state) for found in recipients),
-        attempts=_attempts(connection, this),
+        attempts=_attempts(connection, this, rules),
         events=_events(connection, this),
     )
 
 
+def last_hosts(connection: Connection, message_id: MessageId) -> dict[int, str]:
+    """Return the host of each recipient's last attempt that came to one, by position."""
+    rows = connection.execute(_HOSTS, {"this": int(message_id)})
+    return {row.position: row.host for row in rows}
+
+
 def _attempts(
-    connection: Connection, this: dict[str, int]
+    connection: Connection, this: dict[str, int], rules: RuleSet
 ) -> tuple[TracedAttempt, ...]:
     return tuple(
         TracedAttempt(
@@ -90,6 +104,7 @@ def _attempts(
             outcome=row.outcome,
             reason=row.reason,
             reply=row.reply,
+            bounce_class=_class_of(row, rules),
             host=row.host,
             source=row.source,
             tls=row.tls,
@@ -101,6 +116,12 @@ def _attempts(
     )
 
 
+def _class_of(row: Row[Any], rules: RuleSet) -> BounceClass | None:
+    if row.outcome in _TAKEN_OR_HELD or row.reason not in _REASONS:
+        return None
+    return class_of(rules, Reason(row.reason), row.reply, row.host)
+
+
 def _events(connection: Connection, this: dict[str, int]) -> tuple[TracedEvent, ...]:
     return tuple(
         TracedEvent(
@@ -110,6 +131,8 @@ def _events(connection: Connection, this: dict[str, int]) -> tuple[TracedEvent, 
     )
 
 
+_TAKEN_OR_HELD = ("delivered", "held")  # events.attempt.outcome_word
+_REASONS = frozenset(Reason)
 _MESSAGE = select(*(column for column in message.c if column.name != "content")).where(
     message.c.id == bindparam("this")
 )
@@ -128,6 +151,11 @@ _ATTEMPTS = (
     )
     .join(plan, plan.c.id == attempt.c.plan_id, isouter=True)
     .where(attempt.c.message_id == bindparam("this"))
+    .order_by(attempt.c.at, attempt.c.id)
+)
+_HOSTS = (
+    select(attempt.c.position, attempt.c.host)
+    .where(attempt.c.message_id == bindparam("this"), attempt.c.host != "")
     .order_by(attempt.c.at, attempt.c.id)
 )
 _EVENTS = (

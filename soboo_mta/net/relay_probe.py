@@ -17,6 +17,7 @@ from typing import Final
 
 import aiosmtplib
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.way_out import (
@@ -176,7 +177,7 @@ class _Client(Client):
         timeouts: SmtpTimeouts,
         implicit: ssl.SSLContext | None,
     ) -> None:
-        super().__init__(hop, ehlo, None, timeouts)
+        super().__init__(hop, ehlo, None, timeouts, own_rules())
         self._implicit = implicit
         self._handshake = timeouts.connect.total_seconds()
 
@@ -273,7 +274,9 @@ class _Attempt:
         await _tried(ProbeStep.MAIL_FROM, client.mail(str(self._reverse_path)))
         self.done(ProbeStep.MAIL_FROM, ProbeStep.MAIL_FROM)
         await _tried(ProbeStep.MAIL_FROM, client.rset())
-        await _tried(ProbeStep.MAIL_FROM, client.quit())
+        # not the library's quit(): it leaves the connection half closed under TLS, and
+        # whoever asked ends its loop at once
+        await _tried(ProbeStep.MAIL_FROM, client.execute_command(b"QUIT"))
 
     async def _login(self, client: _Client) -> bool:
         """Log in once; False where the secret is none that can be tried here."""

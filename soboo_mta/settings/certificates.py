@@ -59,3 +59,19 @@ def _said(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return _WORDS.get(error.reason, error.reason) or "the PEM in it is damaged"
     return str(error.strerror)
+
+
+def listener_tls(
+    settings: Settings, client_ca_file: Path | None = None
+) -> ssl.SSLContext | None:
+    """The context of a listener; OSError where a file can't be loaded."""
+    if settings.tls.certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(
+        settings.tls.certificate_file, settings.tls.private_key_file
+    )
+    if client_ca_file is not None:
+        context.load_verify_locations(client_ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL  # AUTH PLAIN is for those without
+    return context

@@ -10,7 +10,12 @@ from datetime import timedelta
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.ports import IpAddress, TlsPolicy
 from soboo_mta.settings.model import Settings
-from soboo_mta.settings.sections import HttpListener, Listener, ListenerTls
+from soboo_mta.settings.sections import (
+    HttpListener,
+    Listener,
+    ListenerTls,
+    ReturnListener,
+)
 from soboo_mta.settings.values import IpNetwork
 
 _Check = Callable[[Settings], Iterator[str]]
@@ -111,6 +116,36 @@ def _http_listeners(settings: Settings) -> Iterator[str]:
     monitoring = settings.monitoring
     if (monitoring.address, monitoring.port) in places:
         yield f"[monitoring] port {monitoring.port} is a listener's"
+
+
+def _return_listeners(settings: Settings) -> Iterator[str]:
+    places = {(one.address, one.port) for one in settings.listeners}
+    places |= {(one.address, one.port) for one in settings.http_listeners}
+    for listener in settings.return_listeners:
+        name = f"[[return_listeners]] {_name(listener)}"
+        if (listener.address, listener.port) in places:
+            yield f"{name} stands twice, or is a listener of another kind too"
+        places.add((listener.address, listener.port))
+        if listener.tls is ListenerTls.STARTTLS and not settings.tls.certificate_file:
+            yield (
+                f"{name} offers STARTTLS: it needs [tls] certificate_file and"
+                ' private_key_file, or tls = "none"'
+            )
+    returns = settings.returns
+    if returns.max_buffered_size < returns.max_message_size:
+        yield (
+            "[returns] max_buffered_size is below max_message_size: nothing of that size"
+            " could be taken back"
+        )
+
+
+def _complaints(settings: Settings) -> Iterator[str]:
+    address = settings.complaints.address
+    if address is not None and address.domain != settings.operator.domain:
+        yield (
+            f"[complaints] address is an address at {settings.operator.domain}: providers"
+            " want that domain's signature beside the customer's (RFC 9477)"
+        )
 
 
 def _client_authorities(settings: Settings) -> Iterator[str]:
@@ -242,6 +277,14 @@ def _private(settings: Settings) -> Iterator[str]:
         )
 
 
+def _private_webhooks(settings: Settings) -> Iterator[str]:
+    if settings.webhooks.private_destinations:
+        yield (
+            "[webhooks] private_destinations is on: a customer's URL may lead into this"
+            " host's own networks, and in clear; right for a lab, wrong for the internet"
+        )
+
+
 def _harness(settings: Settings) -> Iterator[str]:
     if settings.allows_assume_verified:
         yield (
@@ -335,7 +378,7 @@ def _is_inside(network: IpNetwork) -> bool:
     return network.is_private or network.is_loopback or network.is_link_local
 
 
-def _name(listener: Listener | HttpListener) -> str:
+def _name(listener: Listener | HttpListener | ReturnListener) -> str:
     address = str(listener.address)
     return (
         f"[{address}]:{listener.port}"
@@ -351,6 +394,8 @@ _REFUSALS: tuple[_Check, ...] = (
     _publish,
     _listeners,
     _http_listeners,
+    _return_listeners,
+    _complaints,
     _client_authorities,
     _proxies,
     _trusted_networks,
@@ -364,6 +409,7 @@ _REFUSALS: tuple[_Check, ...] = (
 )
 _WARNINGS: tuple[_Check, ...] = (
     _private,
+    _private_webhooks,
     _harness,
     _ports,
     _public_addresses,

@@ -75,6 +75,10 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             }
         ),
     }
+    classification = settings.classification
+    changed["classification"] = classification.model_copy(
+        update={"rules": placed(classification.rules)}
+    )
     publish = settings.publish
     changed["publish"] = publish.model_copy(
         update={
@@ -82,6 +86,8 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             "directory": placed(publish.directory),
         }
     )
+    events = settings.events
+    changed["events"] = events.model_copy(update={"file": placed(events.file)})
     changed["listeners"] = tuple(
         one.model_copy(update={"client_ca_file": placed(one.client_ca_file)})
         for one in settings.listeners

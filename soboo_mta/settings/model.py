@@ -14,11 +14,21 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from soboo_mta.formats.classes.rules import (
+    RuleSet,
+    own_rules,
+    own_rules_text,
+    read_rules,
+)
 from soboo_mta.identity.state import Operator, PublicKey, Source
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.settings.sections import (
+    Classification,
+    Complaints,
     Delivery,
     Dns,
+    Events,
     GroupSection,
     Http,
     HttpListener,
@@ -32,6 +42,8 @@ from soboo_mta.settings.sections import (
     Reports,
     Retention,
     Retry,
+    ReturnListener,
+    Returns,
     RouteSection,
     Secrets,
     Server,
@@ -42,6 +54,7 @@ from soboo_mta.settings.sections import (
     Suppression,
     Tls,
     Trace,
+    Webhooks,
 )
 from soboo_mta.store.engine import default_url
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
@@ -72,6 +85,9 @@ class Settings(BaseSettings):
     submission: Submission = Submission()
     http_listeners: tuple[HttpListener, ...] = ()
     http: Http = Http()
+    return_listeners: tuple[ReturnListener, ...] = ()
+    returns: Returns = Returns()
+    complaints: Complaints = Complaints()
     operator: OperatorSection
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     pools: tuple[PoolSection, ...] = ()
@@ -80,12 +96,15 @@ class Settings(BaseSettings):
     groups: tuple[GroupSection, ...] = ()
     routes: tuple[RouteSection, ...] = ()
     retry: Retry = Retry()
+    classification: Classification = Classification()
     suppression: Suppression = Suppression()
     reports: Reports = Reports()
     signing: Signing = Signing()
     onboarding: Onboarding = Onboarding()
     publish: Publish = Publish()
     retention: Retention = Retention()
+    events: Events = Events()
+    webhooks: Webhooks = Webhooks()
     trace: Trace = Trace()
     monitoring: Monitoring = Monitoring()
     log: Log = Log()
@@ -168,6 +187,20 @@ class Settings(BaseSettings):
             ),
             keys=keys,
         )
+
+    def bounce_rules(self) -> RuleSet:
+        """Read the rules by which refusals are told apart: the operator's, then ours.
+
+        Raises FormatError that names the file and what is wrong in it.
+        """
+        file = self.classification.rules
+        if file is None:
+            return own_rules()
+        try:
+            return read_rules(file.read_text(encoding="utf-8"), own_rules_text())
+        except (OSError, UnicodeError, FormatError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise FormatError(f"[classification] rules {file}: {why}") from error
 
     def master_key(self) -> MasterKey:
         """Return the master key; raises SecretError that says what to do."""

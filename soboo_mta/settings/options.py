@@ -5,17 +5,28 @@ What a room bounds and an operator need not choose keeps the room's default.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from math import ceil
 
+from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.net.dns.questions import ResolverOptions
+from soboo_mta.net.outlets.webhook import WebhookOptions
 from soboo_mta.net.smtp_client import ClientOptions
 from soboo_mta.onboarding.check import CheckOptions
 from soboo_mta.onboarding.watch.monitor import MonitorOptions
 from soboo_mta.onboarding.watch.rotation import RotationOptions
 from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import IpAddress, SmtpTimeouts
+from soboo_mta.returns.options import (
+    ReaderLimits,
+    ReadingOptions,
+    ReceptionOptions,
+    SettlingOptions,
+)
 from soboo_mta.settings.model import Settings
 from soboo_mta.spool.spool import SpoolOptions
 from soboo_mta.store.writer import WriterOptions
+from soboo_mta.submission.feedback import FeedbackOptions
 from soboo_mta.submission.options import (
     AcceptanceOptions,
     HttpOptions,
@@ -23,6 +34,7 @@ from soboo_mta.submission.options import (
     ListenerOptions,
 )
 from soboo_mta.tenancy.directory import DirectoryOptions
+from soboo_mta.tenancy.suppression import SoftRule, SuppressionRules
 from soboo_mta.tenancy.suppression.view import SuppressionOptions
 from soboo_mta.transfer.answers.hints import LONGEST as LONGEST_HINT
 from soboo_mta.transfer.answers.troubles import Rests
@@ -97,6 +109,72 @@ def listener_options(settings: Settings) -> ListenerOptions:
     )
 
 
+def feedback_options(settings: Settings) -> FeedbackOptions | None:
+    """None where no complaint is asked for."""
+    complaints = settings.complaints
+    if not complaints.sender_id and complaints.address is None:
+        return None
+    return FeedbackOptions(
+        sender=complaints.sender_id,
+        address=complaints.address,
+        life_ms=settings.signing.return_life // timedelta(milliseconds=1),
+    )
+
+
+def reception_options(settings: Settings) -> ReceptionOptions:
+    operator = settings.operator
+    names = (operator.domain, operator.bounce_domain, settings.host_name)
+    return ReceptionOptions(
+        host_name=settings.host_name,
+        own_domains=frozenset((*names, *operator.hosts)),
+        feedback=frozenset(
+            filter(None, (*settings.returns.feedback, settings.complaints.address))
+        ),
+        dmarc_reports=frozenset(filter(None, (operator.dmarc_reports,))),
+        tls_reports=frozenset(_mailbox_of(settings.publish.tls_reports)),
+        max_message_octets=settings.returns.max_message_size,
+        max_hops=settings.submission.max_hops,
+    )
+
+
+def _mailbox_of(tls_reports: str | None) -> Iterator[Mailbox]:
+    """The mailbox of a TLSRPT address; reports over HTTPS have none (RFC 8460 §3)."""
+    if tls_reports and tls_reports.startswith("mailto:"):
+        yield parse_mailbox(tls_reports.removeprefix("mailto:"))
+
+
+def return_listener_options(settings: Settings) -> ListenerOptions:
+    """Of the return listener: patience as on submission, bounds of its own."""
+    returns = settings.returns
+    return replace(
+        listener_options(settings),
+        max_connections=returns.max_connections,
+        max_connections_per_address=returns.max_connections_per_address,
+        connections_per_minute_per_address=returns.connections_per_minute_per_address,
+        messages_per_minute_per_address=returns.messages_per_minute_per_address,
+        max_buffered_octets=returns.max_buffered_size,
+    )
+
+
+def reader_limits(settings: Settings) -> ReaderLimits:
+    returns = settings.returns
+    return ReaderLimits(
+        seconds=returns.reader_timeout,
+        cpu_seconds=ceil(returns.reader_processor.total_seconds()),
+        memory_octets=returns.reader_memory,
+    )
+
+
+def settling_options(settings: Settings) -> SettlingOptions:
+    return SettlingOptions(
+        host_name=settings.host_name, reporters=frozenset(settings.returns.reporters)
+    )
+
+
+def reading_options(settings: Settings) -> ReadingOptions:
+    return ReadingOptions(readers=settings.returns.readers)
+
+
 def inject_options(settings: Settings) -> InjectOptions:
     http = settings.http
     return InjectOptions(max_body_octets=http.max_body_size, max_batch=http.max_batch)
@@ -165,6 +243,20 @@ def directory_options(settings: Settings) -> DirectoryOptions:
 
 def suppression_options(settings: Settings) -> SuppressionOptions:
     return SuppressionOptions(ignore_case=settings.suppression.ignore_case)
+
+
+def suppression_rules(settings: Settings) -> SuppressionRules:
+    """What suppresses addresses by itself, and for how long."""
+    chosen = settings.suppression
+    soft = SoftRule(
+        limit=chosen.soft_limit,
+        within=chosen.soft_within,
+        lasts=chosen.soft_expires,
+    )
+    return SuppressionRules(
+        soft=soft if chosen.soft_limit else None,
+        invalid_lasts=chosen.invalid_expires,
+    )
 
 
 def routes(settings: Settings) -> tuple[Route, ...]:
@@ -317,6 +409,16 @@ def report_options(settings: Settings) -> ReportOptions:
         ),
         max_returned=reports.max_returned,
         lifetime=settings.retry.lifetime,
+    )
+
+
+def webhook_options(settings: Settings) -> WebhookOptions:
+    webhooks = settings.webhooks
+    return WebhookOptions(
+        ports=webhooks.ports,
+        timeout=webhooks.timeout,
+        connections=webhooks.parallel_per_webhook,
+        private_destinations=webhooks.private_destinations,
     )
 
 

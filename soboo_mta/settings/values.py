@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from soboo_mta.identity.state import WebHost
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
+from soboo_mta.net.outlets.syslog import SyslogTarget
 from soboo_mta.ports import IpAddress
 from soboo_mta.transfer.limits.groups import Rate
 
@@ -154,6 +155,11 @@ def parse_tls_reports(value: object) -> str:
     return text
 
 
+def parse_syslog(value: object) -> SyslogTarget:
+    """Return where syslog messages go: a local socket, or udp: or tcp: and an address."""
+    return SyslogTarget.parse(_text(value, "a place of syslog"))
+
+
 def parse_label(value: object) -> str:
     """Return one DNS label."""
     text = _text(value, "a DNS label").lower()
@@ -181,6 +187,7 @@ NetworkField = Annotated[IpNetwork, PlainValidator(parse_network)]
 EndpointField = Annotated[tuple[IpAddress, int], PlainValidator(parse_endpoint)]
 PatternField = Annotated[str, PlainValidator(parse_pattern)]
 TlsReportsField = Annotated[str, PlainValidator(parse_tls_reports)]
+SyslogField = Annotated[SyslogTarget, PlainValidator(parse_syslog)]
 LabelField = Annotated[str, PlainValidator(parse_label)]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]

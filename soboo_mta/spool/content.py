@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from soboo_mta.formats.dsn.parameters import read_notify, written_notify
 from soboo_mta.mail.address import Mailbox, parse_mailbox, parse_reverse_path
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, TenantId
+from soboo_mta.mail.ids import CredentialId, DomainId, MessageId, Stream, TenantId
 from soboo_mta.mail.notify import (
     ASKED_NOTHING,
     Asked,
@@ -67,6 +67,7 @@ def accepting(
     row: dict[str, object] = {
         "id": message_id,
         "tenant_id": tenant,
+        "stream": spooled.stream,
         "domain_id": spooled.domain_id,
         "credential_id": spooled.credential,
         "reverse_path": str(spooled.reverse_path),
@@ -219,6 +220,7 @@ def _value(
         accepted_at=row["accepted_at"],
         expires_at=row["expires_at"],
         content=content,
+        stream=Stream(row["stream"]),
         dsn=_request(row, recipients),
     )
 
@@ -228,12 +230,13 @@ def _request(row: Mapping[Any, Any], recipients: Sequence[Any]) -> DsnRequest | 
     request = DsnRequest(
         returned=None if returned is None else Returned(returned),
         envelope_id=envelope_id or "",
-        asked=tuple(_asked_of(one.notify, one.orcpt) for one in recipients),
+        asked=tuple(asked_of(one.notify, one.orcpt) for one in recipients),
     )
     return None if request.is_empty else request
 
 
-def _asked_of(notify: str | None, orcpt: str | None) -> Asked:
+def asked_of(notify: str | None, orcpt: str | None) -> Asked:
+    """Return what a recipient's row says was asked; may raise FormatError."""
     if notify is None and orcpt is None:
         return ASKED_NOTHING
     kind, _, address = (orcpt or "").partition(";")
@@ -264,6 +267,7 @@ def _mailbox(row: Mapping[Any, Any], one: Any) -> Mailbox:
 
 _TYPES: dict[str, type] = {
     "tenant_id": str,
+    "stream": str,
     "domain_id": int,
     "reverse_path": str,
     "author": str,

@@ -9,12 +9,40 @@ from datetime import timedelta
 from sqlalchemy import Connection, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from soboo_mta.ports import Clock
+from soboo_mta.spool.lease import lease_time
 from soboo_mta.store.schema import duty
+from soboo_mta.store.writer import Writer
 
 DUTY_LENGTH = timedelta(seconds=10)
 """A duty not renewed for so long is anybody's."""
 _LENGTH_MS = int(DUTY_LENGTH.total_seconds() * 1000)
 _FUTURE = 10 * _LENGTH_MS  # one that ends later: the clock began anew
+
+
+class HeldDuty:
+    """A duty as one process has it, or tries to; may raise StoreError."""
+
+    def __init__(self, *, writer: Writer, clock: Clock, name: str, holder: str) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._name = name
+        self._holder = holder
+
+    async def take(self) -> bool:
+        """Take it, or renew it; False where another process has it."""
+
+        def take(at: Connection) -> bool:
+            now = lease_time(at, self._clock)
+            return take_duty(at, self._name, self._holder, now=now)
+
+        return await self._writer.transact(take)
+
+    async def give_up(self) -> None:
+        """Let the next one have it at once."""
+        await self._writer.transact(
+            lambda at: give_up_duty(at, self._name, self._holder)
+        )
 
 
 def take_duty(connection: Connection, name: str, holder: str, *, now: int) -> bool:

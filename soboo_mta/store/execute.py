@@ -5,12 +5,11 @@ driver. Going through `Connection.execute` costs more than the database does.
 """
 
 import errno
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-import psycopg
 from sqlalchemy import (
     ClauseElement,
     Connection,
@@ -24,9 +23,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from soboo_mta.store.unit import (
     Fenced,
     Statement,
+    Step,
     StoreError,
     StoreFull,
     StoreUnavailable,
+    Unit,
 )
 
 Row = Mapping[str, object]
@@ -54,7 +55,7 @@ class Batch:
     expected: int | None
 
 
-def merged(units: Iterable[Sequence[Statement]]) -> list[Batch]:
+def merged(units: Iterable[Unit]) -> list[Batch]:
     """Return the statements of all units with equal clauses put together.
 
     The order inside each unit is kept; between units there is none.
@@ -63,7 +64,7 @@ def merged(units: Iterable[Sequence[Statement]]) -> list[Batch]:
     for unit in units:
         place = 0
         for statement in unit:
-            if not statement.rows:
+            if isinstance(statement, Step) or not statement.rows:
                 continue
             place = _place(batches, place, statement)
             batch = batches[place]
@@ -166,8 +167,10 @@ def is_guilty(error: Exception) -> bool:
     """Whether `error` is about what one unit asked, so that others may succeed alone."""
     if isinstance(error, (Fenced, OverflowError, UnicodeError)):
         return True  # a value that the driver can't hand over
+    if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
+        return is_guilty(error.orig)
     state = getattr(error, "sqlstate", None)
-    if state is None and isinstance(error, psycopg.DataError):
+    if state is None and _is_data_error(error):
         return True  # the client's own, before anything was sent: NUL in a text, say
     if state is not None:
         return state[:2] not in _SQL_GONE or state in _SQL_FULL
@@ -175,6 +178,12 @@ def is_guilty(error: Exception) -> bool:
     if code is not None:
         return code & 0xFF in _SQLITE_GUILTY or code & 0xFF == _SQLITE_FULL
     return False
+
+
+def _is_data_error(error: Exception) -> bool:
+    """By the name that PEP 249 gives it: a driver costs start-up time where it is not
+    the one in use."""
+    return any(kind.__name__ == "DataError" for kind in type(error).__mro__)
 
 
 def explained(error: Exception) -> StoreError:

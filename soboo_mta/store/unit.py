@@ -4,7 +4,7 @@ Rooms build statements; the writer commits lists of them. A statement's clause i
 once, at import, so that its compiled form is cached.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Executable
@@ -34,6 +34,19 @@ class Statement:
     clause: Executable
     rows: tuple[Mapping[str, object], ...]
     expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What takes more than statements can say: done in their transaction, after all of
+    them, and again where the transaction is. `act` raises the store's errors alone: others
+    share the transaction. Counts as `rows` for the writer's bounds."""
+
+    act: Callable[[Connection], None]
+    rows: int = 25
+
+
+Unit = Sequence[Statement | Step]
 
 
 def perform(connection: Connection, *statements: Statement) -> None:

@@ -23,7 +23,7 @@ from soboo_mta.store.engine import WRITES
 from soboo_mta.store.execute import Runner, explained, is_guilty, merged
 from soboo_mta.store.lock import WriteLock
 from soboo_mta.store.schema import identity_generation
-from soboo_mta.store.unit import Statement, StoreUnavailable
+from soboo_mta.store.unit import Step, StoreUnavailable, Unit
 
 T = TypeVar("T")
 _GIVING_WAY = 0.0005  # seconds between the units of a group that failed
@@ -46,7 +46,7 @@ class WriterOptions:
 
 @dataclass(slots=True, eq=False)
 class _Unit:
-    statements: Sequence[Statement]
+    asked: Unit
     rows: int
     octets: int
     done: asyncio.Future[object]
@@ -105,7 +105,7 @@ class Writer:
             await asyncio.to_thread(thread.join)
             await asyncio.to_thread(self._readers.shutdown)
 
-    async def commit(self, unit: Sequence[Statement]) -> None:
+    async def commit(self, unit: Unit) -> None:
         """Return when `unit` is committed and synced, whole; else raise StoreError.
 
         Fenced: a statement touched another number of rows than expected, and nothing of
@@ -114,6 +114,9 @@ class Writer:
         """
         rows = octets = 0
         for statement in unit:
+            if isinstance(statement, Step):
+                rows += statement.rows
+                continue
             rows += len(statement.rows)
             for row in statement.rows:
                 for value in row.values():
@@ -216,7 +219,7 @@ class Writer:
         try:
             with self._lock:
                 group = self._gathered(first, waiting)
-                error = self._transactor.commit([unit.statements for unit in group])
+                error = self._transactor.commit([unit.asked for unit in group])
         except Exception as fault:  # noqa: BLE001 - the lock's: told to who waits
             error = fault
         finally:
@@ -231,10 +234,10 @@ class Writer:
     def _alone(self, unit: _Unit) -> _Result:
         # Who waits for the lock is woken when it is let go, and comes too late where it
         # is taken again at once.
-        time.sleep(_GIVING_WAY)
         try:
+            time.sleep(_GIVING_WAY)
             with self._lock:
-                error = self._transactor.commit([unit.statements])
+                error = self._transactor.commit([unit.asked])
         except Exception as fault:  # noqa: BLE001 - as above
             error = fault
         return unit.done, None, None if error is None else explained(error)
@@ -258,11 +261,18 @@ class _Transactor:
         self._runner = Runner(engine.dialect)
         self._connection: Connection | None = None
 
-    def commit(self, units: Sequence[Sequence[Statement]]) -> Exception | None:
+    def commit(self, units: Sequence[Unit]) -> Exception | None:
         """Commit all of `units` or nothing; return the driver's or our own error."""
         batches = merged(units)
+        steps = [one for unit in units for one in unit if isinstance(one, Step)]
+
+        def work(connection: Connection) -> None:
+            self._runner.run(connection, batches)
+            for step in steps:
+                step.act(connection)
+
         try:
-            self.run(lambda connection: self._runner.run(connection, batches))
+            self.run(work)
         except Exception as error:  # noqa: BLE001 - reported to those who wait
             return error
         return None

@@ -1,7 +1,8 @@
 """How a message is accepted, from who is it to the `250`. The steps, in their order:
 
 1. `login`, `login_by_certificate` or `trusted`: which credential speaks, for which tenant.
-2. `mail`: the credential is still good, the size is bearable.
+2. `mail`: the credential is still good, the size is bearable. `recipient`: it is not
+   suppressed, where the tenant wants that to be said at once.
 3. `data`: a key that a message was kept under has its answer; the octets are lines → one
    From, one mailbox → its domain is the tenant's, and verified → the tenant is not
    suspended → the same for Sender and Resent fields → quota.
@@ -16,7 +17,7 @@ socket. RFC 5321 §4.1.1.4 and §6.1 (what 250 promises), RFC 6409.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -27,14 +28,28 @@ from soboo_mta.identity.state import DomainState, Operator
 from soboo_mta.mail.address import Mailbox, ReversePath
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import NoLogin, Reject
-from soboo_mta.mail.ids import CredentialId, MessageId, MessageIds, TenantId
+from soboo_mta.mail.ids import (
+    NO_STREAM,
+    CredentialId,
+    MessageId,
+    MessageIds,
+    Stream,
+    TenantId,
+)
 from soboo_mta.mail.notify import DsnRequest
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.ports import Clock, IpAddress
 from soboo_mta.store.unit import Fenced, StoreError, StoreFull
 from soboo_mta.submission import policy, replies
-from soboo_mta.submission.doors import Directory, Log, Quota, Spool
+from soboo_mta.submission.doors import (
+    Directory,
+    Log,
+    Quota,
+    Spool,
+    SuppressionLists,
+)
+from soboo_mta.submission.feedback import Feedback
 from soboo_mta.submission.framing import check_framing
 from soboo_mta.submission.options import AcceptanceOptions
 from soboo_mta.submission.rewrite import rewrite
@@ -56,7 +71,7 @@ class Login:
 class Envelope:
     """What MAIL and RCPT said. `recipients` are distinct, in the order of RCPT;
     `protocol` is the word for Received (RFC 3848). `dsn` None: no report was asked for;
-    `release_at` (unix ms) None: at once."""
+    `release_at` (unix ms) None: at once; `stream` NO_STREAM: as the header says."""
 
     reverse_path: ReversePath
     recipients: tuple[Mailbox, ...]
@@ -64,6 +79,7 @@ class Envelope:
     protocol: str
     dsn: DsnRequest | None = None
     release_at: int | None = None
+    stream: Stream = NO_STREAM
 
 
 class Acceptance:
@@ -75,6 +91,7 @@ class Acceptance:
         directory: Directory,
         spool: Spool,
         quota: Quota,
+        suppressions: SuppressionLists,
         ids: MessageIds,
         clock: Clock,
         log: Log,
@@ -82,17 +99,21 @@ class Acceptance:
         options: AcceptanceOptions,
         on_accepted: Callable[[SpooledMessage, tuple[int, ...]], None],
         room_for: Callable[[int, TenantId], bool],
+        feedback: Feedback | None = None,
     ) -> None:
+        """`feedback` None: messages carry nothing by which complaints find home."""
         self.options = options
         self.log = log
         self._directory = directory
         self._spool = spool
         self._quota = quota
+        self._suppressions = suppressions
         self._ids = ids
         self._clock = clock
         self._operator = operator
         self._on_accepted = on_accepted
         self._room_for = room_for
+        self._feedback = feedback
         self._lifetime_ms = int(options.lifetime.total_seconds() * 1_000)
         self._commits: set[asyncio.Task[None]] = set()
 
@@ -137,6 +158,32 @@ class Acceptance:
             raise Reject(replies.too_large(self.options.max_message_octets))
         if not self._spool.has_room:  # before the client sends it in vain
             raise Reject(replies.FULL)
+
+    async def refuses_suppressed(self, login: Login) -> bool:
+        """Whether `recipient` may refuse: the client's tenant wants it so. For a client
+        that sends for many tenants it is not known yet whose mail comes."""
+        if login.tenant is None:
+            return False
+        try:
+            tenant = await self._directory.tenant(login.tenant)
+        except StoreError as error:
+            raise Reject(replies.INTERNAL) from error
+        return tenant is not None and tenant.refuses_suppressed
+
+    async def recipient(
+        self, login: Login, mailbox: Mailbox, stream: Stream = NO_STREAM
+    ) -> None:
+        """Raise Reject for a recipient that mail of the stream does not go to, where that
+        is to be said at once. NO_STREAM: the stream is not known yet, and entries for all
+        streams count alone; departure asks again."""
+        if login.tenant is None or not await self.refuses_suppressed(login):
+            return
+        try:
+            because = await self._suppressions.why(login.tenant, mailbox, stream)
+        except StoreError as error:
+            raise Reject(replies.INTERNAL) from error
+        if because:
+            raise Reject(replies.suppressed(because))
 
     def future_release(self) -> str | None:
         """Return what EHLO says of FUTURERELEASE (RFC 4865 §3); None: not offered."""
@@ -187,6 +234,9 @@ class Acceptance:
         header = policy.read_header(content)
         author = policy.read_author(header, smtputf8=envelope.smtputf8)
         policy.check_hops(header, self.options.max_hops, self.options.host_name)
+        stream = policy.read_stream(header)
+        if not envelope.stream:
+            envelope = replace(envelope, stream=stream)
         state = await self._authorise(login, author)
         tenant = state.settings.tenant
         for field, domain in policy.other_names(
@@ -273,6 +323,12 @@ class Acceptance:
         once: OnceKey | None,
     ) -> SpooledMessage:
         now = self._clock.unix_ms()
+        expires_at = (envelope.release_at or now) + self._lifetime_ms
+        own: tuple[tuple[str, str], ...] = ()
+        if self._feedback is not None:
+            own = self._feedback.fields(
+                message_id, state.settings, envelope.stream, expires_at
+            )
         rewritten = rewrite(
             header,
             message_id=message_id,
@@ -280,6 +336,7 @@ class Acceptance:
             host_name=self.options.host_name,
             protocol=envelope.protocol,
             now=self._clock.now(),
+            own=own,
         )
         return SpooledMessage(
             message_id=message_id,
@@ -296,8 +353,9 @@ class Acceptance:
             and policy.needs_smtputf8(header, author, envelope.recipients),
             body_hash=body_hash(header.body),
             accepted_at=now,
-            expires_at=(envelope.release_at or now) + self._lifetime_ms,
+            expires_at=expires_at,
             content=rewritten.content,
+            stream=envelope.stream,
             dsn=envelope.dsn,
             once=once,
         )

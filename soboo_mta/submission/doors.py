@@ -6,9 +6,10 @@ Met by `tenancy.Directory`, its quota and `spool.Spool`, and by fakes in tests.
 from typing import Protocol
 
 from soboo_mta.identity.state import DomainState
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import NoLogin
-from soboo_mta.mail.ids import CredentialId, MessageId, TenantId
+from soboo_mta.mail.ids import CredentialId, MessageId, Stream, TenantId
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.ports import IpAddress
@@ -29,6 +30,11 @@ class Tenant(Protocol):
 
     @property
     def suspended(self) -> bool: ...
+
+    @property
+    def refuses_suppressed(self) -> bool:
+        """Whether suppressed recipients are refused as they are submitted."""
+        ...
 
 
 class Directory(Protocol):
@@ -67,6 +73,15 @@ class Quota(Protocol):
 
     def give_back(self, tenant: TenantId, recipients: int) -> None:
         """Undo a `take` whose message was not kept."""
+        ...
+
+
+class SuppressionLists(Protocol):
+    """Each tenant's list, cached (tenancy.Suppressions)."""
+
+    async def why(self, tenant: TenantId, address: Mailbox, stream: Stream) -> str:
+        """Why mail of the stream does not go to the address, "" where it does. May raise
+        StoreError."""
         ...
 
 

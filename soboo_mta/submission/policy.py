@@ -15,6 +15,7 @@ from soboo_mta.identity.state import DomainState, Operator, Purpose
 from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError, Reject
+from soboo_mta.mail.ids import NO_STREAM, Stream, parse_stream
 from soboo_mta.submission import replies
 
 _IN_SOMEBODYS_NAME = {
@@ -70,6 +71,21 @@ def other_names(
             if one.domain != author.domain:
                 found.append((label, one.domain))
     return tuple(found)
+
+
+def read_stream(header: HeaderBlock) -> Stream:
+    """Return the stream that X-Soboo-Stream names, NO_STREAM where it is not there; raise
+    Reject where it names none, or several do. The field does not leave with the message.
+    """
+    fields = header.named(b"x-soboo-stream")
+    if not fields:
+        return NO_STREAM
+    if len(fields) > 1:
+        raise Reject(replies.SEVERAL_STREAMS)
+    try:
+        return parse_stream(header.value(fields[0]).decode("ascii", "replace").strip())
+    except FormatError as error:
+        raise Reject(replies.bad_stream(str(error))) from error
 
 
 def check_hops(header: HeaderBlock, limit: int, host_name: Domain) -> None:

@@ -128,6 +128,11 @@ def bad_recipient(why: str) -> Reply:
     return reply(501, "5.1.3", _sentence(why))
 
 
+def suppressed(because: str) -> Reply:
+    """The tenant's list has the recipient; `because` is what the entry says."""
+    return reply(550, "5.7.1", f"The recipient is suppressed: {because}")
+
+
 def bad_parameter(why: str) -> Reply:
     """A parameter of the DSN extension is malformed; `why` is FormatError's text."""
     return reply(501, "5.5.4", _sentence(why))
@@ -159,6 +164,9 @@ LOOP = reply(554, "5.4.6", "The message has too many Received fields: it is in a
 OWN_LOOP = reply(554, "5.4.6", "The message went through this host before: it loops")
 NO_FROM = reply(550, "5.6.0", "The message has no From field: add one")
 SEVERAL_FROM = reply(550, "5.6.0", "The message has several From fields: leave one")
+SEVERAL_STREAMS = reply(
+    550, "5.6.0", "The message has several X-Soboo-Stream fields: leave one"
+)
 SUSPENDED = reply(550, "5.7.1", "This account is suspended: ask your provider why")
 QUOTA = reply(451, "4.7.1", "The account's sending quota is used up: try again later")
 KEY_REUSED = reply(
@@ -182,6 +190,11 @@ def large_header(octets: int, fields: int) -> Reply:
 def bad_header(why: str) -> Reply:
     """The header is not one; `why` is FormatError's text."""
     return reply(554, "5.6.0", _sentence(why))
+
+
+def bad_stream(why: str) -> Reply:
+    """X-Soboo-Stream holds no stream; `why` is FormatError's text."""
+    return reply(550, "5.6.0", f"X-Soboo-Stream: {why}")
 
 
 def bad_author(field: str, why: str) -> Reply:

@@ -5,6 +5,7 @@ no more). The Received field names us and the message, never the client.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -46,10 +47,11 @@ def rewrite(
     host_name: Domain,
     protocol: str,
     now: datetime,
+    own: Sequence[tuple[str, str]] = (),
 ) -> Rewritten:
     """Return the message with what is missing added and what is private taken out.
 
-    A Date or Message-ID that is malformed or stands twice is replaced by ours.
+    `own` are names and values of fields that only we write: others' are taken out. A Date or Message-ID that is malformed or stands twice is replaced by ours.
     `protocol` is the word after `with` (RFC 3848, RFC 6531 §4.3).
     """
     dropped = {
@@ -67,6 +69,9 @@ def rewrite(
     if not _has_one_date(header):
         dropped.add(b"date")
         top.append(f"Date: {date}\r\n".encode())
+    for name, value in own:
+        dropped.add(name.lower().encode())
+        top.append(f"{name}: {value}\r\n".encode())
     top.append(_kept(header, dropped))
     top.append(b"\r\n")
     block = b"".join(top)

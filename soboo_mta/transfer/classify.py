@@ -7,6 +7,7 @@ is to be tried. What is not clearly permanent is temporary (RFC 5321 §4.2.1).
 from enum import StrEnum
 from typing import Final, TypeGuard
 
+from soboo_mta.formats.classes.rules import RuleSet
 from soboo_mta.mail.outcome import (
     Deferred,
     Delivered,
@@ -54,15 +55,15 @@ def is_fit(stage: Stage, code: int) -> bool:
     return expected(stage, code) or 400 <= code < 600
 
 
-def of_reply(stage: Stage, answer: Reply) -> Outcome:
-    """Return what `answer` at `stage` means for whom it was given.
+def of_reply(stage: Stage, answer: Reply, *, rules: RuleSet, host: str = "") -> Outcome:
+    """Return what `answer` of `host` at `stage` means for whom it was given.
 
     Delivered for a 2xx after the final dot alone; a 2xx or 3xx that is out of place is
     the protocol broken, as is a code that does not exist.
     """
     if stage is Stage.DOT and 200 <= answer.code < 300:
         return Delivered(reply=answer)
-    blocked = _of_block(stage, answer)
+    blocked = _of_block(stage, answer, block_in(answer, rules, host=host))
     if blocked is not None:
         return blocked
     if answer.code == SERVICE_CLOSING:
@@ -81,13 +82,13 @@ def of_reply(stage: Stage, answer: Reply) -> Outcome:
     return broken(stage, Reason.PROTOCOL, f"{answer.code} is no answer here")
 
 
-def _of_block(stage: Stage, answer: Reply) -> Outcome | None:
+def _of_block(stage: Stage, answer: Reply, block: Block | None) -> Outcome | None:
     """A refusal of our address, or of the tenant's content: never the recipient's fault.
 
     Of the address every refusal is temporary: it can be taken off the list. While a
     session opens another host may be kinder; later the whole site has spoken.
     """
-    match block_in(answer):
+    match block:
         case Block.SOURCE:
             scope = Scope.HOST if stage in _OPENING else Scope.SITE
             return Deferred(reply=answer, reason=Reason.BLOCKED, scope=scope)

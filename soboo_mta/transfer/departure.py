@@ -33,6 +33,7 @@ from soboo_mta.transfer.leaving.suppression import (
     NoLists,
     SuppressionLists,
     suppressed,
+    whose,
 )
 from soboo_mta.transfer.leaving.variants import Variants
 from soboo_mta.transfer.planning import Known, Planner
@@ -114,7 +115,7 @@ class Departures:
         if not self._is_ours(epoch):
             return _interrupted()
         try:
-            because = await self.suppressions.why(message.tenant, claimed.recipient)
+            because = await self.suppressions.why(*whose(claimed))
             if because:
                 return Departed(outcome=suppressed(because), plan=None)
             known = await self.planner.steady(message, source)
@@ -212,7 +213,7 @@ class Departures:
 
     def _reverse_path(self, claimed: Claimed, plan: Plan) -> ReversePath:
         message = claimed.message
-        if message.is_report:
+        if message.is_report and message.reverse_path.is_null:
             return NULL_REVERSE_PATH  # RFC 3464 §2; RFC 5321 §4.5.5
         if plan.bounce_domain is None:
             return ReversePath(message.author)

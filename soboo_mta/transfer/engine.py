@@ -21,9 +21,10 @@ from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
 from soboo_mta.store.unit import StoreError
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.answers.troubles import Alert, Troubles
 from soboo_mta.transfer.departure import Departed, Departures
-from soboo_mta.transfer.leaving.suppression import suppressed
+from soboo_mta.transfer.leaving.suppression import suppressed, whose
 from soboo_mta.transfer.limits.options import TransferOptions
 from soboo_mta.transfer.ready.crowds import Crowds
 from soboo_mta.transfer.ready.fair import Job
@@ -67,6 +68,7 @@ class TransferEngine:
         sources: Sequence[Source],
         clock: Clock,
         random: Random,
+        refusals: Refusals,
         options: TransferOptions | None = None,
         reports: Reports | None = None,
     ) -> None:
@@ -85,6 +87,7 @@ class TransferEngine:
             clock=clock,
             random=random,
             options=Settling(retry=given.retry, interrupted=given.interrupted),
+            refusals=refusals,
             reports=reports,
         )
         self._troubles = Troubles(clock, rests=given.rests, tell=self._tell)
@@ -107,10 +110,8 @@ class TransferEngine:
             tenant_share=given.tenant_share,
         )
         self._unsettled = 0
-        self._settled = asyncio.Event()
-        self._wake = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._settled, self._wake = asyncio.Event(), asyncio.Event()
+        self._closing, self._ended = asyncio.Event(), asyncio.Event()
         self.started = asyncio.Event()
         self._working, self._settling = asyncio.TaskGroup(), asyncio.TaskGroup()
 
@@ -204,7 +205,7 @@ class TransferEngine:
     def _sift(self, job: Job) -> None:
         """Settle a suppressed recipient at once; departure asks again (case 164)."""
         departures, tenant = self._departures, job.claimed.message.tenant
-        because = departures.suppressions.known(tenant, job.claimed.recipient)
+        because = departures.suppressions.known(*whose(job.claimed))
         has_choice = self._pools.are_chosen and not departures.planner.knows(tenant)
         if because is None or has_choice:
             self._start(self._ask_for(job), f"look at {tenant}")
@@ -216,7 +217,7 @@ class TransferEngine:
     async def _ask_for(self, job: Job) -> None:
         tenant = job.claimed.message.tenant
         try:
-            await self._departures.suppressions.why(tenant, job.claimed.recipient)
+            await self._departures.suppressions.why(*whose(job.claimed))
             await self._departures.planner.look(tenant)
         except StoreError as error:
             _log.warning("cannot look at %s yet: %s", tenant, error)

@@ -24,7 +24,7 @@ from soboo_mta.identity.state import (
     Source,
     Verdict,
 )
-from soboo_mta.mail.ids import DomainId, KeyId, TenantId
+from soboo_mta.mail.ids import OPERATOR, DomainId, KeyId, TenantId
 from soboo_mta.mail.outcome import Deferred, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
@@ -141,7 +141,8 @@ class Planner:
             generation = self._identities.generation
             tenant = await self._identities.tenant(message.tenant)
             if message.is_report:
-                departure = await self._own_departure(tenant, source)
+                may_send = message.tenant == OPERATOR or _may_send(tenant)
+                departure = await self._own_departure(source, may_send=may_send)
             else:
                 state = await self._identities.domain_by_id(message.domain_id)
                 departure = self._departure(message, tenant, state, source)
@@ -157,7 +158,7 @@ class Planner:
         state: DomainState | None,
         source: Source,
     ) -> _Way:
-        if tenant is None or tenant.suspended:
+        if not _may_send(tenant):
             return _SUSPENDED
         self._note(message.tenant, tenant)
         if state is None or not _belongs(message, state):
@@ -166,10 +167,10 @@ class Planner:
             return _OUTDATED
         return self._planned(message.domain_id, state, source, self._operator())
 
-    async def _own_departure(self, tenant: Tenant | None, source: Source) -> _Way:
+    async def _own_departure(self, source: Source, *, may_send: bool) -> _Way:
         """How a report leaves: signed by the operator, or later. SPF cannot carry it: a
         null reverse-path has no domain of its own (RFC 7208 §2.4)."""
-        if tenant is None or tenant.suspended:
+        if not may_send:
             return _SUSPENDED
         operator, _ = self._operator()
         if self._own_domain is None or not operator.keys:
@@ -258,6 +259,10 @@ def checked(departure: Departure, state: DomainState) -> Plan | Held | Failed:
                 reason=Reason.DOMAIN_BROKEN,
                 scope=Scope.MESSAGE,
             )
+
+
+def _may_send(tenant: Tenant | None) -> bool:
+    return tenant is not None and not tenant.suspended
 
 
 def _belongs(message: SpooledMessage, state: DomainState) -> bool:

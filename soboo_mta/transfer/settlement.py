@@ -1,5 +1,5 @@
-"""What an attempt came to, settled: outcome, next time, attempt row, gate and the report to
-its sender in one unit.
+"""What an attempt came to, settled: outcome, next time, attempt row, gate, what follows for
+the suppression list and the report to its sender in one unit.
 
 Recipients of a message that fail or are late together, within `Settling.together`, are
 settled together and share a report. Fenced by the claim: a settlement made after the lease
@@ -19,15 +19,16 @@ from typing import Protocol
 from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
 from soboo_mta.events.event import recorded
 from soboo_mta.events.log import EventLog
-from soboo_mta.formats.dsn.status import Action
 from soboo_mta.identity.facts_json import plan_to_json
 from soboo_mta.identity.state import Plan
 from soboo_mta.mail.ids import MessageId, PlanId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Outcome, Reason
+from soboo_mta.mail.returned import Action
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
-from soboo_mta.store.unit import Fenced, Statement, StoreError
+from soboo_mta.store.unit import Fenced, Statement, Step, StoreError, Unit
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.answers.troubles import Alert
 from soboo_mta.transfer.departure import Departed, Lease
 from soboo_mta.transfer.ready.fair import Job
@@ -83,7 +84,7 @@ class OwnLease(Lease, Protocol):
 class Ledger(Protocol):
     """Commits units of statements, synced (store.Writer)."""
 
-    async def commit(self, unit: Sequence[Statement]) -> None: ...
+    async def commit(self, unit: Unit) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ class Settlements:
         clock: Clock,
         random: Random,
         options: Settling,
+        refusals: Refusals,
         reports: Reports | None = None,
     ) -> None:
         """`reports` None: senders are told nothing."""
@@ -118,6 +120,7 @@ class Settlements:
         self._clock = clock
         self._random = random
         self._options = options
+        self._refusals = refusals
         self._plans: OrderedDict[int, tuple[Plan, PlanId]] = OrderedDict()
         self._gates: dict[tuple[str, str], str] = {}
         self._is_abandoned = False
@@ -135,11 +138,11 @@ class Settlements:
         """Record what became of `job`; returns when it is committed or no longer ours."""
         claimed, now = job.claimed, self._clock.unix_ms()
         outcome, due_at = self._judged(claimed, departed.outcome, now)
-        unit = self._spool.settlement(
+        settlement = self._spool.settlement(
             claimed, outcome, at=now, due_at=due_at, site=departed.site
         )
         plan_id, interned = self._interned(departed.plan)
-        unit += interned
+        unit: list[Statement | Step] = [*settlement, *interned]
         facts = AttemptFacts(
             at=now,
             host=host,
@@ -151,14 +154,23 @@ class Settlements:
         )
         message = claimed.message
         unit.append(attempted(message.message_id, claimed.position, outcome, facts))
+        bounce_class = self._refusals.class_of(outcome, host)
+        unit += self._refusals.following(message, outcome, bounce_class, host)
         if isinstance(outcome, Held):
             unit += self._gate(message, outcome)
+        if (follow := self._refusals.consequences) is not None:
+            unit += follow.of(claimed, departed.outcome, outcome, host=host, at=now)
         ending = self._ending(job, departed, outcome, facts)
         kept = self._commit(job, unit) if not ending else self._told(job, unit, ending)
         if await kept:
             self._remember(departed.plan, plan_id)
             self._log.settled(
-                message, claimed.position, outcome, host=host, next_attempt=due_at
+                message,
+                claimed.position,
+                outcome,
+                host=host,
+                next_attempt=due_at,
+                bounce_class=bounce_class,
             )
 
     async def give_back(self, job: Job, *, after: timedelta) -> None:
@@ -223,7 +235,7 @@ class Settlements:
             and outcome.reason is Reason.LIFETIME,
         )
 
-    async def _told(self, job: Job, unit: Sequence[Statement], ending: Ending) -> bool:
+    async def _told(self, job: Job, unit: Unit, ending: Ending) -> bool:
         """Commit the unit with the report on its ending."""
         is_alone = len(job.claimed.message.recipients) == 1
         # What was delivered is not left uncommitted: a crash would deliver it again.
@@ -330,7 +342,7 @@ class Settlements:
             self._log.gate_closed(scope, subject, held.explanation)
         return [self._spool.gate_closed(scope, subject, held.reason, held.explanation)]
 
-    async def _commit(self, job: Job, unit: Sequence[Statement]) -> bool:
+    async def _commit(self, job: Job, unit: Unit) -> bool:
         """Commit while the claim is ours, again and again where the store is away.
 
         Past the lease's time too, until it is taken anew: what was delivered wants to be
@@ -366,7 +378,7 @@ class _Group:
     """Recipients of one message that are settled together, and what is told of them."""
 
     endings: list[Ending]
-    unit: list[Statement]
+    unit: list[Statement | Step]
     kept: "asyncio.Future[bool]" = field(default_factory=_a_future)
 
 

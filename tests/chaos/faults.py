@@ -27,7 +27,7 @@ PAST_THE_LEASE = LeaseOptions().length.total_seconds() + 1.5
 _LONG = 30.0  # seconds without a store
 _IN_WANT = 100  # clients for whom there is no descriptor
 _SPARE = 3  # descriptors that a process is left
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _COME_AGAIN = ("452 4.3.1", "451 4.3.0")  # for want of space
 
 

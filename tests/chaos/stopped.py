@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soboo_mta.cli.trial.world import World
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 @asynccontextmanager

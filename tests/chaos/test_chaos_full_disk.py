@@ -75,14 +75,14 @@ async def test_case_126_a_disk_that_is_full_for_longer_than_a_lease(
             replies += await _submit(tight, 1, life)
             fill(ballast)
         assert replies[-1].startswith(_FULL), replies[-1]
-        await place.until("the lease is over", has_lost_its_lease, 20)
+        await place.until("the lease is over", has_lost_its_lease)
         assert not [r for r in replies if not r.startswith(("250", _FULL))]
         ballast.unlink()
 
     async def takes_mail() -> bool:
         return (await _submit(tight, 1))[0].startswith("250")
 
-    await place.until("it takes mail again", takes_mail, 10)
+    await place.until("it takes mail again", takes_mail)
     await _nothing_lost(tight, capsys)
 
 
@@ -103,12 +103,12 @@ async def test_case_126_mail_is_refused_before_the_disk_is_full(tmp_path: Path) 
                 return False
             return True
 
-        await place.until("MAIL is refused", is_refused, 10)
+        await place.until("MAIL is refused", is_refused)
 
         async def has_left() -> bool:  # deliveries can still be noted
             return "nothing waits" in await place.command("queue", "list")
 
-        await place.until("what was accepted is delivered", has_left, 20)
+        await place.until("what was accepted is delivered", has_left)
         ballast.unlink()
 
         async def is_taken() -> bool:
@@ -118,7 +118,7 @@ async def test_case_126_mail_is_refused_before_the_disk_is_full(tmp_path: Path) 
                 return False
             return True
 
-        await place.until("it takes mail again", is_taken, 10)
+        await place.until("it takes mail again", is_taken)
         client.close()
 
 

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from soboo_mta.formats.classes.rules import own_rules_text, read_rules
 from soboo_mta.mail.notify import Asked, DsnRequest, Notify, OriginalRecipient, Returned
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason, Scope
 from soboo_mta.net.smtp_client import ClientOptions, SmtpConnector
@@ -412,6 +413,39 @@ async def test_case_166_nobody_listening_and_an_unbindable_source_defer():
     assert isinstance(failure, ConnectFailure)
     assert isinstance(failure.outcome, Deferred)
     assert failure.outcome.reason is Reason.CONNECTION
+
+
+RULES = """
+[provider.there]
+hosts = ["%s"]
+[[rule]]
+name = "there"
+provider = "there"
+text = "not today"
+to = "blocked-source"
+"""
+
+
+async def test_what_is_answered_is_read_by_the_rules_of_that_host():
+    refusal = [*ENVELOPE[:2], "S: 250 ok", "S: 550 not today"]
+    script = [*PIPELINING, *refusal, *RSET, *QUIT]
+    async with Peer([script, script, ["S: 554 not today"]]) as peer:
+        reasons = []
+        for host in ("elsewhere.example", peer.hop.host):
+            rules = read_rules(RULES % host, own_rules_text())
+            session = await SmtpConnector(rules=rules).connect(
+                peer.hop, ehlo="a.example", source_address=None, tls=TlsPolicy.NONE
+            )
+            assert not isinstance(session, ConnectFailure)
+            (outcome,) = await session.deliver(a_transaction())
+            reasons.append((type(outcome), outcome.reason))
+            await session.close()
+        assert reasons == [(Failed, Reason.REPLY), (Deferred, Reason.BLOCKED)]
+        failure = await SmtpConnector(rules=rules).connect(
+            peer.hop, ehlo="a.example", source_address=None, tls=TlsPolicy.NONE
+        )
+        assert isinstance(failure, ConnectFailure)
+        assert failure.outcome.reason is Reason.BLOCKED
 
 
 async def test_the_source_address_is_bound():

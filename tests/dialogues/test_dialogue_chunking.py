@@ -279,7 +279,7 @@ async def test_case_040_a_client_that_leaves_between_chunks_leaves_nothing(
         client.write(octets)
         await client.close()
         await emptied(server)
-        assert server._limits.admission.buffered == 0
+        assert server.limits.admission.buffered == 0
     assert one.spool.kept == []
     assert one.log.errors == []
 

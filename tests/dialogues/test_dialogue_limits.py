@@ -48,7 +48,7 @@ async def test_case_039_connections_of_one_credential_are_bounded() -> None:
         for client in (first, second, third, fourth):
             await client.close()
         await emptied(server)
-        assert not server._limits.admission._by_credential
+        assert not server.limits.admission._by_credential
 
 
 async def test_case_039_a_login_that_is_forgotten_or_revoked_makes_room() -> None:
@@ -170,7 +170,7 @@ async def test_case_129_what_is_being_received_counts_at_mail_and_data() -> None
         await busy.envelope()
         busy.write(MESSAGE + (b"z" * 98 + b"\r\n") * 200)
         async with asyncio.timeout(5):
-            while server._limits.admission.buffered < 20_000:
+            while server.limits.admission.buffered < 20_000:
                 await asyncio.sleep(0.005)
         assert (await other.say("DATA")).startswith("452 4.3.1")
         await other.say("RSET")
@@ -184,7 +184,7 @@ async def test_case_129_what_is_being_received_counts_at_mail_and_data() -> None
         for client in (busy, other):
             await client.close()
         await emptied(server)
-        assert server._limits.admission.buffered == 0
+        assert server.limits.admission.buffered == 0
     assert len(one.spool.kept) == 2
 
 
@@ -200,11 +200,11 @@ async def test_case_129_a_message_counts_until_its_commit_though_its_client_left
         await one.spool.is_committing.wait()
         client.writer.transport.abort()
         other, _ = await logged_in(port)
-        assert server._limits.admission.buffered >= len(MESSAGE)
+        assert server.limits.admission.buffered >= len(MESSAGE)
         await other.close()
         one.spool.gate.set()
         await emptied(server)
-        assert server._limits.admission.buffered == 0
+        assert server.limits.admission.buffered == 0
     assert len(one.spool.kept) == 1
 
 
@@ -242,7 +242,7 @@ async def test_case_041_twenty_large_messages_at_once_leave_the_loop_free() -> N
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(send(client))
-            while server._limits.admission.buffered < len(body):
+            while server.limits.admission.buffered < len(body):
                 await asyncio.sleep(0.005)
             assert (await bystander.send(MESSAGE)).startswith("250")
             assert len(one.spool.kept) < 20  # it did not wait for them

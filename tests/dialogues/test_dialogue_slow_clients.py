@@ -112,7 +112,7 @@ async def test_case_038_two_thousand_slow_clients_are_cut_while_others_are_serve
     }
     assert slowest < 3.0
     assert one.log.errors == []
-    assert server._limits.admission.buffered == 0
+    assert server.limits.admission.buffered == 0
 
 
 async def _work(port: int, dripping: list["asyncio.Task[None]"]) -> float:

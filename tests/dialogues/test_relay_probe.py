@@ -1,7 +1,10 @@
 """A customer's submission server, tried step by step against scripted peers."""
 
+import asyncio
 import base64
+import gc
 import ssl
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -285,6 +288,22 @@ async def test_a_port_that_nobody_listens_on_and_a_name_without_address(authorit
         ehlo="mta1.esp.example",
     )
     assert (found.failed, found.is_silent) == (ProbeStep.ADDRESS, True)
+
+
+async def test_nothing_stays_open_when_the_loop_ends_with_the_probe(authority):
+    script = [*GOOD[: -len(QUIT)], "C: QUIT", "S: 221 bye", "HANG"]
+    async with Peer([script], tls=serving(authority)) as peer:
+        probing = a_probe(authority).probe(
+            CustomerRelay(server=_server(peer), user="esp"),
+            SECRET,
+            reverse_path=parse_mailbox("postmaster@customer.com"),
+            ehlo="mta1.esp.example",
+        )
+        found = await asyncio.to_thread(asyncio.run, probing)
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert (found.failed, [str(one.message) for one in left]) == (None, [])
 
 
 # ---- a real server: our own listener

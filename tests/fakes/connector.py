@@ -367,6 +367,7 @@ class FakeLedger:
     commits: int = 0
     attempts: list[dict] = field(default_factory=list)
     events: list[dict] = field(default_factory=list)
+    looks: list[dict] = field(default_factory=list)  # asked for, at a domain's DNS
 
     async def commit(self, unit: Sequence[Statement]) -> None:
         await asyncio.sleep(0)
@@ -380,6 +381,8 @@ class FakeLedger:
                 self.attempts.append(dict(statement.rows[0]))
             elif "kind" in statement.rows[0]:
                 self.events.append(dict(statement.rows[0]))
+            elif "stale" in statement.rows[0]:
+                self.looks.append(dict(statement.rows[0]))
 
 
 class Quiet:

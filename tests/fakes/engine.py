@@ -5,9 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 
+from soboo_mta.events.log import EventLog
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.formats.keys import generate_rsa
 from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
+from soboo_mta.tenancy.doubts import Doubts
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.limits.options import TransferOptions
@@ -25,9 +29,9 @@ from tests.fakes.connector import (
     FakeLease,
     FakeLedger,
     FakeSpool,
+    Quiet,
     a_signer,
     a_verp_signer,
-    an_event_log,
 )
 from tests.fakes.dns import FakeResolver
 
@@ -57,6 +61,7 @@ class World:
         self.capacity = FakeCapacity()
         self.spool = FakeSpool()
         self.ledger = FakeLedger()
+        self.log = Quiet()
         self.dns = FakeResolver()
         self.dns.add("there.example", "MX", "10 a.there.example")
         self.dns.add("there.example", "MX", "20 b.there.example")
@@ -79,7 +84,7 @@ class World:
             spool=self.spool,
             ledger=self.ledger,
             lease=self.lease,
-            log=an_event_log(),
+            log=EventLog(self.log),
             capacity=self.capacity,
             departures=self.departures,
             finder=SiteFinder(
@@ -90,6 +95,7 @@ class World:
             sources=(SOURCE,),
             clock=self.clock,
             random=Random(1),
+            refusals=Refusals(own_rules(), Doubts(self.clock)),
             options=self.options,
         )
 

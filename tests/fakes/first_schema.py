@@ -140,14 +140,15 @@ ROWS: dict[str, dict[str, object]] = {
 }
 
 
-def build(connection: Connection) -> MetaData:
-    """Make the first release's tables in an empty database; return them."""
+def build(connection: Connection, revision: str = FIRST) -> MetaData:
+    """Make the first release's tables in an empty database, or a later one's; return
+    them."""
     config = Config()
     folder = Path(migrate.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, FIRST)
+    command.upgrade(config, revision)
     tables = MetaData()
     tables.reflect(connection)
     return tables

@@ -17,9 +17,17 @@ from soboo_mta.identity.state import (
     Operator,
     Source,
 )
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import NoLogin
-from soboo_mta.mail.ids import CredentialId, DomainId, MessageIds, TenantId
+from soboo_mta.mail.ids import (
+    NO_STREAM,
+    CredentialId,
+    DomainId,
+    MessageIds,
+    Stream,
+    TenantId,
+)
 from soboo_mta.mail.reply import Reply
 from soboo_mta.mail.spooled import OnceKey, SpooledMessage
 from soboo_mta.net.door import bind
@@ -81,6 +89,21 @@ class FakeCredential:
 @dataclass
 class FakeTenant:
     suspended: bool = False
+    refuses_suppressed: bool = False
+
+
+@dataclass
+class FakeSuppressions:
+    """Entries of ACME by address and stream; NO_STREAM's hold for all."""
+
+    entries: dict[tuple[str, Stream], str] = field(default_factory=dict)
+    broken: Exception | None = None
+
+    async def why(self, tenant: TenantId, address: Mailbox, stream: Stream) -> str:
+        if self.broken:
+            raise self.broken
+        found = [self.entries.get((str(address), one)) for one in (NO_STREAM, stream)]
+        return next(filter(None, found), "") if tenant == ACME else ""
 
 
 @dataclass
@@ -216,6 +239,7 @@ class Desk:
     directory: FakeDirectory
     spool: FakeSpool
     quota: FakeQuota
+    suppressions: FakeSuppressions
     log: FakeLog
     clock: FakeClock
     handed_over: list[tuple[SpooledMessage, tuple[int, ...]]]
@@ -240,11 +264,13 @@ def desk(
         ],
     )
     spool, quota, log, clock = FakeSpool(), FakeQuota(), FakeLog(), FakeClock()
+    suppressions = FakeSuppressions()
     handed_over: list[tuple[SpooledMessage, tuple[int, ...]]] = []
     acceptance = Acceptance(
         directory=directory,
         spool=spool,
         quota=quota,
+        suppressions=suppressions,
         ids=MessageIds(worker=1, unix_ms=clock.unix_ms),
         clock=clock,
         log=log,
@@ -253,7 +279,9 @@ def desk(
         on_accepted=lambda message, positions: handed_over.append((message, positions)),
         room_for=room_for,
     )
-    return Desk(acceptance, directory, spool, quota, log, clock, handed_over)
+    return Desk(
+        acceptance, directory, spool, quota, suppressions, log, clock, handed_over
+    )
 
 
 @asynccontextmanager

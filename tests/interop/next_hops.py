@@ -10,7 +10,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.interop.house import ACME, certificates
 from tests.interop.running import run, running
 
 UNPACKED = Path(__file__).parents[2] / ".venv" / "peers"
-_USERS = ("Debian-exim", "opensmtpd", "opensmtpq")
+_USERS = ("Debian-exim", "opensmtpd", "opensmtpq", "courier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,15 @@ async def _opensmtpd(mta: Mta, port: int) -> AsyncIterator[Path]:
             yield home / "mail" / "inbox" / "new"
 
 
-def apart(home: Path, places: dict[Path, str], command: str) -> tuple[str, ...]:
-    """The command in a mount namespace of its own: `places` at their paths, and the
-    users the programs insist on beside this host's."""
+def apart(
+    home: Path,
+    places: dict[Path, str],
+    command: str,
+    *,
+    over: Mapping[str, Sequence[Path]] | None = None,
+) -> tuple[str, ...]:
+    """The command in a mount namespace of its own: directories laid `over` this host's,
+    `places` at their paths, and the users the programs insist on beside this host's."""
     users = [f"{name}:x:{65_500 + n}:" for n, name in enumerate(_USERS)]
     accounts = "".join(f"{one}65534::/:/usr/sbin/nologin\n" for one in users)
     for name, more in (("passwd", accounts), ("group", "\n".join(users) + "\n")):
@@ -218,8 +224,13 @@ def apart(home: Path, places: dict[Path, str], command: str) -> tuple[str, ...]:
         own.write_text(Path("/etc", name).read_text() + more)
         own.chmod(0o644)
         places[own] = f"/etc/{name}"
+    layers = [
+        f"mount -t overlay overlay -o lowerdir={':'.join(map(str, tops))}:{below} {below}"
+        for below, tops in (over or {}).items()
+    ]
     mounts = [f"mount --bind {here} {there}" for here, there in places.items()]
-    return ("unshare", "--mount", "sh", "-ec", "\n".join([*mounts, f"exec {command}"]))
+    steps = [*layers, *mounts, f"exec {command}"]
+    return ("unshare", "--mount", "sh", "-ec", "\n".join(steps))
 
 
 MTAS = {

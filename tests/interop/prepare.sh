@@ -22,6 +22,7 @@ need iproute2 command -v ip
 need libmail-dkim-perl perl -MMail::DKIM -e 1
 need libmail-spf-perl perl -MMail::SPF -e 1
 need libmail-dmarc-perl perl -MMail::DMARC -e 1
+need libmail-authenticationresults-perl perl -MMail::AuthenticationResults::Parser -e 1
 need libnet-dns-perl perl -MNet::DNS -e 1
 need strace command -v strace
 need faketime command -v faketime
@@ -42,11 +43,11 @@ need chromium command -v chromium
 need caddy command -v caddy
 need systemd command -v systemd-analyze
 
-# Debian's MTAs exclude one another: these two are unpacked beside Postfix.
+# Debian's MTAs exclude one another: these are unpacked beside Postfix.
 peers=$PWD/.venv/peers
 unpacked=""
 unpack() { # unpack PACKAGE FILE: note the package unless the file is there
-    [ -x "$peers/$1/$2" ] || unpacked="$unpacked $1"
+    [ -e "$peers/$1/$2" ] || unpacked="$unpacked $1"
 }
 has_library() {
     ldconfig -p | grep -q "$1"
@@ -54,10 +55,20 @@ has_library() {
 
 unpack exim4-daemon-light usr/sbin/exim4
 unpack opensmtpd usr/sbin/smtpd
+unpack sendmail-bin usr/libexec/sendmail/sendmail
+unpack sendmail-cf usr/share/sendmail/cf/m4/cf.m4
+unpack courier-mta usr/sbin/courier
+unpack courier-base usr/sbin/couriertcpd
+unpack courier-authlib usr/sbin/courierlogger
+unpack libcourier-unicode4 usr/share/doc/libcourier-unicode4
 need libgnutls-dane0 has_library libgnutls-dane.so.0
 need libidn12 has_library libidn.so.12
 need libnsl2 has_library libnsl.so.2
 need libevent-2.1-7 has_library libevent-2.1.so.7
+need libwrap0 has_library libwrap.so.0
+need libldap-2.5-0 has_library libldap-2.5.so.0
+need libgdbm6 has_library libgdbm.so.6
+need m4 command -v m4
 
 if [ -n "$missing$unpacked" ]; then
     if [ "$(id -u)" -ne 0 ]; then
@@ -84,3 +95,5 @@ if [ -n "$missing$unpacked" ]; then
             apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb .)
     done
 fi
+
+tests/interop/samples.sh

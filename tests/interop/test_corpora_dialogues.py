@@ -140,7 +140,7 @@ async def test_case_176_a_dialogue_differs_by_design_alone(
         assert (found.wanted[:3], found.got[:9]) == by_design.replies, found
     verified = _folder(corpora) / f"{name}.verify"
     if verified.exists():
-        (*_, record) = await place.world.lab.wait_for(before + 1, 20)
+        (*_, record) = await place.world.lab.wait_for(before + 1, 60)
         assert record.raw is not None
         _check_arrived(record.raw.read_bytes(), verified.read_bytes())
     else:  # nothing was smuggled in; what is kept arrives within milliseconds

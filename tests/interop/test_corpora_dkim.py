@@ -13,8 +13,9 @@ import pytest
 import time_machine
 from dkim.canonicalization import Relaxed
 
+from soboo_mta.formats.authentication.results import Result
+from soboo_mta.formats.authentication.signatures import verify
 from soboo_mta.formats.canonical import relaxed_body
-from soboo_mta.formats.dkim import Result, verify
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.mail.errors import FormatError
 from tests.unit.formats.dkimpy_reference import (

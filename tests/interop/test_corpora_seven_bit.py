@@ -104,7 +104,7 @@ async def test_real_8_bit_messages_reach_a_7_bit_peer_and_verify(
     sink = ("smtp-sink", "-8", "-u", "root", "-d", f"{dumps}/m.", f"{_ADDRESS}:{port}")
     sent: dict[str, bytes] = {}
     async with running(*sink, "100", log=tmp_path / "sink.log"):
-        await place.until("smtp-sink listens", lambda: is_listening(_ADDRESS, port), 10)
+        await place.until("smtp-sink listens", lambda: is_listening(_ADDRESS, port))
         for number, octets in enumerate(_eight_bit(corpora)):
             if "Accepted" in await _submitted(place.port, octets, number):
                 sent[f"seven-{number}@{_SINK}"] = octets
@@ -112,7 +112,7 @@ async def test_real_8_bit_messages_reach_a_7_bit_peer_and_verify(
         async def is_settled() -> bool:
             return (await place.command("queue", "list", "--json")).strip() == "[]"
 
-        await place.until("all are settled", is_settled, 60)
+        await place.until("all are settled", is_settled)
     arrived = [_as_received(file, tmp_path) for file in sorted(dumps.iterdir())]
     compared = 0
     for to, suspect in arrived:

@@ -9,7 +9,7 @@ from typing import Any
 import spftrace
 import yaml
 
-from soboo_mta.onboarding.spf.results import Door
+from soboo_mta.formats.authentication.spf import Door
 from soboo_mta.onboarding.spf.walk import MAX_WALKED, spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver
 

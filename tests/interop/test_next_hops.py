@@ -94,7 +94,7 @@ async def test_case_170_smtp_source_to_smtp_sink_loses_and_doubles_nothing(
         half = str(_SENT // 2)
         await _source(place, *to, "-s", "10", "-m", half, "-d")
         await _source(place, *to, "-s", "10", "-m", half)  # a connection each
-        await place.until("all is delivered", lambda: _is_settled(place), 60)
+        await place.until("all is delivered", lambda: _is_settled(place))
     contents = [file.read_bytes() for file in dumps.iterdir()]
     assert len(contents) == _SENT
     suspects = [_as_received(one, tmp_path, n) for n, one in enumerate(contents)]
@@ -124,7 +124,7 @@ async def test_case_145_147_170_what_smtp_sink_does_at_a_command_is_taken_as_mea
         async def are_tried() -> bool:
             return wanted.keys() <= _first_outcomes(place).keys()
 
-        await place.until("each was tried", are_tried, 60)
+        await place.until("each was tried", are_tried)
     found = _first_outcomes(place)
     assert {to: found[to] for to in wanted} == wanted
 
@@ -152,7 +152,7 @@ async def test_case_151_173_a_real_mta_takes_our_mail(
                 lambda: inbox.is_dir() and len(list(inbox.iterdir())) == 20
             )
 
-        await place.until(f"{name} has all", has_all, 30)
+        await place.until(f"{name} has all", has_all)
         contents = [file.read_bytes() for file in inbox.iterdir()]
     for content in contents:
         trace = content.partition(b"\nDKIM-Signature:")[0]
@@ -175,7 +175,7 @@ async def test_case_173_a_real_mtas_refusal_is_final_and_kept_in_its_words(
         async def is_over() -> bool:
             return "failed" in await place.command("queue", "why", message)
 
-        await place.until("it has failed", is_over, 20)
+        await place.until("it has failed", is_over)
         assert MTAS[name].refuses in await place.command("trace", message)
 
 
@@ -192,7 +192,7 @@ async def test_case_027_a_real_postfix_is_told_what_reports_the_sender_wants(
                 lambda: inbox.is_dir() and len(list(inbox.iterdir())) == 2
             )
 
-        await place.until("Postfix has the message and its report", has_both, 30)
+        await place.until("Postfix has the message and its report", has_both)
         messages = [email.message_from_bytes(f.read_bytes()) for f in inbox.iterdir()]
     (report,) = [m for m in messages if m.get_content_type() == "multipart/report"]
     (taken,) = [m for m in messages if m is not report]
@@ -216,7 +216,7 @@ async def _serving(place: World, mta: Mta) -> AsyncIterator[Path]:
 
 async def _listening(place: World, domain: str, address: str) -> None:
     port = place.lab.sink_port
-    await place.until(f"{domain} listens", lambda: is_listening(address, port), 20)
+    await place.until(f"{domain} listens", lambda: is_listening(address, port))
 
 
 def _letter(to: str) -> EmailMessage:

@@ -126,7 +126,7 @@ async def test_behind_haproxy_the_real_client_is_who_counts(
             async def is_up(at: int = port) -> bool:
                 return await is_listening("127.0.0.1", at)
 
-            await place.until("HAProxy listens", is_up, 10)
+            await place.until("HAProxy listens", is_up)
             to = f"proxied-{port}@{SINK}"
             await asyncio.to_thread(_send, port, _TRUSTED, to)
             await _arrived(place, to)

@@ -183,11 +183,11 @@ async def _name_servers(
         running("/usr/sbin/knotd", "-c", config, log=log) as served,
         running("/usr/sbin/unbound", "-d", "-c", resolver, log=log),
     ):
-        await place.until("Unbound answers", lambda: _serves(unbound, ACME, 1), 20)
+        await place.until("Unbound answers", lambda: _serves(unbound, ACME, 1))
 
         async def serve(origin: str, serial: int) -> None:
             served.send_signal(1)  # SIGHUP: read zones again
-            await place.until("Knot reloads", lambda: _serves(knot, origin, serial), 20)
+            await place.until("Knot reloads", lambda: _serves(knot, origin, serial))
 
         try:
             yield serve

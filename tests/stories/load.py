@@ -12,6 +12,7 @@ import aiosmtplib
 from soboo_mta.cli.trial.world import World
 
 _TEXT = "A line of text that makes the message a little longer.\r\n" * 20
+_PATIENCE = 60.0  # seconds; a busy machine is no fault
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,14 +66,14 @@ class Load:
         """The Message-IDs that the sinks have."""
         return {record.verdict.message_id for record in self.place.lab.records}
 
-    async def all_delivered(self, seconds: float) -> None:
+    async def all_delivered(self, seconds: float = _PATIENCE) -> None:
         """Wait until the sinks have all that was accepted."""
         assert self.accepted
         await self.place.lab.wait_for(
             lambda _: self.delivered() >= set(self.accepted), seconds
         )
 
-    async def more_delivered(self, number: int, seconds: float = 20) -> None:
+    async def more_delivered(self, number: int, seconds: float = _PATIENCE) -> None:
         """Wait until the sinks have `number` messages more than now."""
         await self.place.lab.wait_for(self.place.lab.received + number, seconds)
 

@@ -51,8 +51,12 @@ async def test_case_060_a_backlog_of_one_tenant_does_not_delay_anothers_ten(
         await place.start_relay()
         await host.until(lambda: len(host.authors) > 200)
         before = len(host.authors)
-        for number in range(_TEN):
-            await place.submit("small-app", _message(number), ["ann@there.test"])
+        await asyncio.gather(
+            *(
+                place.submit("small-app", _message(number), ["ann@there.test"])
+                for number in range(_TEN)
+            )
+        )
         await host.until(lambda: host.authors.count("small.example") == _TEN)
         last = len(host.authors) - host.authors[::-1].index("small.example")
         overtaken = host.authors[before:last].count("big.example")

@@ -41,7 +41,7 @@ async def test_case_143_a_restore_sends_nothing_again_that_was_delivered_before_
                 "queue", "why", done
             ) and "deferred" in await place.command("queue", "why", waits)
 
-        await place.until("one is delivered, one waits", is_so, 30)
+        await place.until("one is delivered, one waits", is_so)
         load = Load(
             place=place, user=USER, author=f"app@{DOMAIN}", recipients=("cy@beta.test",)
         )
@@ -50,7 +50,7 @@ async def test_case_143_a_restore_sends_nothing_again_that_was_delivered_before_
             assert "checked" in await place.command("store", "backup", copy)
             await load.more_delivered(5)
         assert not load.cut_off
-        await load.all_delivered(20)
+        await load.all_delivered()
         with pytest.raises(WorldError, match="runs on this store"):
             await place.command("store", "restore", copy, "--yes")
         assert await place.stop_relay() == 0
@@ -63,12 +63,12 @@ async def test_case_143_a_restore_sends_nothing_again_that_was_delivered_before_
         async def has_left() -> bool:
             return "delivered" in await place.command("queue", "why", waits)
 
-        await place.until("what waited is delivered", has_left, 30)
+        await place.until("what waited is delivered", has_left)
 
         async def is_empty() -> bool:  # what the backup had as under way goes again
             return "nothing waits" in await place.command("queue", "list")
 
-        await place.until("nothing waits", is_empty, 30)
+        await place.until("nothing waits", is_empty)
         records = [one.verdict.message_id for one in place.lab.records]
         assert records.count(f"<done@{DOMAIN}>") == 1
         assert records.count(f"<waits@{DOMAIN}>") == 1

@@ -10,7 +10,7 @@ from soboo_mta.lab.record import MessageRecord
 from tests.chaos.ready_world import DOMAIN, USER, ready_world
 from tests.stories.load import Load, steady_load
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 
 
 async def _last(place: World, holds: Callable[[MessageRecord], bool]) -> None:

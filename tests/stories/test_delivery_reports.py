@@ -71,7 +71,7 @@ async def report(place: World) -> tuple[MessageRecord, Message]:
     def has_one(records: tuple[MessageRecord, ...]) -> bool:
         return any(one.rcpt_to == (SENDER,) for one in records)
 
-    records = await place.lab.wait_for(has_one, 30)
+    records = await place.lab.wait_for(has_one, 60)
     record = next(one for one in records if one.rcpt_to == (SENDER,))
     assert record.raw is not None
     return record, email.message_from_bytes(record.raw.read_bytes())
@@ -121,7 +121,7 @@ async def test_case_159_a_refused_message_brings_an_aligned_report_home(
             shown = [await place.command("trace", one) for one in (silent, foreign)]
             return all("failed" in one for one in shown)
 
-        await place.until("both have failed", has_failed, 20)
+        await place.until("both have failed", has_failed)
         assert "report" not in await place.command("trace", silent)
         assert "report-withheld" in await place.command("trace", foreign)
         assert place.lab.received == 1

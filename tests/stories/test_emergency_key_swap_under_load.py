@@ -25,7 +25,7 @@ async def test_case_057_no_message_is_unaligned_and_the_leaked_key_signs_no_more
             revoked_at = place.lab.received
             await load.more_delivered(150)
         assert not load.cut_off
-        await load.all_delivered(20)
+        await load.all_delivered()
         keys = json.loads(await place.command("key", "list", DOMAIN, "--json"))
 
         records = list(place.lab.records)
@@ -62,7 +62,7 @@ async def test_a_second_emergency_finds_a_key_that_the_customer_already_points_t
                 await place.command("domain", "verify", DOMAIN)
             await load.more_delivered(30)
         assert not load.cut_off
-        await load.all_delivered(20)
+        await load.all_delivered()
         verdicts = [record.verdict for record in place.lab.records]
         assert {verdict.dmarc for verdict in verdicts} == {"pass"}
         assert len({verdict.dkim[0].s for verdict in verdicts}) == 3

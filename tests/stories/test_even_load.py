@@ -60,16 +60,16 @@ async def _start(place: World, workers: int) -> None:
     async def are_ready() -> bool:
         return '"ready"' in place.relay_log()
 
-    await place.until("all workers are ready", are_ready, 20)
+    await place.until("all workers are ready", are_ready)
 
     async def are_idle() -> bool:
         return not _connections(place)
 
-    await place.until("the first look is over", are_idle, 20)
+    await place.until("the first look is over", are_idle)
 
 
 async def _call(place: World, clients: AsyncExitStack) -> str:
-    """Connect and stay; return the code of the greeting."""
+    """Connect and stay, or wait to be shut out; return the code of the greeting."""
     reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
 
     async def leave() -> None:
@@ -77,7 +77,10 @@ async def _call(place: World, clients: AsyncExitStack) -> str:
         await writer.wait_closed()
 
     clients.push_async_callback(leave)
-    return (await reader.readline())[:3].decode()
+    code = (await reader.readline())[:3].decode()
+    if code != "220":
+        assert await reader.read() == b""
+    return code
 
 
 def _connections(place: World) -> Counter[str]:

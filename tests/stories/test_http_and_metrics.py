@@ -88,7 +88,7 @@ async def test_readiness_names_what_is_missing(tmp_path: Path) -> None:
             return bad == {"disk", "lease", *listeners}
 
         try:
-            await place.until("readiness misses lease and listeners", says_so, 30)
+            await place.until("readiness misses lease and listeners", says_so)
         finally:
             os.kill(worker, signal.SIGCONT)
 
@@ -131,7 +131,7 @@ class Told:
             numbers = await self.numbers()
             return all(numbers.get(name) == value for name, value in wanted.items())
 
-        await place.until(f"metrics say {wanted}", so, 20)
+        await place.until(f"metrics say {wanted}", so)
 
     async def adds_up(self, *, accepted: int, delivered: int, refused: int) -> None:
         numbers = await self.numbers()

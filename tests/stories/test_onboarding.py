@@ -38,7 +38,7 @@ async def _records(place: World) -> list[str]:
         listed = json.loads(await place.command("domain", "list", "--json"))
         return any(one["name"] == DOMAIN for one in listed)
 
-    await place.until("the domain is added", is_added, 20)
+    await place.until("the domain is added", is_added)
     return without(await place.records(DOMAIN), "_dmarc.")
 
 
@@ -60,7 +60,7 @@ async def test_a_domain_is_watched_until_it_is_good_and_then_proven(
         (one,) = (each for each in listed if each["name"] == DOMAIN)
         return any("appended twice" in check["cause"] for check in one["records"])
 
-    await place.until("the mistake is seen", is_doubled, 30)
+    await place.until("the mistake is seen", is_doubled)
     place.zones.write(DOMAIN, ["@ A 127.0.0.9", *OTHERS, *records])
     told = await onboarding
     assert f"bounce.{DOMAIN} is not free (CNAME u1.wl.sendgrid.net.)" in told
@@ -84,4 +84,4 @@ async def test_left_and_given_again_it_goes_on(place: World) -> None:
     waits = await place.command(*words, "--to", "ann@alpha.test", codes=(1,))
     assert "the first message is accepted as" in waits
     await place.start_relay()
-    await place.lab.wait_for(lambda all_: len(all_) == 1, 20)
+    await place.lab.wait_for(lambda all_: len(all_) == 1, 60)

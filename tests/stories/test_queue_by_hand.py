@@ -35,12 +35,12 @@ async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_trace
         await place.start_relay()
         first = await _submit(place, "first", "ann@alpha.test")
         second = await _submit(place, "second", "ann@alpha.test")
-        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 2, 30)
+        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 2, 60)
 
         async def is_deferred() -> bool:
             return "deferred" in await place.command("queue", "why", second)
 
-        await place.until("both are deferred", is_deferred, 30)
+        await place.until("both are deferred", is_deferred)
         why = await place.command("queue", "why", first)
         assert "Closed for the night" in why
         assert "reply" in why
@@ -51,13 +51,13 @@ async def test_case_140_what_waits_can_be_seen_held_released_cancelled_and_trace
         assert first in held
         assert second not in held
         await place.command("queue", "release", first)
-        (record,) = await place.lab.wait_for(1, 30)
+        (record,) = await place.lab.wait_for(1, 60)
         assert record.verdict.message_id == f"<first@{DOMAIN}>"
 
         async def is_told() -> bool:
             return "delivered" in await place.command("trace", first)
 
-        await place.until("the delivery is told", is_told, 30)
+        await place.until("the delivery is told", is_told)
         traced = await place.command("trace", first)
         assert "451 4.3.2 Closed for the night" in traced
         assert "    C: MAIL FROM:<b-" in traced
@@ -94,7 +94,7 @@ async def test_case_144_what_cannot_be_delivered_in_its_lifetime_expires(
         async def is_over() -> bool:
             return "expired" in await place.command("queue", "why", message)
 
-        await place.until("it expires", is_over, 30)
+        await place.until("it expires", is_over)
         assert len(place.lab.refusals) >= 2  # tried more than once
 
 
@@ -109,7 +109,7 @@ async def test_a_held_destination_stops_what_comes_later_too_and_outlives_a_rest
             probe = await _submit(place, "probe", "ann@alpha.test")
             return "operator-hold: asked" in await place.command("queue", "why", probe)
 
-        await place.until("the hold is obeyed", obeys, 30)
+        await place.until("the hold is obeyed", obeys)
         await place.stop_relay()
         await place.start_relay()
         later = await _submit(place, "later", "ann@alpha.test")
@@ -125,7 +125,7 @@ async def test_a_held_destination_stops_what_comes_later_too_and_outlives_a_rest
         async def is_delivered() -> bool:
             return "delivered" in await place.command("queue", "why", later)
 
-        await place.until("what was held is delivered", is_delivered, 30)
+        await place.until("what was held is delivered", is_delivered)
 
 
 async def test_rerouted_mail_leaves_by_the_hops_given_until_that_is_undone(
@@ -135,7 +135,7 @@ async def test_rerouted_mail_leaves_by_the_hops_given_until_that_is_undone(
         (place.directory / "sinks.toml").write_text(_RULES)  # alpha.test: 127.0.0.2
         await place.start_relay()
         first = await _submit(place, "first", "ann@alpha.test")
-        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 1, 30)
+        await place.lab.wait_for(lambda _: len(place.lab.refusals) >= 1, 60)
         away = f"127.0.0.3:{place.lab.sink_port}"
         words = ("--to", "alpha.test", "--standing", "--because", "its MX is down")
         said = await place.command("queue", "reroute", *words, "--via", away)
@@ -154,7 +154,7 @@ async def test_rerouted_mail_leaves_by_the_hops_given_until_that_is_undone(
 
         async def goes_home() -> bool:
             probe = await _submit(place, "probe", "ann@alpha.test")
-            await place.until("it is settled", lambda: left_by(probe, ""), 30)
+            await place.until("it is settled", lambda: left_by(probe, ""))
             return await left_by(probe, "[127.0.0.2]")
 
-        await place.until("mail goes by its MX again", goes_home, 30)
+        await place.until("mail goes by its MX again", goes_home)

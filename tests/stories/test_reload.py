@@ -272,7 +272,7 @@ async def _submit_on(
 
 
 async def _more_arrives(place: World) -> None:
-    await place.lab.wait_for(place.lab.received + 30, 30)
+    await place.lab.wait_for(place.lab.received + 30, 60)
 
 
 async def _greeting(port: int) -> bytes:

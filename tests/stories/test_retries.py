@@ -26,7 +26,7 @@ async def test_case_163_greylisted_mail_and_mail_for_a_site_that_was_down_arrive
         waiting = await _submit(place, "dan@down.test")
         await _submit(place, "cas@gamma.test")
 
-        (record,) = await place.lab.wait_for(1, 20)
+        (record,) = await place.lab.wait_for(1, 60)
         assert record.rcpt_to == ("cas@gamma.test",)
         assert record.verdict.dmarc == "pass"
         assert any(one.reply.startswith("451") for one in place.lab.refusals)
@@ -34,20 +34,20 @@ async def test_case_163_greylisted_mail_and_mail_for_a_site_that_was_down_arrive
         async def was_tried() -> bool:
             return "deferred" in await place.command("queue", "why", waiting)
 
-        await place.until("the site that is down was tried", was_tried, 10)
+        await place.until("the site that is down was tried", was_tried)
         options = LabOptions(
             zones=place.lab.zones_directory,
             sinks=SinkOptions(addresses=(_DOWN,), port=place.lab.sink_port),
         )
         async with Lab(tmp_path / "up", options) as up:
-            (late,) = await up.wait_for(1, 20)
+            (late,) = await up.wait_for(1, 60)
             assert late.rcpt_to == ("dan@down.test",)
             assert late.verdict.dmarc == "pass"
 
             async def is_settled() -> bool:
                 return "nothing waits" in await place.command("queue", "list")
 
-            await place.until("nothing waits any more", is_settled, 10)
+            await place.until("nothing waits any more", is_settled)
             assert (place.lab.received, up.received) == (1, 1)
 
 

@@ -42,7 +42,7 @@ async def test_the_next_key_signs_once_its_owner_published_what_was_shown(
             states = [one["state"] for one in await keys(place)]
             return states[:2] == ["retiring", "active"]
 
-        await place.until("the next key signs", has_rotated, 30)
+        await place.until("the next key signs", has_rotated)
 
 
 def _pasted(shown: str) -> tuple[str, str]:

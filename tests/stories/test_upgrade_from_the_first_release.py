@@ -31,7 +31,7 @@ async def test_what_waited_in_the_first_releases_store_is_delivered_by_this_one(
         async def is_deferred() -> bool:
             return "deferred" in await place.command("queue", "why", message)
 
-        await place.until("it is deferred", is_deferred, 30)
+        await place.until("it is deferred", is_deferred)
         assert await place.stop_relay() == 0
         data = place.directory / "data"
         engine = open_engine(store_url(place))
@@ -46,5 +46,5 @@ async def test_what_waited_in_the_first_releases_store_is_delivered_by_this_one(
         assert "nothing to do" in await place.command("store", "upgrade")
         (place.directory / "sinks.toml").write_text("")
         await place.start_relay()
-        (record,) = await place.lab.wait_for(1, 30)
+        (record,) = await place.lab.wait_for(1, 60)
         assert record.verdict.message_id == f"<old@{DOMAIN}>"

@@ -101,7 +101,8 @@ def test_ports_that_are_published_are_listened_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = relay_settings(monkeypatch)
-    listening = {one.port for one in settings.listeners + settings.http_listeners}
+    doors = (settings.listeners, settings.http_listeners, settings.return_listeners)
+    listening = {one.port for listeners in doors for one in listeners}
     published = {int(one.split(":")[1]) for one in SERVICES["relay"]["ports"]}
     assert published == listening
     asked = SERVICES["relay"]["healthcheck"]["test"][-1]

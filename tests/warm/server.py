@@ -1,5 +1,6 @@
 """The loaded process: runs each command that a client hands over in a fork of itself."""
 
+import gc
 import json
 import os
 import select
@@ -7,15 +8,18 @@ import signal
 import socket
 import sys
 import traceback
-from importlib import import_module
+from typing import Any
+
+import typer
 
 from soboo_mta.__main__ import main as soboo_mta
-from soboo_mta.cli import app
+from soboo_mta.cli.app import app
 
 
 def main() -> None:
-    for place in (*app._COMMANDS.values(), *app._GROUPS.values()):
-        import_module(f"soboo_mta.cli.{place.partition(':')[0]}")
+    _load(typer.main.get_group(app))
+    gc.collect()
+    gc.freeze()  # else each fork would copy it all, to look for cycles
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(sys.argv[1])
@@ -29,6 +33,12 @@ def main() -> None:
             with client:
                 if os.fork() == 0:
                     _serve(client)
+
+
+def _load(command: Any) -> None:  # Any: typer's own copy of click has no public name
+    """Import what each command below needs: it is imported when it is looked up."""
+    for name in getattr(command, "list_commands", lambda _: ())(None):
+        _load(command.get_command(None, name))
 
 
 def _serve(client: socket.socket) -> None:

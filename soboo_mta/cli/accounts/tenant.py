@@ -26,6 +26,8 @@ from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import (
     MAX_QUOTA,
+    Returns,
+    SuppressedAt,
     Tenant,
     add_tenant,
     change_tenant,
@@ -65,6 +67,24 @@ ReportAddress = Annotated[
         help="Where reports go whose sender is in none of its domains; '' for none."
     ),
 ]
+Suppressed = Annotated[
+    SuppressedAt | None,
+    typer.Option(
+        "--suppression",
+        help="Where a suppressed recipient fails: refused at RCPT, or on its way out.",
+    ),
+]
+ReturnsGo = Annotated[
+    Returns | None,
+    typer.Option("--returns", help="Whether returns go home, or are events alone."),
+]
+ReturnsTo = Annotated[
+    str | None,
+    typer.Option(
+        help="Where returns go whose sender is in none of its domains; '' for where"
+        " reports do."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -79,6 +99,9 @@ def add(
     pool: Pool = None,
     reports: Reports = None,
     report_address: ReportAddress = None,
+    suppression: Suppressed = None,
+    returns: ReturnsGo = None,
+    returns_to: ReturnsTo = None,
 ) -> None:
     """Add a tenant."""
     store = open_store(config)
@@ -94,6 +117,8 @@ def add(
     new = _with(plain, name=name, weight=weight, hourly=hourly, daily=daily)
     new = replace(new, pool=chosen_pool(store, pool, new.pool))
     new = _reporting(new, reports, report_address)
+    new = replace(new, suppression=suppression or new.suppression)
+    new = _returning(new, returns, returns_to)
     now = store.clock.unix_ms()
 
     def write(connection: Connection) -> None:
@@ -114,7 +139,15 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
         say_json([_as_json(one) for one in tenants])
         return
     table = Table(
-        "tenant", "name", "state", "weight", "an hour", "a day", "pool", "reports"
+        "tenant",
+        "name",
+        "state",
+        "weight",
+        "an hour",
+        "a day",
+        "pool",
+        "reports",
+        "returns",
     )
     for one in tenants:
         table.add_row(
@@ -126,6 +159,7 @@ def list_all(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
             _quota_text(one.daily_quota),
             one.pool or DEFAULT_POOL,
             _reports_text(one),
+            one.returns.value,
         )
     say(table if tenants else "there are no tenants: soboo-mta tenant add TENANT")
 
@@ -141,13 +175,28 @@ def change(
     pool: Pool = None,
     reports: Reports = None,
     report_address: ReportAddress = None,
+    suppression: Suppressed = None,
+    returns: ReturnsGo = None,
+    returns_to: ReturnsTo = None,
 ) -> None:
-    """Change a tenant's name, weight, quotas, pool or reports; what is not given stays."""
-    given = (name, weight, hourly, daily, pool, reports, report_address)
+    """Change a tenant's name, weight, quotas, pool, reports, suppression or returns; what
+    is not given stays."""
+    given = (
+        name,
+        weight,
+        hourly,
+        daily,
+        pool,
+        reports,
+        report_address,
+        suppression,
+        returns,
+        returns_to,
+    )
     if all(one is None for one in given):
         raise FormatError(
-            "say what to change: --name, --weight, --hourly, --daily, --pool, --reports"
-            " or --report-address"
+            "say what to change: --name, --weight, --hourly, --daily, --pool, --reports,"
+            " --report-address, --suppression, --returns or --returns-to"
         )
     store = open_store(config)
     tenant_id = parse_tenant_id(tenant)
@@ -155,8 +204,13 @@ def change(
     def write(connection: Connection) -> None:
         before = the_tenant(connection, tenant_id)
         after = _with(before, name=name, weight=weight, hourly=hourly, daily=daily)
-        after = replace(after, pool=chosen_pool(store, pool, before.pool))
-        change_tenant(connection, _reporting(after, reports, report_address))
+        after = replace(
+            after,
+            pool=chosen_pool(store, pool, before.pool),
+            suppression=suppression or before.suppression,
+        )
+        after = _reporting(after, reports, report_address)
+        change_tenant(connection, _returning(after, returns, returns_to))
 
     write_now(store.engine, write)
     say(f"changed tenant {tenant_id}")
@@ -255,6 +309,14 @@ def _reporting(tenant: Tenant, reports: bool | None, address: str | None) -> Ten
     return replace(tenant, report_address=parse_mailbox(address) if address else None)
 
 
+def _returning(tenant: Tenant, returns: Returns | None, address: str | None) -> Tenant:
+    if returns is not None:
+        tenant = replace(tenant, returns=returns)
+    if address is None:
+        return tenant
+    return replace(tenant, returns_to=parse_mailbox(address) if address else None)
+
+
 def _quota(given: int | None, before: int | None) -> int | None:
     if given is None:
         return before
@@ -272,8 +334,9 @@ def _reports_text(tenant: Tenant) -> str:
 
 
 def _as_json(tenant: Tenant) -> dict[str, object]:
-    address = tenant.report_address
-    return {
-        **asdict(tenant),
-        "report_address": None if address is None else str(address),
+    addresses = {
+        "report_address": tenant.report_address,
+        "returns_to": tenant.returns_to,
     }
+    texts = {name: one and str(one) for name, one in addresses.items()}
+    return {**asdict(tenant), **texts}

@@ -2,16 +2,19 @@
 
 import typer
 
-from soboo_mta.cli.connect.requests import discover_host, show_keys, show_url
-from soboo_mta.cli.connect.templates import lint_file, show_template
+from soboo_mta.cli.lazy import lazy_group
+
+_PLACES = {
+    "template": "connect.templates:show_template",
+    "lint": "connect.templates:lint_file",
+    "keys": "connect.requests:show_keys",
+    "discover": "connect.requests:discover_host",
+    "url": "connect.requests:show_url",
+}
 
 app = typer.Typer(
+    cls=lazy_group(_PLACES),
     no_args_is_help=True,
     help="Domain Connect: our records by one click at the customer's DNS host.",
     add_completion=False,
 )
-app.command("template")(show_template)
-app.command("lint")(lint_file)
-app.command("keys")(show_keys)
-app.command("discover")(discover_host)
-app.command("url")(show_url)

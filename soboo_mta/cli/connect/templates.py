@@ -16,6 +16,7 @@ from soboo_mta.cli.context import (
     say_json,
     warn,
 )
+from soboo_mta.cli.files import octets_in
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
@@ -120,10 +121,7 @@ def lint_file(
 
     Exit code 1 where one is broken; notes and warnings break none.
     """
-    try:
-        octets = file.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot read {file}: {error.strerror}") from error
+    octets = octets_in(file)
     found = lint(read_template(octets), profile, file=file.name)
     if as_json:
         say_json([_finding_values(one) for one in found])

@@ -1,18 +1,25 @@
 """`soboo-mta domain`: its commands in one place."""
 
-from soboo_mta.cli.dns.preflight import preflight
-from soboo_mta.cli.dns.spf import spf
-from soboo_mta.cli.domains.adding import add
-from soboo_mta.cli.domains.domain import app
-from soboo_mta.cli.domains.look import verify
-from soboo_mta.cli.domains.standing.history import history
-from soboo_mta.cli.records.page import link
-from soboo_mta.cli.records.records import records
+import typer
 
-app.command()(add)
-app.command()(records)
-app.command()(link)
-app.command()(verify)
-app.command()(history)
-app.command()(preflight)
-app.command()(spf)
+from soboo_mta.cli.lazy import lazy_group
+
+_PLACES = {
+    "list": "domains.domain:list_all",
+    "set": "domains.domain:change",
+    "release": "domains.domain:release",
+    "add": "domains.adding:add",
+    "records": "records.records:records",
+    "link": "records.page:link",
+    "verify": "domains.look:verify",
+    "history": "domains.standing.history:history",
+    "preflight": "dns.preflight:preflight",
+    "spf": "dns.spf:spf",
+}
+
+app = typer.Typer(
+    cls=lazy_group(_PLACES),
+    no_args_is_help=True,
+    help="Sending domains and their DNS records.",
+    add_completion=False,
+)

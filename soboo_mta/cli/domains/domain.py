@@ -1,4 +1,4 @@
-"""`soboo-mta domain`: sending domains, what to publish for them, and what is wrong there."""
+"""`soboo-mta domain list`, `set` and `release`."""
 
 from typing import Annotated
 
@@ -61,14 +61,7 @@ from soboo_mta.tenancy.domains import (
 from soboo_mta.tenancy.domains.relays import put_way_out
 from soboo_mta.tenancy.signing.rotation import set_schedule
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Sending domains and their DNS records.",
-    add_completion=False,
-)
 
-
-@app.command("list")
 def list_all(
     config: ConfigPath = DEFAULT_CONFIG,
     tenant: Annotated[
@@ -131,7 +124,6 @@ def _list_released(store: CliStore, owner: TenantId | None, *, as_json: bool) ->
         say(released_table(found) if found else "no domain was released")
 
 
-@app.command("set")
 def change(
     domain: DomainArgument,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -206,7 +198,6 @@ def change(
     say(f"changed {settings.name}")
 
 
-@app.command()
 def release(
     domain: DomainArgument,
     config: ConfigPath = DEFAULT_CONFIG,

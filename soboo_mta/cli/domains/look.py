@@ -32,6 +32,7 @@ from soboo_mta.cli.domains.tables import (
     check_values,
     checks_table,
 )
+from soboo_mta.cli.fence import acknowledged
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.daemon.domains.keeping import Kept, keep_look
 from soboo_mta.daemon.domains.looking import domain_check
@@ -41,8 +42,10 @@ from soboo_mta.onboarding.check import CheckResult
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.settings.options import timers
 from soboo_mta.store.writer import read_now, write_now
-from soboo_mta.tenancy.accounts import TenancyError
+from soboo_mta.tenancy.accounts import TenancyError, generation
 from soboo_mta.tenancy.domains import DomainView, checks_of
+
+_PATIENCE = 5.0  # seconds for workers to take the change in; a late one is named
 
 
 def verify(
@@ -53,12 +56,14 @@ def verify(
 ) -> None:
     """Look at a domain's records now: expected, found, why; and how the domain stands.
 
-    Exit code 1 while a required record lacks.
+    Exit code 1 while a required record lacks. Once it ends, what leaves does so by what
+    was seen; a worker that is late is named.
     """
     store = open_store(config)
     view = view_of(store, domain, tenant)
     result = asyncio.run(look(store, view))
     kept = keep(store, view, result)
+    acknowledged(store, read_now(store.engine, generation), _PATIENCE)
     if as_json:
         say_json(_look_values(store, view, result, kept))
     else:

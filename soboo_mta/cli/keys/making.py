@@ -1,6 +1,5 @@
 """`soboo-mta key import` and `key operator`: keys brought along, and the operator's own."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +8,12 @@ from sqlalchemy import Connection
 
 from soboo_mta.cli.context import DEFAULT_CONFIG, ConfigPath, open_store, say, warn
 from soboo_mta.cli.domains.chosen import DomainArgument, TenantOption, view_of
+from soboo_mta.cli.files import octets_in
 from soboo_mta.cli.keys.words import note_key
 from soboo_mta.events.event import EventKind
 from soboo_mta.formats.keys import WEAK_RSA_BITS, import_private, public_bits
 from soboo_mta.identity.state import Algorithm, PublicKey
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.mail.errors import FormatError
 from soboo_mta.store.writer import write_now
 from soboo_mta.tenancy.signing.keys import add_operator_keys, import_key, make_pair
 
@@ -84,15 +83,8 @@ def make_operator_keys(
 
 def _read(file: Path) -> bytes:
     """Return the PEM text; warn where others may read its file."""
-    if str(file) == "-":
-        return sys.stdin.buffer.read(_MAX_PEM)
-    try:
-        mode = file.stat().st_mode
-        with file.open("rb") as opened:
-            octets = opened.read(_MAX_PEM)
-    except OSError as error:
-        raise FormatError(f"cannot read {file}: {error.strerror}") from error
-    if mode & 0o077:
+    octets = octets_in(file, limit=_MAX_PEM)
+    if str(file) != "-" and file.stat().st_mode & 0o077:
         warn(
             f"{file} can be read by others, and the key with it: chmod 600 {file}, or"
             " delete it once the key is here"

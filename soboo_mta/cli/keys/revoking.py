@@ -1,7 +1,6 @@
 """`soboo-mta key revoke`, and the fence before any revocation: every live worker has
 acknowledged that the key signs no more, or its lease is over."""
 
-import time
 from typing import Annotated
 
 import typer
@@ -17,17 +16,16 @@ from soboo_mta.cli.context import (
     say,
     warn,
 )
+from soboo_mta.cli.fence import acknowledged
 from soboo_mta.cli.keys.words import key_and_owner, note_key, say_revocation
 from soboo_mta.events.event import EventKind
 from soboo_mta.identity.state import KeyState, PublicKey
 from soboo_mta.mail.ids import KeyId
-from soboo_mta.spool.lease import lease_time, live_workers
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import generation
 from soboo_mta.tenancy.signing.keys import Revocation, make_pair, revoke
 from soboo_mta.tenancy.signing.slots import drain_ms
 
-_LOOK_AGAIN = 0.1  # seconds between looks at the workers
 WaitOption = Annotated[
     float, typer.Option(min=0, help="Seconds to wait for the workers at most.")
 ]
@@ -62,21 +60,6 @@ def revoke_keys(
         say_revocation(say, revoke_now(store, one), settings)
 
 
-def acknowledged(store: CliStore, wanted: int, wait: float) -> bool:
-    """Wait until no live worker still uses what was before generation `wanted`; False,
-    and the late ones are named, after `wait` seconds."""
-    until = store.clock.monotonic() + wait
-    while late := read_now(
-        store.engine, lambda connection: _late(connection, store, wanted)
-    ):
-        if store.clock.monotonic() >= until:
-            for line in late:
-                warn(f"not acknowledged: {line}")
-            return False
-        time.sleep(_LOOK_AGAIN)
-    return True
-
-
 def revoke_now(store: CliStore, key: PublicKey) -> Revocation:
     """Revoke a key that no worker uses any more, and note it."""
     pair, master = make_pair(key.algorithm), store.master
@@ -92,12 +75,3 @@ def revoke_now(store: CliStore, key: PublicKey) -> Revocation:
         return done
 
     return write_now(store.engine, write)
-
-
-def _late(connection: Connection, store: CliStore, wanted: int) -> tuple[str, ...]:
-    now = lease_time(connection, store.clock)
-    return tuple(
-        f"worker {one.number}, process {one.process} on {one.host}"
-        for one in live_workers(connection, now)
-        if one.acknowledged < wanted
-    )

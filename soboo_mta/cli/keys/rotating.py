@@ -26,7 +26,8 @@ from soboo_mta.cli.context import (
     warn,
 )
 from soboo_mta.cli.domains.chosen import TenantOption, view_of
-from soboo_mta.cli.keys.revoking import WaitOption, Yes, acknowledged, revoke_now
+from soboo_mta.cli.fence import acknowledged
+from soboo_mta.cli.keys.revoking import WaitOption, Yes, revoke_now
 from soboo_mta.cli.keys.signed import signed_lately, signed_table
 from soboo_mta.cli.keys.words import (
     Tell,

@@ -214,8 +214,9 @@ async def _send(
 
 async def _fate(store: CliStore, message_id: MessageId) -> Trace:
     """Return the message's story once it has left, or has been tried and waits."""
+    rules = store.settings.bounce_rules()
     while True:
-        found = read_now(store.engine, lambda at: trace(at, message_id))
+        found = read_now(store.engine, lambda at: trace(at, message_id, rules))
         if found is None:
             raise TenancyError(f"message {message_id} is past its retention")
         is_settled = all(state in _SETTLED for _, state in found.recipients)

@@ -2,19 +2,23 @@
 
 import typer
 
-from soboo_mta.cli.queue.look import list_queue, show, top, why
-from soboo_mta.cli.queue.moves import cancel, hold, release, retry
-from soboo_mta.cli.queue.reroute import reroute
+from soboo_mta.cli.lazy import lazy_group
+
+_PLACES = {
+    "top": "queue.look:top",
+    "list": "queue.look:list_queue",
+    "show": "queue.look:show",
+    "why": "queue.look:why",
+    "hold": "queue.moves:hold",
+    "release": "queue.moves:release",
+    "retry": "queue.moves:retry",
+    "cancel": "queue.moves:cancel",
+    "reroute": "queue.reroute:reroute",
+}
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="What waits, why, and what to do."
+    cls=lazy_group(_PLACES),
+    no_args_is_help=True,
+    add_completion=False,
+    help="What waits, why, and what to do.",
 )
-app.command()(top)
-app.command("list")(list_queue)
-app.command()(show)
-app.command()(why)
-app.command()(hold)
-app.command()(release)
-app.command()(retry)
-app.command()(cancel)
-app.command()(reroute)

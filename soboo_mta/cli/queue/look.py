@@ -1,7 +1,7 @@
 """Looks at the queue: `top`, `list`, `show`, `why`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
+    CliStore,
     ConfigPath,
     open_store,
     say,
@@ -33,12 +34,15 @@ from soboo_mta.cli.queue.options import (
 )
 from soboo_mta.cli.queue.words import (
     entries_table,
+    entry_class,
     envelope_lines,
     gate_line,
     groups_table,
     reason_line,
     reroute_line,
 )
+from soboo_mta.events.trace import last_hosts
+from soboo_mta.mail.bounce_class import BounceClass
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Reason
@@ -126,43 +130,26 @@ def show(
     message: MessageArgument, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False
 ) -> None:
     """Show one message's envelope and the state of each recipient."""
-    message_id = MessageId.parse(message)
-    engine = open_store(config).engine
-    found = read_now(engine, lambda connection: view.show(connection, message_id))
+    message_id, store = MessageId.parse(message), open_store(config)
+    found = read_now(store.engine, lambda one: view.show(one, message_id))
+    told = _told(store, message_id)
     if found is None:  # or its own row alone is missing: then what is left of it
-        entries = read_now(engine, lambda connection: view.why(connection, message_id))
-        if not entries:
-            raise _no_message(message_id)
-        if as_json:
-            say_json([asdict(entry) for entry in entries])
-            return
-        say(f"message {message_id}: its message row is missing; what is left of it:")
-        for entry in entries:
-            say(reason_line(entry))
-        return
-    if as_json:
-        say_json(asdict(found))
-        return
-    for line in envelope_lines(found):
-        say(line)
-    for entry in found.recipients:
-        say(reason_line(entry))
+        if not as_json:
+            say(f"message {message_id}: its message row is missing; what is left:")
+        _say(told, as_json=as_json)
+    elif as_json:
+        say_json({**asdict(found), "recipients": [one.facts for one in told]})
+    else:
+        for line in envelope_lines(found):
+            say(line)
+        _say(told, as_json=False)
 
 
 def why(
     message: MessageArgument, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False
 ) -> None:
     """Say for each recipient of a message why it waits or how it ended."""
-    message_id = MessageId.parse(message)
-    engine = open_store(config).engine
-    entries = read_now(engine, lambda connection: view.why(connection, message_id))
-    if not entries:
-        raise _no_message(message_id)
-    if as_json:
-        say_json([asdict(entry) for entry in entries])
-        return
-    for entry in entries:
-        say(reason_line(entry))
+    _say(_told(open_store(config), MessageId.parse(message)), as_json=as_json)
 
 
 def domain_names(connection: Connection) -> Mapping[str, str]:
@@ -208,5 +195,37 @@ def _in_state(wanted: Selection, state: State | None) -> Selection:
     return replace(wanted, state=RecipientState(state.value))
 
 
-def _no_message(message_id: MessageId) -> FormatError:
-    return FormatError(f"no message {message_id}: never seen, or past its retention")
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A recipient, and the class of its refusal where there is one."""
+
+    entry: view.QueueEntry
+    bounce_class: BounceClass | None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {**asdict(self.entry), "bounce_class": self.bounce_class}
+
+
+def _told(store: CliStore, message_id: MessageId) -> tuple[_Told, ...]:
+    rules = store.settings.bounce_rules()
+
+    def look(connection: Connection) -> tuple[_Told, ...]:
+        hosts = last_hosts(connection, message_id)
+        return tuple(
+            _Told(entry, entry_class(entry, rules, hosts.get(entry.position, "")))
+            for entry in view.why(connection, message_id)
+        )
+
+    found = read_now(store.engine, look)
+    if not found:
+        raise FormatError(f"no message {message_id}: never seen, or past its retention")
+    return found
+
+
+def _say(recipients: Iterable[_Told], *, as_json: bool) -> None:
+    if as_json:
+        say_json([one.facts for one in recipients])
+        return
+    for one in recipients:
+        say(reason_line(one.entry, one.bounce_class))

@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
 
+from soboo_mta.formats.classes.attempts import class_of
+from soboo_mta.formats.classes.rules import RuleSet
+from soboo_mta.mail.bounce_class import BounceClass
 from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.operator.orders import Reroute
 from soboo_mta.spool.operator.summary import Group
@@ -28,12 +31,23 @@ def span(ago: timedelta) -> str:
     return "0 s"
 
 
-def reason_line(entry: QueueEntry) -> str:
-    """Return one recipient's state, reason and words in one line."""
+_REFUSED = (RecipientState.DEFERRED, RecipientState.FAILED, RecipientState.EXPIRED)
+
+
+def entry_class(entry: QueueEntry, rules: RuleSet, host: str) -> BounceClass | None:
+    """Return why `host` did not take a recipient; None where nobody refused it."""
+    if entry.state not in _REFUSED:
+        return None
+    return class_of(rules, entry.reason, entry.explanation, host)
+
+
+def reason_line(entry: QueueEntry, bounce_class: BounceClass | None) -> str:
+    """Return one recipient's state, reason, class and words in one line."""
     if entry.state is RecipientState.ACTIVE:
         tries = f", {entry.attempts} attempts before" if entry.attempts else ""
         return f"{entry.recipient}: active, being tried now{tries}"
-    line = f"{entry.recipient}: {entry.state}, {entry.reason}"
+    said = f" ({bounce_class})" if bounce_class else ""
+    line = f"{entry.recipient}: {entry.state}, {entry.reason}{said}"
     if entry.explanation:
         line += f": {entry.explanation}"
     if entry.due_at is not None:

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from soboo_mta.cli.context import CONFIG_FAULT, DEFAULT_CONFIG, ConfigPath, say, warn
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.certificates import faults_of_certificates
 from soboo_mta.settings.checks import warnings
@@ -134,5 +135,9 @@ def _faults_of_files(settings: Settings) -> Iterator[str]:
     try:
         _check_master_key(settings)
     except (SecretError, StoreError) as error:
+        yield str(error)
+    try:
+        settings.bounce_rules()
+    except FormatError as error:
         yield str(error)
     yield from faults_of_certificates(settings)

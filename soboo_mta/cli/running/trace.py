@@ -19,8 +19,9 @@ def trace_message(
 ) -> None:
     """Tell what happened to a message: acceptance, each attempt with its plan, events."""
     message_id = MessageId.parse(message)
-    engine = open_store(config).engine
-    found = read_now(engine, lambda connection: trace(connection, message_id))
+    store = open_store(config)
+    rules = store.settings.bounce_rules()
+    found = read_now(store.engine, lambda one: trace(one, message_id, rules))
     if found is None:
         raise FormatError(f"no message {message_id}: never seen, or past its retention")
     if as_json:
@@ -52,7 +53,8 @@ def _happenings(trace: Trace) -> Iterator[tuple[int, str]]:
 
 
 def _attempt_line(attempt: TracedAttempt) -> str:
-    line = f"{attempt.recipient}: {attempt.outcome} ({attempt.reason})"
+    why = ", ".join(filter(None, (attempt.reason, attempt.bounce_class)))
+    line = f"{attempt.recipient}: {attempt.outcome} ({why})"
     if attempt.host:
         line += f" at {attempt.host} from {attempt.source}"
     if attempt.tls or attempt.plan is not None:  # there was a mail transaction

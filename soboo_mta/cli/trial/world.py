@@ -24,6 +24,7 @@ from soboo_mta.lab.sinks.options import SinkOptions
 
 PROGRAM: Sequence[str] = (sys.executable, "-m", "soboo_mta")
 _SOURCE = "127.0.0.1"
+_PATIENCE = 60.0  # seconds for what is waited for
 
 
 class WorldError(Exception):
@@ -99,7 +100,7 @@ class World:
                 stdout=log,
                 stderr=log,
             )
-        await self.until("the relay answers", self.answers, 20)
+        await self.until("the relay answers", self.answers)
 
     async def answers(self) -> bool:
         """Whether the relay greets; raises WorldError where its process has ended."""
@@ -151,9 +152,13 @@ class World:
             return f"{code} {text.decode()}"
 
     async def until(
-        self, what: str, question: Callable[[], Awaitable[bool]], seconds: float
+        self,
+        what: str,
+        question: Callable[[], Awaitable[bool]],
+        seconds: float = _PATIENCE,
     ) -> None:
-        """Wait until the coroutine function `question` answers True."""
+        """Wait until the coroutine function `question` answers True; WorldError when it
+        does not in `seconds`, which are many: a busy machine is no fault."""
         try:
             async with asyncio.timeout(seconds):
                 while not await question():  # noqa: ASYNC110 - it asks other processes

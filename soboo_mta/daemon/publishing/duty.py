@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Connection
 
 from soboo_mta.daemon.publishing.rounds import (
     keeping,
@@ -31,8 +30,7 @@ from soboo_mta.onboarding.publish.publisher import (
 from soboo_mta.ports import Clock
 from soboo_mta.settings import Settings, SettingsError
 from soboo_mta.settings.options import resolver_options
-from soboo_mta.spool.duty import DUTY_LENGTH, give_up_duty, take_duty
-from soboo_mta.spool.lease import lease_time
+from soboo_mta.spool.duty import DUTY_LENGTH, HeldDuty
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.accounts import generation
@@ -55,6 +53,12 @@ class Publishing:
     holder: str
     """Tells this process from others."""
     _published: dict[DnsName, int] = field(default_factory=dict, init=False)
+    _duty: HeldDuty = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._duty = HeldDuty(
+            writer=self.writer, clock=self.clock, name=_DUTY, holder=self.holder
+        )
 
     async def run(self) -> None:
         """Publish until cancelled; troubles are logged and tried again, ever later."""
@@ -69,7 +73,7 @@ class Publishing:
             try:
                 now = await self.writer.read(generation)
                 is_due = now != seen or self.clock.monotonic() >= next_at
-                if await self._take() and is_due:
+                if await self._duty.take() and is_due:
                     had_trouble = await self._round_while_renewed()
                     pause = min(pause * 2, _LONGEST) if had_trouble else _LOOK
                     wait = pause if had_trouble else _AT_LEAST
@@ -82,16 +86,9 @@ class Publishing:
                 _log.exception("publishing_failed")
             await asyncio.sleep(_LOOK.total_seconds())
 
-    async def _take(self) -> bool:
-        def take(at: Connection) -> bool:
-            now = lease_time(at, self.clock)
-            return take_duty(at, _DUTY, self.holder, now=now)
-
-        return await self.writer.transact(take)
-
     async def _give_up(self) -> None:
         try:
-            await self.writer.transact(lambda at: give_up_duty(at, _DUTY, self.holder))
+            await self._duty.give_up()
         except StoreError as error:  # then it ends by itself
             _log.warning("publishing_failed", cause=str(error))
 
@@ -109,7 +106,7 @@ class Publishing:
         while True:
             await asyncio.sleep(DUTY_LENGTH.total_seconds() / 4)
             try:
-                await self._take()
+                await self._duty.take()
             except StoreError as error:  # the round finds out by itself
                 _log.warning("publishing_failed", cause=str(error))
 

@@ -95,13 +95,22 @@ async def publish_all(zones: Zones, publisher: Publisher) -> tuple[Result, ...]:
     results: list[Result] = [*zones.unfit]
     for content in zones.contents:
         results.append(await _kept_apart(content.zone, publisher.publish(content)))
-    for zone in zones.released:
+    for zone in _to_withdraw(zones, results):
         trouble = await _kept_apart(zone, publisher.withdraw(zone))
         if trouble is not None:
             results.append(trouble)
     for result in results:
         _tell(result)
     return tuple(results)
+
+
+def _to_withdraw(zones: Zones, results: Iterable[Result]) -> list[DnsName]:
+    """Zones of released domains: less those that a domain of now has, but with those
+    that one has only named, since the zone that is there is not its own."""
+    named = {content.zone for content in zones.contents}
+    named |= {one.zone for one in zones.unfit}
+    named -= {one.zone for one in results if isinstance(one, Waiting)}
+    return [zone for zone in zones.released if zone not in named]
 
 
 def noted(

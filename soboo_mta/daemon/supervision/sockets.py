@@ -47,6 +47,7 @@ class Doors:
 
     listeners: tuple[Listener, ...]
     http: tuple[HttpSocket, ...]
+    returns: tuple[Listener, ...]
     monitoring: socket.socket | None
 
     @classmethod
@@ -67,6 +68,14 @@ class Doors:
                 HttpSocket(sockets[_name(one.address, one.port)].dup(), one.tls)
                 for one in settings.http_listeners
             ),
+            returns=tuple(
+                Listener(
+                    sockets[_name(one.address, one.port)].dup(),
+                    starttls=one.tls is ListenerTls.STARTTLS,
+                    proxies=one.proxies,
+                )
+                for one in settings.return_listeners
+            ),
             monitoring=None
             if monitoring.port is None
             else sockets[_name(monitoring.address, monitoring.port)].dup(),
@@ -80,6 +89,9 @@ def _wanted(settings: Settings) -> Iterator[tuple[str, str, IpAddress, int]]:
     for other in settings.http_listeners:
         name = _name(other.address, other.port)
         yield "[[http_listeners]]", name, other.address, other.port
+    for returning in settings.return_listeners:
+        name = _name(returning.address, returning.port)
+        yield "[[return_listeners]]", name, returning.address, returning.port
     last = settings.monitoring
     if last.port is not None:
         yield "[monitoring]", _name(last.address, last.port), last.address, last.port

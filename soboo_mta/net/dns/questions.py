@@ -68,11 +68,13 @@ class ResolverOptions:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One server's answer; `is_open` when it ends in a CNAME that it did not follow."""
+    """One server's answer; `is_open` when it ends in a CNAME that it did not follow.
+    `is_silence`: no server said anything, not even that it can't answer."""
 
     answer: Answer
     is_open: bool = False
     is_authoritative: bool = False
+    is_silence: bool = False
 
 
 async def follow(
@@ -184,13 +186,17 @@ def _is_possible(name: str) -> bool:
 
 
 async def question(
-    stub: dns.asyncresolver.Resolver, name: str, kind: RecordType
+    stub: dns.asyncresolver.Resolver, name: str, kind: RecordType, *, lifetime: float
 ) -> Step:
+    """Ask recursive servers, for `lifetime` seconds in all; nothing came back in that
+    time: `is_silence`."""
     if not _is_possible(name):
         return Step(NoName(chain=(), ttl=_IMPOSSIBLE_NAME_TTL))
     asked = dns.name.from_text(name)
     try:
-        answer = await stub.resolve(asked, kind.value, raise_on_no_answer=False)
+        answer = await stub.resolve(
+            asked, kind.value, raise_on_no_answer=False, lifetime=lifetime
+        )
     except dns.resolver.NXDOMAIN as error:
         response = error.response(asked)  # type: ignore[no-untyped-call]  # dnspython
         return _read(response, kind, exists=False)
@@ -199,8 +205,8 @@ async def question(
             one if isinstance(one, str) else one.answer_nameserver()
             for one in stub.nameservers
         )
-        cause = f"{kind.value} {name}: no answer from {servers} in {stub.lifetime:g} s"
-        return Step(Unanswered(cause=shortened(cause)))
+        cause = f"{kind.value} {name}: no answer from {servers} in {lifetime:g} s"
+        return Step(Unanswered(cause=shortened(cause)), is_silence=True)
     except dns.exception.DNSException as error:
         return Step(Unanswered(cause=shortened(f"{kind.value} {name}: {error}")))
     return _read(answer.response, kind, exists=True)

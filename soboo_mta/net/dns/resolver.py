@@ -29,6 +29,8 @@ class DnsResolver:
         self._cache = _Cache(options, clock)
         self._in_flight: dict[_Key, asyncio.Future[Answer | None]] = {}
         self._stub: dns.asyncresolver.Resolver | None = None
+        self._answered = 0
+        self._is_silent = False
 
     async def lookup(
         self, name: str, kind: RecordType, *, fresh: bool = False
@@ -58,7 +60,24 @@ class DnsResolver:
     async def _ask(self, name: str, kind: RecordType) -> Step:
         if self._stub is None:
             self._stub = stub_of(self._options, self._options.servers)
-        return await question(self._stub, name, kind)
+        asked_at = self._answered
+        step = await question(
+            self._stub, name, kind, lifetime=self._patience(self._stub)
+        )
+        if not step.is_silence:
+            self._answered += 1
+        self._is_silent = self._answered == asked_at
+        return step
+
+    def _patience(self, stub: dns.asyncresolver.Resolver) -> float:
+        """Servers that left the last question without a word get one turn each, so that
+        work of many questions ends in seconds where DNS is out of reach."""
+        longest = self._options.lifetime.total_seconds()
+        if not self._is_silent:
+            return longest
+        return min(
+            longest, self._options.timeout.total_seconds() * len(stub.nameservers)
+        )
 
 
 def each_resolver(options: ResolverOptions, clock: Clock) -> tuple[NamedResolver, ...]:

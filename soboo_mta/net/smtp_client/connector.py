@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from soboo_mta.formats.classes.rules import RuleSet, own_rules
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.net.smtp_client.opening import Client, Trouble
 from soboo_mta.net.smtp_client.session import SmtpSession
@@ -37,12 +38,15 @@ class SmtpConnector:
         *,
         options: ClientOptions | None = None,
         verifying: ssl.SSLContext | None = None,
+        rules: RuleSet | None = None,
     ) -> None:
+        """`rules` read what hosts answer; None: those that come with the relay."""
         self._options = options or ClientOptions()
         self._verifying = verifying or ssl.create_default_context()
         self._trusting = ssl.create_default_context()
         self._trusting.check_hostname = False
         self._trusting.verify_mode = ssl.CERT_NONE  # opportunistic: RFC 7435 §3
+        self._rules = rules or own_rules()
         self._tls_broken: OrderedDict[HopAddress, float] = OrderedDict()
 
     async def connect(
@@ -54,7 +58,8 @@ class SmtpConnector:
         tls: TlsPolicy,
     ) -> "SmtpSession | ConnectFailure":
         """Return a session that has said EHLO, or why there is none; see ports."""
-        client = Client(hop, ehlo, source_address, self._options.timeouts)
+        timeouts, rules = self._options.timeouts, self._rules
+        client = Client(hop, ehlo, source_address, timeouts, rules)
         try:
             await client.open()
             if await self._secured(client, hop, tls):

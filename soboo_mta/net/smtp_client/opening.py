@@ -12,7 +12,8 @@ from typing import Final, cast
 
 import aiosmtplib
 
-from soboo_mta.mail.outcome import Deferred, Reason
+from soboo_mta.formats.classes.rules import RuleSet
+from soboo_mta.mail.outcome import Deferred, Outcome, Reason
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.wire import Wire
 from soboo_mta.ports import HopAddress, IpAddress, SmtpTimeouts
@@ -38,6 +39,7 @@ class Client(aiosmtplib.SMTP):
         ehlo: str,
         source_address: IpAddress | None,
         timeouts: SmtpTimeouts,
+        rules: RuleSet,
     ) -> None:
         super().__init__(
             hostname=str(hop.address),
@@ -48,13 +50,20 @@ class Client(aiosmtplib.SMTP):
             start_tls=False,
         )
         self._hop = hop
+        self._host = str(hop)
         self._timeouts = timeouts
+        self._rules = rules
         self.wire = Wire(asyncio.get_running_loop(), self._on_connection_lost)
 
     @property
     def tls(self) -> str:
         cipher = self.get_transport_info("cipher")
         return f"{cipher[1]} {cipher[0]}" if cipher else ""
+
+    def meaning(self, stage: Stage, code: int, text: str) -> Outcome:
+        """Return what a reply of this host at `stage` means."""
+        answer = Reply.received(code, text)
+        return of_reply(stage, answer, rules=self._rules, host=self._host)
 
     async def open(self) -> None:
         """Connect, read the banner, say EHLO (or HELO); raise Trouble."""
@@ -116,7 +125,7 @@ class Client(aiosmtplib.SMTP):
         try:
             await step
         except aiosmtplib.SMTPResponseException as error:
-            answer = of_reply(stage, Reply.received(error.code, error.message))
+            answer = self.meaning(stage, error.code, error.message)
             if isinstance(answer, Deferred):
                 raise Trouble(answer) from error
             raise self._trouble(stage, Reason.PROTOCOL, str(answer)) from error
@@ -132,7 +141,7 @@ class Client(aiosmtplib.SMTP):
 
     def _trouble(self, stage: Stage, reason: Reason, detail: str) -> Trouble:
         """Trouble that names the host: where there is no session nothing else does."""
-        return Trouble(broken(stage, reason, f"{self._hop}: {detail}"))
+        return Trouble(broken(stage, reason, f"{self._host}: {detail}"))
 
 
 def _words(error: Exception) -> str:

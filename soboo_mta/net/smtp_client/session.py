@@ -4,14 +4,13 @@ One outcome for each recipient, whatever the peer does; a session that is out of
 closed rather than mended by guessing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from soboo_mta.formats.dsn.parameters import mail_parameters, recipient_parameters
 from soboo_mta.mail.outcome import Deferred, Outcome, Reason
-from soboo_mta.mail.reply import Reply
 from soboo_mta.net.smtp_client.limits import Limits
 from soboo_mta.net.smtp_client.opening import Client
 from soboo_mta.net.smtp_client.tape import WireReply
@@ -24,12 +23,12 @@ from soboo_mta.transfer.classify import (
     Stage,
     broken,
     expected,
-    of_reply,
     unsupported,
 )
 
 _CHUNK: Final = 65_536  # larger contents are written piece by piece
 _QUIT_PATIENCE: Final = timedelta(seconds=5)  # the mail is delivered; do not wait long
+Meaning = Callable[[Stage, int, str], Outcome]  # of a reply: its code and its text
 _UNANSWERED: Final = broken(Stage.MAIL, Reason.PROTOCOL, "no answer of use")
 
 
@@ -149,7 +148,9 @@ class SmtpSession:
             replies = await self._wire.exchange(b"".join(commands), stages, wait)
         else:
             replies = await self._in_lock_step(commands, stages)
-        outcomes = envelope_outcomes(stages, replies, self._wire.trouble)
+        outcomes = envelope_outcomes(
+            stages, replies, self._wire.trouble, meaning=self._client.meaning
+        )
         if len(replies) == len(stages) and replies[-1][0] == START_INPUT:
             if None in outcomes:
                 final = await self._send(transaction)
@@ -232,11 +233,15 @@ class SmtpSession:
         if not answers:
             return self._wire.trouble or _UNANSWERED
         code, text = answers[0]
-        return of_reply(Stage.DOT, Reply.received(code, text))
+        return self._client.meaning(Stage.DOT, code, text)
 
 
 def envelope_outcomes(
-    stages: Sequence[Stage], replies: Sequence[WireReply], trouble: Deferred | None
+    stages: Sequence[Stage],
+    replies: Sequence[WireReply],
+    trouble: Deferred | None,
+    *,
+    meaning: Meaning,
 ) -> list[Outcome | None]:
     """What MAIL, RCPT and DATA were answered, per recipient; None: accepted so far.
 
@@ -244,7 +249,7 @@ def envelope_outcomes(
     recipient that was not refused by itself.
     """
     refusals = [
-        None if expected(stage, code) else of_reply(stage, Reply.received(code, text))
+        None if expected(stage, code) else meaning(stage, code, text)
         for stage, (code, text) in zip(stages, replies, strict=False)
     ]
     recipients = len(stages) - 2

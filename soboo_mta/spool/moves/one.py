@@ -7,6 +7,8 @@ from soboo_mta.store.schema import WAITING, recipient
 Place = tuple[int, int]
 """A recipient, by its message's id and its position."""
 BEGINNING: Place = (-1, -1)
+ROWS_AT_ONCE = 500
+"""Of recipients in one small transaction."""
 THIS = and_(
     recipient.c.message_id == bindparam("this"), recipient.c.position == bindparam("at")
 )

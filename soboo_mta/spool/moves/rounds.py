@@ -8,15 +8,18 @@ from typing import Protocol
 
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.content import Corrupt, load
+from soboo_mta.spool.moves.ahead import (
+    call_back,
+    pulled_forward,
+    put_off,
+    written_ahead,
+)
 from soboo_mta.spool.moves.one import BEGINNING, Place
 from soboo_mta.spool.moves.sweep import (
     Expiry,
     Overdue,
-    call_back,
     expire,
     overdue,
-    pulled_forward,
-    put_off,
     sweep_once,
 )
 from soboo_mta.spool.once import forget_keys
@@ -78,6 +81,7 @@ async def sweep_for(
     latest = now + _ms(options.longest_wait)
     while early := await writer.read(partial(put_off, latest=latest)):
         total += await writer.transact(partial(call_back, early=early, now=now))
+    total += await make_ahead_due(writer, now=now)
     while stray := await writer.transact(lambda at: release_stray(at, now)):
         total += stray.total()
     while gone := await writer.transact(
@@ -102,6 +106,17 @@ async def pull_forward(
     return await writer.transact(
         partial(pulled_forward, by=_ms(by), now=now, after=after)
     )
+
+
+async def make_ahead_due(writer: Writer, *, now: int) -> int:
+    """Make due what waits by a clock that stood ahead of `now`; return how many."""
+    total = 0
+    while ahead := await writer.read(partial(written_ahead, now=now)):
+        made = await writer.transact(partial(call_back, early=ahead, now=now))
+        if not made:
+            break  # claimed meanwhile
+        total += made
+    return total
 
 
 async def _expire(

@@ -5,7 +5,7 @@ Each call is one small transaction, so that no accepting commit waits long behin
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -21,15 +21,15 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
-from soboo_mta.spool.moves.one import MAKE_DUE, THIS, Place
+from soboo_mta.spool.moves.one import ROWS_AT_ONCE, THIS
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
+from soboo_mta.spool.moves.unread import note_gone
 from soboo_mta.store.schema import (
     ACTIVE,
     WAITING,
@@ -46,7 +46,6 @@ from soboo_mta.store.unit import Statement
 CORRUPT_EVENT = "message-corrupt"  # events.event.EventKind.MESSAGE_CORRUPT
 _MESSAGES_AT_ONCE = 200
 _PIECES_AT_ONCE = 4  # 1 MB
-_ROWS_AT_ONCE = 500
 _EXPIRED_AT_ONCE = 200
 
 
@@ -188,45 +187,6 @@ def corrupt_event(corrupt: Corrupt, at: int) -> dict[str, object]:
     }
 
 
-def put_off(connection: Connection, latest: int) -> list[tuple[int, int]]:
-    """Return recipients (message, position) that wait for a time after `latest`, one
-    transaction's worth. What its sender has scheduled, or somebody holds, is not of them."""
-    rows = connection.execute(_PUT_OFF, {"latest": latest})
-    return [(row.message_id, row.position) for row in rows]
-
-
-def call_back(
-    connection: Connection, early: Collection[tuple[int, int]], now: int
-) -> int:
-    """Make due those of `early` that still wait; return how many."""
-    rows = [{"this": number, "at": place, "now": now} for number, place in early]
-    return connection.execute(MAKE_DUE, rows).rowcount
-
-
-def pulled_forward(
-    connection: Connection, by: int, now: int, *, after: Place
-) -> Place | None:
-    """Let what waits for a retry wait `by` ms less, one transaction's worth; return the
-    place to go on `after`, None at the end."""
-    rows = connection.execute(
-        _FOR_A_RETRY, {"now": now, "message": after[0], "place": after[1]}
-    ).all()
-    if not rows:
-        return None
-    connection.execute(
-        _WAIT_UNTIL,
-        [
-            {
-                "this": row.message_id,
-                "at": row.position,
-                "due_at": max(now, row.due_at - by),
-            }
-            for row in rows
-        ],
-    )
-    return rows[-1].message_id, rows[-1].position
-
-
 def _sweep_pieces(connection: Connection, staged_before: int) -> int:
     rows = connection.execute(_LOST_PIECES, {"before": staged_before}).all()
     for row in rows:
@@ -239,14 +199,14 @@ def _sweep_messages(connection: Connection, before: int) -> int:
     recipients = 0
     for row in connection.execute(_OLD_MESSAGES, {"before": before}):
         recipients += row.recipients
-        if ids and recipients > _ROWS_AT_ONCE:
+        if ids and recipients > ROWS_AT_ONCE:
             break
         ids.append(row.id)
     if not ids:
         return 0
     for table in (attempt, event):  # a recipient may have many attempts: in pieces too
         of_these = select(table.c.id).where(table.c.message_id.in_(ids))
-        gone = _delete_by_id(connection, table, of_these.limit(_ROWS_AT_ONCE))
+        gone = _delete_by_id(connection, table, of_these.limit(ROWS_AT_ONCE))
         if gone:
             return gone
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
@@ -255,14 +215,16 @@ def _sweep_messages(connection: Connection, before: int) -> int:
 
 def _sweep_events(connection: Connection, before: int) -> int:
     old = select(event.c.id).where(event.c.at < before, event.c.message_id.is_(None))
-    return _delete_by_id(connection, event, old.limit(_ROWS_AT_ONCE))
+    return _delete_by_id(connection, event, old.limit(ROWS_AT_ONCE))
 
 
 def _delete_by_id(connection: Connection, table: Table, query: Select[int]) -> int:
     ids = connection.scalars(query).all()
     if not ids:
         return 0
-    return connection.execute(delete(table).where(table.c.id.in_(ids))).rowcount
+    gone = connection.execute(delete(table).where(table.c.id.in_(ids))).rowcount
+    note_gone(connection, table, ids)
+    return gone
 
 
 _OVERDUE = (
@@ -316,30 +278,6 @@ _EXPIRED = insert(attempt).values(
     tls="",
     duration_ms=0,
 )
-_PUT_OFF = (
-    select(recipient.c.message_id, recipient.c.position)
-    .where(
-        WAITING,
-        recipient.c.due_at > bindparam("latest"),
-        recipient.c.due_at < NEVER,
-        recipient.c.reason != Reason.SCHEDULED.value,
-    )
-    .limit(_ROWS_AT_ONCE)
-)
-_KEY = tuple_(recipient.c.message_id, recipient.c.position)
-_FOR_A_RETRY = (
-    select(recipient.c.message_id, recipient.c.position, recipient.c.due_at)
-    .where(
-        WAITING,
-        recipient.c.due_at > bindparam("now"),
-        recipient.c.due_at < NEVER,
-        recipient.c.reason != Reason.SCHEDULED.value,
-        tuple_(bindparam("message"), bindparam("place")) < _KEY,
-    )
-    .order_by(recipient.c.message_id, recipient.c.position)
-    .limit(_ROWS_AT_ONCE)
-)
-_WAIT_UNTIL = update(recipient).where(THIS, WAITING).values(due_at=bindparam("due_at"))
 _OLD_MESSAGES = (
     select(message.c.id, message.c.recipients)
     .where(message.c.settled_at < bindparam("before"))

@@ -41,6 +41,8 @@ from soboo_mta.tenancy.accounts.generation import (
 )
 from soboo_mta.tenancy.accounts.tenants import (
     MAX_QUOTA,
+    Returns,
+    SuppressedAt,
     TenancyError,
     Tenant,
     add_tenant,
@@ -59,6 +61,8 @@ __all__ = [
     "Credential",
     "IpNetwork",
     "NewCredential",
+    "Returns",
+    "SuppressedAt",
     "TenancyError",
     "Tenant",
     "add_credential",

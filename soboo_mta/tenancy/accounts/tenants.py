@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -22,11 +23,25 @@ class TenancyError(Exception):
     """What was asked cannot be done; the text says why and what to do instead."""
 
 
+class SuppressedAt(StrEnum):
+    """When a suppressed recipient's mail fails first; departure asks in any case."""
+
+    RCPT = "rcpt"  # it is refused to who submits it
+    RELEASE = "release"  # it is accepted, and settled as failed
+
+
+class Returns(StrEnum):
+    """What becomes of a tenant's returns besides their events."""
+
+    HOME = "home"  # they are forwarded to who sent the message
+    EVENTS = "events"  # nothing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer of the operator. Quotas are recipients; None: no limit. `reports`:
     whether its senders are told what became of their mail; those whose reverse-path is in
-    none of its domains at `report_address`."""
+    none of its domains at `report_address`, and of returns first at `returns_to`."""
 
     tenant_id: TenantId
     name: str
@@ -37,6 +52,14 @@ class Tenant:
     pool: str | None = None  # of egress sources, as the settings name it
     reports: bool = True
     report_address: Mailbox | None = None
+    suppression: SuppressedAt = SuppressedAt.RELEASE
+    returns: Returns = Returns.HOME
+    returns_to: Mailbox | None = None
+
+    @property
+    def refuses_suppressed(self) -> bool:
+        """Whether suppressed recipients are refused as they are submitted."""
+        return self.suppression is SuppressedAt.RCPT
 
 
 def parse_tenant_id(text: str) -> TenantId:
@@ -68,7 +91,7 @@ def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
 
 
 def change_tenant(connection: Connection, tenant: Tenant) -> None:
-    """Store the tenant's name, weight, quotas, reports and suspension as given."""
+    """Store all that is said of the tenant as given."""
     bump_generation(connection, tenant.tenant_id)
     changed = connection.execute(
         update(schema.tenant)
@@ -108,7 +131,7 @@ def list_tenants(connection: Connection) -> tuple[Tenant, ...]:
 
 def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
     one = row._mapping
-    address = one["report_address"]
+    address, home = one["report_address"], one["returns_to"]
     return Tenant(
         tenant_id=TenantId(one["id"]),
         name=one["name"],
@@ -119,6 +142,9 @@ def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
         pool=one["pool"],
         reports=one["reports"],
         report_address=parse_mailbox(address) if address else None,
+        suppression=SuppressedAt(one["suppression"]),
+        returns=Returns(one["returns"]),
+        returns_to=parse_mailbox(home) if home else None,
     )
 
 
@@ -132,6 +158,9 @@ def _tenant_values(tenant: Tenant) -> dict[str, object]:
         "pool": tenant.pool,
         "reports": tenant.reports,
         "report_address": str(tenant.report_address) if tenant.report_address else None,
+        "suppression": tenant.suppression.value,
+        "returns": tenant.returns.value,
+        "returns_to": str(tenant.returns_to) if tenant.returns_to else None,
     }
 
 

@@ -17,6 +17,8 @@ from soboo_mta.mail.ids import TenantId
 from soboo_mta.tenancy.accounts import (
     MAX_QUOTA,
     IpNetwork,
+    Returns,
+    SuppressedAt,
     Tenant,
     parse_networks,
     parse_tenant_id,
@@ -110,6 +112,9 @@ class TenantEntry(_Entry):
     pool: str | None = None
     reports: bool = True
     report_address: Annotated[Mailbox, _parsed(parse_mailbox)] | None = None
+    suppression: SuppressedAt = SuppressedAt.RELEASE
+    returns: Returns = Returns.HOME
+    returns_to: Annotated[Mailbox, _parsed(parse_mailbox)] | None = None
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 
@@ -125,6 +130,9 @@ class TenantEntry(_Entry):
             pool=self.pool,
             reports=self.reports,
             report_address=self.report_address,
+            suppression=self.suppression,
+            returns=self.returns,
+            returns_to=self.returns_to,
         )
 
 

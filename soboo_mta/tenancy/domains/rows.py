@@ -351,19 +351,18 @@ def views(
 
 
 def released_zones(connection: Connection) -> tuple[DnsName, ...]:
-    """Return zones that were delegated to us for a domain since released, by name, and
-    that no domain of now has."""
+    """Return zones that were delegated to us for a domain since released, by name;
+    another domain may have been set up for one of them."""
     rows = connection.execute(
-        select(_domain.id, _domain.name, _domain.zone, _domain.released_at).where(
-            _domain.mode == Mode.ZONE.value
+        select(_domain.id, _domain.name, _domain.zone).where(
+            _domain.mode == Mode.ZONE.value, _domain.released_at.is_not(None)
         )
-    ).all()
-    zones = [
-        (DnsName(zone or name.removesuffix(f"~{domain_id}")), gone)
-        for domain_id, name, zone, gone in rows
-    ]
-    standing = {zone for zone, gone in zones if gone is None}
-    return tuple(sorted({zone for zone, gone in zones if gone} - standing))
+    )
+    zones = {
+        DnsName(zone or name.removesuffix(f"~{domain_id}"))
+        for domain_id, name, zone in rows
+    }
+    return tuple(sorted(zones))
 
 
 _KEYS_A_QUERY = 500  # bound parameters are limited (SQLite: 32,766)

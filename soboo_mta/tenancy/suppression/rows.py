@@ -1,201 +1,253 @@
-"""Suppressed recipients in the store, each tenant's its own.
+"""The entries in the store, each tenant's its own.
 
-Functions over one connection; the caller owns the transaction. Every change raises the
-generation first, whose row lock puts changes in order, and leaves it in its tenant's line,
-so that a worker reads of what changed and nothing else.
+Functions over one connection; the caller owns the transaction. At most AT_ONCE entries
+in one, so that nobody waits long behind it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import insert
 
-from soboo_mta.mail.address import Mailbox
-from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.address import Mailbox, parse_mailbox
+from soboo_mta.mail.ids import Stream, TenantId
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts import the_tenant
+from soboo_mta.tenancy.suppression.changes import Change, raise_generation, tell
+from soboo_mta.tenancy.suppression.entry import (
+    Suppression,
+    SuppressionReason,
+    evidence_of,
+    folded,
+)
+from soboo_mta.tenancy.suppression.soft import forget_failures
 
-_MAX_BECAUSE = 200  # characters: it is shown in tables and replies
+AT_ONCE = 400  # entries of one transaction, each with its audit: others wait for it
+BEGINNING = ("", "", "")
+"""Where a walk through a list begins: a folded address, a stream, an address."""
 _entry = schema.suppression.c
-_list = schema.suppression_list.c
-_generation = schema.suppression_generation.c
-By = dict[str, tuple[tuple[str, str], ...]]
-"""Folded address → (address as given, why) of each entry."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suppression:
-    """One entry; `since` in unix ms."""
+class Standing(NamedTuple):
+    """What a worker holds of an entry: there may be many."""
 
-    tenant: TenantId
+    stream: Stream
     address: str
     because: str
-    since: int
+    expires_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListState:
-    """What is said of one tenant's list: its size, and the generation that changed it."""
-
-    tenant: TenantId
-    generation: int
-    entries: int
+By = dict[str, tuple[Standing, ...]]
+"""Folded address → its entries."""
+_Place = tuple[TenantId, str, Stream, str]
 
 
-def folded(address: Mailbox) -> str:
-    """The address in lower case: what an entry is found by."""
-    return f"{address.local_part.lower()}@{address.domain}"
+def suppress(
+    connection: Connection, *entries: Suppression, at: int
+) -> tuple[Suppression, ...]:
+    """Keep the entries, and return those that are new or replace what stood there.
 
-
-def parse_because(text: str) -> str:
-    """Return why an address is suppressed: one line."""
-    if not 0 < len(text.strip()) <= _MAX_BECAUSE or not text.isprintable():
-        raise FormatError(f"a reason is 1 to {_MAX_BECAUSE} printable characters")
-    return text.strip()
-
-
-def add_suppressions(
-    connection: Connection,
-    tenant: TenantId,
-    addresses: Iterable[Mailbox],
-    *,
-    because: str,
-    now: int,
-) -> int:
-    """Suppress `addresses` for the tenant; return how many were not before.
-
-    TenancyError where there is no such tenant. At most 1,000 at once.
+    `at` is now (unix ms); the tenants exist.
     """
-    generation = _raised(connection)
-    the_tenant(connection, tenant)
-    rows = [
-        {
-            "tenant_id": tenant,
-            "key": folded(address),
-            "address": str(address),
-            "because": parse_because(because),
-            "since": now,
-        }
-        for address in addresses
-    ]
-    added = len(connection.execute(_ADD, rows).all()) if rows else 0
-    _tell(connection, tenant, generation, added)
-    return added
+    raised = raise_generation(connection)
+    wanted: dict[TenantId, list[Suppression]] = {}
+    for one in entries:
+        wanted.setdefault(one.tenant, []).append(one)
+    kept: dict[_Place, Suppression] = {}
+    changes: dict[_Place, Change] = {}
+    for tenant, theirs in wanted.items():
+        found = entries_of(connection, tenant, {one.key for one in theirs})
+        before = {_place(one): one for one in found}
+        for one in theirs:
+            place = _place(one)
+            if one.replaces(kept.get(place) or before.get(place), at):
+                kept[place] = one
+                changes[place] = Change.REPLACED if place in before else Change.ADDED
+    if kept:
+        connection.execute(_PUT, [_row(one) for one in kept.values()])
+    told = ((changes[place], one) for place, one in kept.items())
+    tell(connection, raised, told, at=at)
+    return tuple(kept.values())
 
 
 def remove_suppression(
-    connection: Connection, tenant: TenantId, address: Mailbox, *, ignore_case: bool
-) -> int:
-    """Let the tenant's mail go to `address` again; return how many entries went."""
-    generation = _raised(connection)
+    connection: Connection,
+    tenant: TenantId,
+    address: Mailbox,
+    *,
+    stream: Stream | None,
+    ignore_case: bool,
+    because: str,
+    actor: str,
+    at: int,
+) -> tuple[Suppression, ...]:
+    """Let the tenant's mail go to `address` again: all of it (`stream` None), or as far
+    as the entry of one stream forbade it. Returns what went; failures that were counted
+    are forgotten too."""
+    raised = raise_generation(connection)
     the_tenant(connection, tenant)
-    this: dict[str, object] = {"whose": tenant, "found_by": folded(address)}
-    if ignore_case:
-        removed = connection.execute(_REMOVE, this).rowcount
-    else:
-        exactly = _REMOVE.where(_entry.address == bindparam("exactly"))
-        removed = connection.execute(
-            exactly, {**this, "exactly": str(address)}
-        ).rowcount
-    _tell(connection, tenant, generation, -removed)
-    return removed
+    gone = tuple(
+        one
+        for one in entries_of(connection, tenant, {folded(address)})
+        if (ignore_case or one.address == address) and stream in (None, one.stream)
+    )
+    if gone:
+        connection.execute(_REMOVE, [_names(one) for one in gone])
+    forget_failures(connection, tenant, folded(address))
+    told = ((Change.REMOVED, one) for one in gone)
+    tell(connection, raised, told, at=at, actor=actor, because=because)
+    return gone
 
 
 def list_suppressions(
-    connection: Connection, tenant: TenantId, *, after: str = "", limit: int = 1_000
+    connection: Connection,
+    tenant: TenantId,
+    *,
+    after: tuple[str, str, str] = BEGINNING,
+    limit: int = AT_ONCE,
 ) -> tuple[Suppression, ...]:
-    """Return a page of the tenant's entries by folded address, those behind `after`."""
+    """Return a page of the tenant's entries in their order, those behind `after`."""
     the_tenant(connection, tenant)
-    page = {"whose": tenant, "behind": after}
-    return tuple(
-        Suppression(
-            tenant=tenant, address=row.address, because=row.because, since=row.since
-        )
-        for row in connection.execute(_PAGE.limit(limit), page)
-    )
+    page = {
+        "whose": tenant,
+        **dict(zip(("key", "stream", "address"), after, strict=True)),
+    }
+    return tuple(map(_entry_of, connection.execute(_PAGE.limit(limit), page)))
+
+
+def place_in_list(entry: Suppression) -> tuple[str, str, str]:
+    """Return the place of an entry, for the page behind it."""
+    return (entry.key, entry.stream, str(entry.address))
 
 
 def count_suppressions(connection: Connection, tenant: TenantId) -> int:
     """Return how many entries the tenant's list has."""
-    return connection.scalar(_COUNT, {"whose": tenant}) or 0
-
-
-def changed_lists(connection: Connection, seen: int) -> list[ListState]:
-    """Return the lists that changed after generation `seen`."""
-    return [
-        ListState(
-            tenant=TenantId(row.tenant_id),
-            generation=row.generation,
-            entries=row.entries,
-        )
-        for row in connection.execute(_CHANGED, {"seen": seen})
-    ]
-
-
-def whole_list(connection: Connection, tenant: TenantId) -> By:
-    """Return all entries of a list, which is known to be short."""
-    found: By = {}
-    for row in connection.execute(_WHOLE, {"whose": tenant}):
-        found[row.key] = (*found.get(row.key, ()), (row.address, row.because))
-    return found
+    return connection.scalar(_SIZE, {"whose": tenant}) or 0
 
 
 def entries_of(
-    connection: Connection, tenant: TenantId, key: str
-) -> tuple[tuple[str, str], ...]:
-    """Return the entries of one folded address."""
-    rows = connection.execute(_OF_KEY, {"whose": tenant, "found_by": key})
-    return tuple((row.address, row.because) for row in rows)
+    connection: Connection, tenant: TenantId, keys: Iterable[str]
+) -> tuple[Suppression, ...]:
+    """Return the entries of some folded addresses, those that are over too."""
+    wanted = {"whose": tenant, "found_by": list(keys)}
+    return tuple(map(_entry_of, connection.execute(_OF_KEYS, wanted)))
 
 
-def _raised(connection: Connection) -> int:
-    return int(connection.execute(_RAISE).scalar_one())
+def standing_of(connection: Connection, tenant: TenantId, keys: Iterable[str]) -> By:
+    """Return what a worker holds of some folded addresses."""
+    wanted = {"whose": tenant, "found_by": list(keys)}
+    return _by_key(connection.execute(_STANDING_OF, wanted))
 
 
-def _tell(connection: Connection, tenant: TenantId, generation: int, more: int) -> None:
-    row: Mapping[str, object] = {
-        "tenant_id": tenant,
-        "generation": generation,
-        "entries": more,
+def whole_list(connection: Connection, tenant: TenantId) -> By:
+    """Return what a worker holds of a list, which is known to be short."""
+    return _by_key(connection.execute(_WHOLE, {"whose": tenant}))
+
+
+def expire_suppressions(connection: Connection, *, now: int) -> int:
+    """Delete a transaction's worth of entries that are over, with their audit."""
+    over = tuple(map(_entry_of, connection.execute(_OVER, {"now": now})))
+    if over:
+        raised = raise_generation(connection)
+        connection.execute(_REMOVE, [_names(one) for one in over])
+        told = ((Change.EXPIRED, one) for one in over)
+        tell(connection, raised, told, at=now, actor="sweep")
+    return len(over)
+
+
+def _place(one: Suppression) -> _Place:
+    return (one.tenant, one.key, one.stream, str(one.address))
+
+
+def _names(one: Suppression) -> dict[str, object]:
+    names = ("whose", "found_by", "of_stream", "exactly")
+    return dict(zip(names, _place(one), strict=True))
+
+
+def _row(one: Suppression) -> dict[str, object]:
+    return {
+        "tenant_id": one.tenant,
+        "key": one.key,
+        "stream": one.stream,
+        "address": str(one.address),
+        "reason": one.reason.value,
+        "because": one.because,
+        "evidence": str(one.evidence),
+        "actor": one.actor,
+        "since": one.since,
+        "expires_at": one.expires_at,
     }
-    connection.execute(_TELL, row)
+
+
+# A row's columns have types of their own: Any.
+def _by_key(rows: Iterable[Row[Any]]) -> By:
+    found: By = {}
+    for row in rows:
+        stream = Stream(row.stream)
+        one = Standing(stream, row.address, row.because, row.expires_at)
+        found[row.key] = (*found.get(row.key, ()), one)
+    return found
+
+
+def _entry_of(row: Row[Any]) -> Suppression:
+    return Suppression(
+        tenant=TenantId(row.tenant_id),
+        address=parse_mailbox(row.address),
+        reason=SuppressionReason(row.reason),
+        because=row.because,
+        actor=row.actor,
+        since=row.since,
+        stream=Stream(row.stream),
+        evidence=evidence_of(json.loads(row.evidence)),
+        expires_at=row.expires_at,
+    )
 
 
 _WHOSE = _entry.tenant_id == bindparam("whose")
-_RAISE = (
-    update(schema.suppression_generation)
-    .values(generation=_generation.generation + 1)
-    .returning(_generation.generation)
-)
+_KEY = [column.name for column in schema.suppression.primary_key]
 # PostgreSQL's form: SQLite's compiler writes the same.
-_ADD = (
-    insert(schema.suppression)
-    .on_conflict_do_nothing(index_elements=["tenant_id", "key", "address"])
-    .returning(_entry.key)
-)
-_insert_list = insert(schema.suppression_list)
-_TELL = _insert_list.on_conflict_do_update(
-    index_elements=["tenant_id"],
+_insert = insert(schema.suppression)
+_PUT = _insert.on_conflict_do_update(
+    index_elements=_KEY,
     set_={
-        "generation": _insert_list.excluded.generation,
-        "entries": _list.entries + _insert_list.excluded.entries,
+        column.name: column for column in _insert.excluded if column.name not in _KEY
     },
 )
-_OF_KEY = select(_entry.address, _entry.because).where(
-    _WHOSE, _entry.key == bindparam("found_by")
+_REMOVE = delete(schema.suppression).where(
+    _WHOSE,
+    _entry.key == bindparam("found_by"),
+    _entry.stream == bindparam("of_stream"),
+    _entry.address == bindparam("exactly"),
 )
-_REMOVE = delete(schema.suppression).where(_WHOSE, _entry.key == bindparam("found_by"))
-_WHOLE = select(_entry.key, _entry.address, _entry.because).where(_WHOSE)
+_OF_THESE = _entry.key.in_(bindparam("found_by", expanding=True))
+_OF_KEYS = select(schema.suppression).where(_WHOSE, _OF_THESE)
+_WHOLE = select(
+    _entry.key, _entry.stream, _entry.address, _entry.because, _entry.expires_at
+).where(_WHOSE)
+_STANDING_OF = _WHOLE.where(_OF_THESE)
 _PAGE = (
     select(schema.suppression)
-    .where(_WHOSE, _entry.key > bindparam("behind"))
-    .order_by(_entry.key, _entry.address)
+    .where(
+        _WHOSE,
+        tuple_(_entry.key, _entry.stream, _entry.address)
+        > tuple_(bindparam("key"), bindparam("stream"), bindparam("address")),
+    )
+    .order_by(_entry.key, _entry.stream, _entry.address)
 )
-_COUNT = select(_list.entries).where(_list.tenant_id == bindparam("whose"))
-_CHANGED = (
-    select(schema.suppression_list)
-    .where(_list.generation > bindparam("seen"))
-    .order_by(_list.generation)
+_SIZE = select(func.count()).select_from(schema.suppression).where(_WHOSE)
+_OVER = (
+    select(schema.suppression)
+    .where(_entry.expires_at <= bindparam("now"))
+    .order_by(_entry.expires_at)
+    .limit(AT_ONCE)
 )

@@ -7,9 +7,9 @@ it ends as an event.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from soboo_mta.formats.dsn.status import Action
-from soboo_mta.mail.notify import Notify
+from soboo_mta.mail.notify import Notify, wants_delays, wants_failures
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason
+from soboo_mta.mail.returned import Action
 from soboo_mta.mail.spooled import Claimed
 
 _MS = timedelta(milliseconds=1)
@@ -39,7 +39,7 @@ def action_due(
     its to report (RFC 3461 §5.2.2); `waited` counts from when the message could leave.
     """
     message = claimed.message
-    if message.reverse_path.is_null:
+    if message.is_report or message.reverse_path.is_null:
         is_lost = message.is_report and isinstance(outcome, Failed)
         return Action.FAILED if is_lost else None
     notify = message.asked(claimed.position).notify
@@ -52,13 +52,8 @@ def action_due(
         case Deferred(reason=Reason.INTERRUPTED):
             return None  # by us, a moment ago: the next attempt will tell
         case Deferred():
-            wanted = Notify.DELAY in notify or (not notify and policy.warn_of_delay)
+            wanted = wants_delays(notify, by_default=policy.warn_of_delay)
             is_late = not claimed.is_warned and waited >= policy.delay_after
             return Action.DELAYED if wanted and is_late else None
         case _:
             return None  # held: who can mend it is told by the watch over domains
-
-
-def wants_failures(notify: frozenset[Notify]) -> bool:
-    """Whether a failure is reported: unless something else alone was asked for."""
-    return not notify or Notify.FAILURE in notify

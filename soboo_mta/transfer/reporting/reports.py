@@ -14,14 +14,16 @@ from typing import Protocol
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.formats.canonical import body_hash
 from soboo_mta.formats.dsn.report import SENDER, Original, Report, rendered
-from soboo_mta.formats.dsn.status import Action, RecipientStatus
+from soboo_mta.formats.dsn.status import RecipientStatus
 from soboo_mta.formats.header import HeaderBlock
 from soboo_mta.identity.state import DomainState, PublicKey
 from soboo_mta.mail.address import NULL_REVERSE_PATH, Mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageIds, TenantId, report_lane
+from soboo_mta.mail.notify import wants_failures
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.mail.reply import Reply, reply
+from soboo_mta.mail.returned import Action
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.ports import Clock
 from soboo_mta.spool.content import accepting
@@ -29,7 +31,7 @@ from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.moves.settle import warned
 from soboo_mta.spool.moves.sweep import Overdue
 from soboo_mta.store.unit import Statement
-from soboo_mta.transfer.reporting.due import ReportPolicy, wants_failures
+from soboo_mta.transfer.reporting.due import ReportPolicy
 
 _ACTOR = "transfer"
 _TURNED_OFF = ""  # no report, and no event either: the tenant wants none

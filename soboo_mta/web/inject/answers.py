@@ -4,10 +4,12 @@ Every answer, good or bad, has `code`, `status` and `text`: those of the SMTP li
 the same thing. What only HTTP can get wrong has its replies here. RFC 9110 §15.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.reply import Reply, reply
 from soboo_mta.submission import replies
@@ -36,6 +38,17 @@ _STATUS_OF = {
 _STATUS_OF_CODE = {250: 202, 530: 401, 535: 401, 538: 403, 552: 413}
 
 
+class Refused(BaseModel):
+    """A recipient of an accepted message that it does not go to, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recipient: str
+    code: int = Field(examples=[550])
+    status: str = Field(examples=["5.7.1"])
+    text: str
+
+
 class Answered(BaseModel):
     """What became of one request; `code`, `status` and `text` as SMTP says it."""
 
@@ -51,6 +64,10 @@ class Answered(BaseModel):
     )
     field: str | None = Field(
         default=None, description="Which field of the JSON is wrong, where one is."
+    )
+    refused: tuple[Refused, ...] | None = Field(
+        default=None,
+        description="Recipients that were left out, where the account wants them told.",
     )
 
 
@@ -83,10 +100,21 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def accepted(kept: Reply) -> Answer:
-    """The message is kept; its id is the last word of the reply."""
+def accepted(kept: Reply, refused: Mapping[Mailbox, Reply]) -> Answer:
+    """The message is kept, for all recipients but those refused; its id is the last word
+    of the reply."""
     _, _, message_id = kept.text.rpartition(" ")
-    return Answer(http=http_status(kept), content=_content(kept, message_id=message_id))
+    left_out = tuple(
+        Refused(
+            recipient=str(mailbox),
+            code=told.code,
+            status=str(told.status),
+            text=told.text,
+        )
+        for mailbox, told in refused.items()
+    )
+    content = _content(kept, message_id=message_id, refused=left_out or None)
+    return Answer(http=http_status(kept), content=content)
 
 
 def refused(refusal: Reject) -> Answer:
@@ -118,7 +146,11 @@ def http_status(told: Reply) -> int:
 
 
 def _content(
-    told: Reply, *, message_id: str | None = None, field: str | None = None
+    told: Reply,
+    *,
+    message_id: str | None = None,
+    field: str | None = None,
+    refused: tuple[Refused, ...] | None = None,
 ) -> Answered:
     return Answered(
         code=told.code,
@@ -126,4 +158,5 @@ def _content(
         text=told.text,
         id=message_id,
         field=field,
+        refused=refused,
     )

@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from soboo_mta.mail.errors import FormatError
+from soboo_mta.mail.ids import parse_stream
 from soboo_mta.web.inject.answers import FieldError
 
 MAX_KEY_CHARACTERS = 200
@@ -82,6 +84,13 @@ def _file_name(name: str) -> str:
     return _one_line(name)
 
 
+def _stream(name: str) -> str:
+    try:
+        return parse_stream(name) if name else ""
+    except FormatError as error:
+        raise ValueError(str(error)) from error
+
+
 def _pattern(pattern: "re.Pattern[str]", why: str) -> AfterValidator:
     def fits(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -104,6 +113,7 @@ FieldName = Annotated[str, AfterValidator(_field_name)]
 Key = Annotated[
     str, _pattern(_KEY, "is not 1 to 200 visible ASCII characters without spaces")
 ]
+StreamName = Annotated[str, AfterValidator(_stream)]
 ContentType = Annotated[
     str, _pattern(CONTENT_TYPE, "is no media type, such as application/pdf")
 ]
@@ -200,6 +210,11 @@ class JsonMessage(_Strict):
         default=None, description="A whole message (RFC 5322), its envelope beside it."
     )
     raw_base64: str | None = Field(default=None, description="The same in base64.")
+    stream: StreamName = Field(
+        default="",
+        description="Which kind of the account's mail it is: for its suppression list.",
+        examples=["news"],
+    )
     idempotency_key: Key | None = None
 
     @model_validator(mode="after")
@@ -211,13 +226,14 @@ class JsonMessage(_Strict):
             "raw",
             "raw_base64",
             "envelope",
+            "stream",
             "idempotency_key",
         }
         if len(whole) > 1:
             raise ValueError("raw and raw_base64 are the same thing: send one")
         if whole and parts:
             raise ValueError(
-                f"{whole[0]} is the whole message: only envelope goes with it"
+                f"{whole[0]} is the whole message: only envelope and stream go with it"
             )
         if not whole and self.sender is None:
             raise ValueError("from is missing")

@@ -24,7 +24,8 @@ from soboo_mta.mail.address import (
     parse_reverse_path,
 )
 from soboo_mta.mail.errors import FormatError, Reject
-from soboo_mta.mail.reply import reply
+from soboo_mta.mail.ids import NO_STREAM, Stream
+from soboo_mta.mail.reply import Reply, reply
 from soboo_mta.mail.spooled import OnceKey
 from soboo_mta.net.smtp_server import Limits
 from soboo_mta.net.smtp_server.limits.admission import client_key
@@ -58,6 +59,7 @@ class _Submitted:
     octets: bytes
     key: str | None
     digest: bytes
+    stream: Stream = NO_STREAM  # as the JSON says; else as its header does
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,16 @@ class Submissions:
         if len(one.recipients) > self._acceptance.options.max_recipients:
             raise Reject(replies.TOO_MANY_RECIPIENTS)
         self._check_rates(sender.login, len(one.recipients))
+        refused = await self._suppressed(sender.login, one)
+        left = tuple(to for to in one.recipients if to not in refused)
+        if not left:
+            raise Reject(refused[one.recipients[0]])
         envelope = Envelope(
             reverse_path=one.reverse_path,
-            recipients=one.recipients,
+            recipients=left,
             smtputf8=True,  # there is no extension to agree on
             protocol=sender.protocol,
+            stream=one.stream,
         )
         once = None
         if one.key is not None:
@@ -188,7 +195,22 @@ class Submissions:
         kept = await self._acceptance.data(
             sender.login, envelope, one.octets, once=once
         )
-        return answers.accepted(kept)
+        return answers.accepted(kept, refused)
+
+    async def _suppressed(self, login: Login, one: _Submitted) -> dict[Mailbox, Reply]:
+        """The recipients that the message does not go to, as SMTP says it at RCPT; unlike
+        there the stream is known."""
+        if not await self._acceptance.refuses_suppressed(login):
+            return {}
+        stream, refused = one.stream or _stream_of(one.octets), dict[Mailbox, Reply]()
+        for recipient in one.recipients:
+            try:
+                await self._acceptance.recipient(login, recipient, stream)
+            except Reject as refusal:
+                if refusal.reply.is_transient:
+                    raise
+                refused[recipient] = refusal.reply
+        return refused
 
     def _check_rates(self, login: Login, recipients: int) -> None:
         """Count them as SMTP's; what was counted before a limit was reached stays so."""
@@ -260,6 +282,7 @@ def _of_json(item: object, key: str | None) -> _Submitted:
         reverse_path=reverse_path,
         recipients=_recipients(message),
         octets=octets,
+        stream=Stream(message.stream),
         key=message.idempotency_key or key,
         digest=_digest(item),
     )
@@ -314,6 +337,11 @@ def _author_of(octets: bytes) -> ReversePath:
     """The From address stands for the reverse-path where none is named."""
     header = policy.read_header(check_framing(octets, mend_line_ends=True))
     return ReversePath(policy.read_author(header, smtputf8=True))
+
+
+def _stream_of(octets: bytes) -> Stream:
+    header = policy.read_header(check_framing(octets, mend_line_ends=True))
+    return policy.read_stream(header)
 
 
 def _reverse_path(key: str, text: str) -> ReversePath:

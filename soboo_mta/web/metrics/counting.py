@@ -10,6 +10,7 @@ from time import process_time
 
 from soboo_mta.events.attempt import outcome_word
 from soboo_mta.events.log import EventLog, Sink
+from soboo_mta.mail.bounce_class import BounceClass
 from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Delivered, Outcome, Reason
@@ -140,9 +141,15 @@ class CountingLog(EventLog):
         *,
         host: str,
         next_attempt: int | None = None,
+        bounce_class: BounceClass | None = None,
     ) -> None:
         super().settled(
-            message, position, outcome, host=host, next_attempt=next_attempt
+            message,
+            position,
+            outcome,
+            host=host,
+            next_attempt=next_attempt,
+            bounce_class=bounce_class,
         )
         word = outcome_word(outcome)
         reason = Reason.REPLY if isinstance(outcome, Delivered) else outcome.reason

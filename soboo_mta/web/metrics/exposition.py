@@ -96,6 +96,11 @@ def _of_the_store(figures: Figures, now: int, most: int) -> dict[Series, float]:
         found[names.DOMAINS.name, (standing.value,)] = domains
     for site, connections in figures.shares[:most]:
         found[names.SHARES.name, (site[:60],)] += connections
+    for word, webhooks in figures.webhooks.states.items():
+        found[names.WEBHOOKS.name, (word,)] = webhooks
+    found[names.WEBHOOK_EVENTS.name, ()] = figures.webhooks.waiting
+    dropped = figures.webhooks.dropped + figures.lost_events
+    found[names.DROPPED_EVENTS.name, ()] = dropped
     found[names.DANGLING.name, ()] = figures.dangling
     found[names.WORKERS.name, ()] = figures.workers
     found[names.STORE_UP.name, ()] = figures.is_fresh

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from soboo_mta.events.outbox.cursors import lost_rows
+from soboo_mta.events.outbox.webhooks import WebhookFigures, webhook_figures
 from soboo_mta.identity.standing import Standing
 from soboo_mta.ports import Clock
 from soboo_mta.spool.capacity import shares
@@ -22,6 +24,7 @@ from soboo_mta.tenancy.domains import left_count, standing_counts
 
 _KEPT = timedelta(seconds=10)
 _PATIENCE = timedelta(seconds=5)
+_NO_WEBHOOKS = WebhookFigures({}, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Figures:
     shares: tuple[tuple[str, int], ...] = ()  # (site, connections)
     domains: Mapping[Standing, int] = field(default_factory=dict)
     dangling: int = 0
+    webhooks: WebhookFigures = _NO_WEBHOOKS
+    lost_events: int = 0  # rows that no sink had read when they went
     workers: int = 0
     at: int = 0  # unix ms
     is_fresh: bool = False
@@ -67,6 +72,8 @@ class StoreFigures:
                 shares=shares(connection),
                 domains=standing_counts(connection),
                 dangling=left_count(connection),
+                webhooks=webhook_figures(connection),
+                lost_events=lost_rows(connection),
                 workers=len(live_workers(connection, now)),
                 at=at,
                 is_fresh=True,

@@ -131,6 +131,14 @@ SHARES = _gauge(
     "site",
 )
 WORKERS = _gauge("soboo_workers", "Workers whose lease holds")
+WEBHOOKS = _gauge(
+    "soboo_webhooks", "Webhooks, by state (active, failing, disabled)", "state"
+)
+WEBHOOK_EVENTS = _gauge("soboo_webhook_events", "Events that wait for webhooks")
+DROPPED_EVENTS = _gauge(
+    "soboo_dropped_events",
+    "Events that webhooks were never told, and rows that went before they were read",
+)
 STORE_UP = _gauge("soboo_store_up", "1 where the store answered the last question")
 
 ALL = tuple(one for one in globals().values() if isinstance(one, Metric))

@@ -4,10 +4,11 @@ Opened by a token that ends (tenancy.setup_link). Works without scripts; with th
 are copied by a click and the page follows what is seen in DNS.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Protocol
 from urllib.parse import urlencode
 
@@ -49,6 +50,8 @@ _HEADERS = {
 }
 _KEY = Query(max_length=32)  # of a DNS host
 _APPLY = Query(max_length=4_000)  # a signed address, carried by the link
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_SHORTEST_MS = 5_000  # between looks that the page asks for
 _FILES = {"setup.css": "text/css", "setup.js": "text/javascript"}
 
 
@@ -60,6 +63,11 @@ class Setup:
     checks: tuple[RecordCheck, ...]
     verified_at: int | None
     next_check_at: int
+
+    @property
+    def looked_at(self) -> int | None:
+        """The last look at any of its records; None: none yet."""
+        return max((one.checked_at for one in self.checks), default=None)
 
 
 class SetupBook(Protocol):
@@ -117,8 +125,10 @@ def setup_routes(
     router = APIRouter(include_in_schema=False)
     environment = _environment()
 
-    def page(template: str, status: int = 200, **values: object) -> Response:
-        text = environment.get_template(template).render(**values)
+    def page(
+        template: str, status: int = 200, values: Mapping[str, object] = _NOTHING
+    ) -> Response:
+        text = environment.get_template(template).render(values)
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
 
     async def opened(
@@ -142,23 +152,12 @@ def setup_routes(
         token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
     ) -> Response:
         async def show(found: Setup) -> Response:
-            lines = _lines(found, operator())
-            needed = [line for line in lines if line.record.is_required]
-            return page(
-                "setup.html",
-                token=token,
-                query=_query(dns, apply),
-                click=links.carried(token, apply),
-                advice=_advice(dns, lines),
-                domain=found.settings.name,
-                mode=found.settings.mode,
-                operator=operator().domain,
-                needed=needed,
-                wished=[line for line in lines if not line.record.is_required],
-                good=sum(line.is_good for line in needed),
-                is_verified=found.verified_at is not None,
-                looked=max((one.checked_at for one in found.checks), default=None),
-            )
+            values = _shown(found, operator(), dns) | {
+                "token": token,
+                "query": _query(dns, apply),
+                "click": links.carried(token, apply),
+            }
+            return page("setup.html", values=values)
 
         return await opened(token, show)
 
@@ -175,13 +174,37 @@ def setup_routes(
         token: str, dns: Annotated[str, _KEY] = "", apply: Annotated[str, _APPLY] = ""
     ) -> Response:
         async def show(found: Setup) -> Response:
-            await book.check_soon(found.settings.domain_id)
+            if _may_look(found, clock.unix_ms()):
+                await book.check_soon(found.settings.domain_id)
             back = f"/setup/{token}{_query(dns, apply)}"
             return RedirectResponse(back, 303, headers=_HEADERS)
 
         return await opened(token, show)
 
     return router
+
+
+def _shown(found: Setup, operator: Operator, dns: str) -> dict[str, object]:
+    """What the page says of a domain; `dns` is the key of its DNS host, or ""."""
+    lines = _lines(found, operator)
+    needed = [line for line in lines if line.record.is_required]
+    return {
+        "advice": _advice(dns, lines),
+        "domain": found.settings.name,
+        "mode": found.settings.mode,
+        "operator": operator.domain,
+        "needed": needed,
+        "wished": [line for line in lines if not line.record.is_required],
+        "good": sum(line.is_good for line in needed),
+        "is_verified": found.verified_at is not None,
+        "looked": found.looked_at,
+    }
+
+
+def _may_look(found: Setup, now: int) -> bool:
+    """Whether a look can be asked for: whoever has the link can, as often as they like."""
+    looked = found.looked_at
+    return looked is None or not 0 <= now - looked < _SHORTEST_MS
 
 
 def _lines(found: Setup, operator: Operator) -> list[Line]:

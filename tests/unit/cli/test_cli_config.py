@@ -55,6 +55,28 @@ def test_a_missing_master_key_is_a_fault_and_a_made_one_is_good(
     assert stat.S_IMODE((folder / "keys/master.key").stat().st_mode) == 0o600
 
 
+def test_wrong_bounce_rules_are_a_fault_and_nothing_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "soboo.toml").open("a") as file:
+        file.write('[classification]\nrules = "rules.toml"\n')
+    assert run(monkeypatch, "secret", "generate") == 0
+    for text, why in (
+        (None, "No such file or directory"),
+        ('[[rule]]\nname = "x"\nto = "spam"\n', "the bounce rules: rule.0.to: "),
+    ):
+        if text is not None:
+            (folder / "rules.toml").write_text(text)
+        assert run(monkeypatch, "check-config") == 2
+        fault = f"[classification] rules {folder}/rules.toml: {why}"
+        assert fault in capsys.readouterr().err
+        serve = [sys.executable, "-m", "soboo_mta", "serve"]
+        server = subprocess.run(serve, capture_output=True, text=True, timeout=60)
+        assert server.returncode == 2
+        assert fault in server.stderr
+    assert not (folder / "soboo.db").exists()
+
+
 def test_a_master_key_is_never_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

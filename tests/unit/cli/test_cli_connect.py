@@ -9,12 +9,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from typer import Typer
 from typer.testing import CliRunner, Result
 
-from soboo_mta.cli.accounts import tenant
-from soboo_mta.cli.connect.commands import app as connect_app
-from soboo_mta.cli.domains import commands as domain
+from soboo_mta.cli.app import app
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.tenancy.secrets import SecretError
 from soboo_mta.tenancy.setup_link import SetupLinks
@@ -28,15 +25,6 @@ SERVICE = "/v2/domainTemplates/providers/esp.example/services/soboo-cname"
 
 @pytest.fixture
 def run(config: Path) -> Run:
-    app = Typer()
-    app.add_typer(tenant.app, name="tenant")
-    app.add_typer(domain.app, name="domain")
-    app.add_typer(connect_app, name="connect")
-    config.write_text(
-        config.read_text().replace("100ms", "2s")
-        + '[delivery]\nprivate_destinations = true\n[http]\npublic_url = "https://m.esp.example"\n'
-    )
-
     def typed(*words: str, code: int = 0) -> Result:
         result = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)}).invoke(
             app, list(words)
@@ -49,6 +37,10 @@ def run(config: Path) -> Run:
 
     typed("tenant", "add", "acme")
     typed("domain", "add", "customer.com", "--tenant", "acme")
+    config.write_text(  # from here on somebody may answer
+        config.read_text().replace("100ms", "2s")
+        + '[delivery]\nprivate_destinations = true\n[http]\npublic_url = "https://m.esp.example"\n'
+    )
     return typed
 
 

@@ -5,12 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import open_store
-from soboo_mta.cli.domains import commands as domain
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
@@ -24,9 +22,6 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(config: Path) -> Run:
-    app = Typer()
-    app.add_typer(tenant.app, name="tenant")
-    app.add_typer(domain.app, name="domain")
     config.write_text(
         config.read_text() + '[http]\npublic_url = "https://mail.esp.example"\n'
     )

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert
-from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
-from soboo_mta.cli.domains import commands as domain
-from soboo_mta.cli.keys import commands as key
 from soboo_mta.events.attempt import plan_interned
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
@@ -22,9 +19,6 @@ from soboo_mta.tenancy.accounts import TenancyError
 from soboo_mta.tenancy.domains import the_domain
 from tests.fakes.tenancy import NAME
 
-APP = Typer()
-for group, name in ((tenant.app, "tenant"), (domain.app, "domain"), (key.app, "key")):
-    APP.add_typer(group, name=name)
 Run = Callable[..., str]
 
 
@@ -35,7 +29,7 @@ def run(config: Path) -> Run:
     ) -> str:
         """Run a command; return what it printed. Our own errors are raised."""
         result = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)}).invoke(
-            APP, list(words), input=typed
+            app, list(words), input=typed
         )
         error = result.exception
         if error is not None and not isinstance(error, SystemExit):

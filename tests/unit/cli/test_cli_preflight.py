@@ -11,13 +11,11 @@ import pytest
 import trustme
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
-from soboo_mta.cli.domains.commands import app as domain_app
-from soboo_mta.cli.queue.commands import app as queue_app
+from soboo_mta.cli.app import app
 from soboo_mta.cli.trial.zones import Zones, without
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.tenancy.accounts import TenancyError
-from tests.fakes.submission import Desk, desk, listening
+from tests.fakes.submission import Desk, desk, emptied, listening
 from tests.fakes.tenancy import MASTER
 
 _SETTINGS = """
@@ -44,9 +42,6 @@ lifetime = "2s"
 """
 
 
-_GROUPS = {"domain": domain_app, "tenant": tenant.app, "queue": queue_app}
-
-
 class Place:
     """An installation, its name server, and the customer's zone."""
 
@@ -56,9 +51,8 @@ class Place:
         self.config.write_text(_SETTINGS.format(port=port))
 
     def run(self, *words: str, code: int = 0) -> str:
-        group = _GROUPS[words[0]]
         result = CliRunner(env={"SOBOO_CONFIG": str(self.config)}).invoke(
-            group, list(words[1:])
+            app, list(words)
         )
         error = result.exception
         if error is not None and not isinstance(error, SystemExit):
@@ -351,18 +345,22 @@ def customers_relay(
     loop, over = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
-        async with listening(one, tls=serving) as (_, port):
+        async with listening(one, tls=serving) as (server, port):
             ports.append(port)
             ready.set()
             await over.wait()
+            await emptied(server)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    def run() -> None:  # to the end of every connection, as a loop of its own is not
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
     thread.start()
     assert ready.wait(10)
     yield ports[0], one
     loop.call_soon_threadsafe(over.set)
     thread.join(10)
-    loop.close()
 
 
 def with_relay(place: Place, tmp_path: Path, port: int, password: str) -> None:

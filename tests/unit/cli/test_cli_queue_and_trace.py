@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert
 from soboo_mta.__main__ import main
 from soboo_mta.cli.context import actor, open_store
 from soboo_mta.events.trace import trace
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.spool.view import why
 from soboo_mta.store import schema
@@ -162,12 +163,14 @@ def test_show_gives_the_envelope_and_the_recipients(run: Run) -> None:
     shown = run("queue", "show", str(MESSAGE))
     for word in ("<app@acme.example>", "2048 octets", "10.0.0.1", "ann@far.example"):
         assert word in shown
+    told = json.loads(run("queue", "show", str(MESSAGE), "--json"))
+    assert [one["bounce_class"] for one in told["recipients"]] == ["greylisted"]
 
 
 @pytest.mark.usefixtures("waiting")
 def test_why_says_the_peers_words_and_the_next_attempt(run: Run) -> None:
     assert run("queue", "why", str(MESSAGE)) == (
-        "ann@far.example: deferred, reply: 451 4.7.1 greylisted"
+        "ann@far.example: deferred, reply (greylisted): 451 4.7.1 greylisted"
         " (due 2026-01-01 12:05:00 UTC, 1 attempts)\n"
     )
 
@@ -194,7 +197,7 @@ def test_a_move_is_made_and_noted(
     engine = open_store(config).engine
     (entry,) = read_now(engine, lambda connection: why(connection, MESSAGE))
     assert entry.state == state
-    told = read_now(engine, lambda connection: trace(connection, MESSAGE))
+    told = read_now(engine, lambda connection: trace(connection, MESSAGE, own_rules()))
     assert told is not None
     assert [(one.actor, one.detail) for one in told.events] == [
         (actor(), {"recipients": 1, "because": "asked to wait"})
@@ -209,6 +212,7 @@ def test_trace_tells_the_story_in_order_of_time(run: Run) -> None:
     assert "accepted" in accepted
     assert "from news@acme.example" in accepted
     assert "at mx.far.example[127.0.0.1]:25 from default, TLSv1.3, 12 ms" in attempt
+    assert "deferred (reply, greylisted) at" in attempt
     assert attempt.endswith("451 4.7.1 greylisted")
     assert "message-held by cli:" in held
     assert now == "now: ann@far.example is held"
@@ -218,6 +222,7 @@ def test_trace_tells_the_story_in_order_of_time(run: Run) -> None:
 def test_trace_as_json_is_the_whole_trace(run: Run) -> None:
     told = json.loads(run("trace", str(MESSAGE), "--json"))
     assert told["tenant"] == "acme"
+    assert told["attempts"][0]["bounce_class"] == "greylisted"
     assert told["attempts"][0]["host"] == "mx.far.example[127.0.0.1]:25"
 
 

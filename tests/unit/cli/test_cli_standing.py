@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer import Typer
+from sqlalchemy import Connection, insert
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
-from soboo_mta.cli.domains import commands as domain
+from soboo_mta.cli.domains import look
 from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.daemon.domains.keeping import keep_look
 from soboo_mta.events.event import EventKind, recorded
@@ -21,10 +21,13 @@ from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import RecordName
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
+from soboo_mta.net.clock import SystemClock
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import RecordType
+from soboo_mta.spool.lease import lease_time
+from soboo_mta.store.schema import worker
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.accounts import TenancyError
@@ -40,9 +43,6 @@ from tests.fakes.domains import published
 from tests.fakes.tenancy import ACME, NAME
 
 Run = Callable[..., str]
-APP = Typer()
-APP.add_typer(tenant.app, name="tenant")
-APP.add_typer(domain.app, name="domain")
 BOUNCE = "bounce.customer.com"
 
 
@@ -51,7 +51,7 @@ def run(config: Path) -> Run:
     def typed(*words: str, code: int = 0) -> str:
         """Run a command; return what it printed. Our own errors are raised."""
         result = CliRunner(env={"COLUMNS": "250", "SOBOO_CONFIG": str(config)}).invoke(
-            APP, list(words)
+            app, list(words)
         )
         error = result.exception
         if error is not None and not isinstance(error, SystemExit):
@@ -141,6 +141,25 @@ def test_verify_says_what_stands_how_since_when_and_what_is_next(
     assert f"{BOUNCE} CNAME" in shown
     assert "no answer since" in shown
     assert "next look: " in shown
+
+
+def test_verify_names_a_worker_that_does_not_take_in_what_was_seen(
+    run: Run, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_PATIENCE", 0.2)
+    clock = SystemClock()
+    row = {"number": 3, "epoch": 1, "host": "h", "process": 7, "acknowledged": 0}
+
+    def start(connection: Connection) -> None:
+        until = lease_time(connection, clock) + 60_000
+        connection.execute(
+            insert(worker).values(**row, lease_until=until, started_at=0)
+        )
+
+    customer.look()
+    write_now(customer.store.engine, start)
+    shown = run("domain", "verify", "customer.com", code=1)
+    assert "not acknowledged: worker 3, process 7 on h" in shown
 
 
 def test_verify_tells_programs_the_same(run: Run, customer: Customer) -> None:

@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
-from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import credential, tenant
-from soboo_mta.cli.accounts.apply import apply
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
-from soboo_mta.cli.domains import commands as domain
-from soboo_mta.cli.keys import commands as key
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.store import schema
 from soboo_mta.store.writer import read_now, write_now
@@ -22,18 +18,6 @@ from soboo_mta.tenancy.accounts import TenancyError, find_login
 from soboo_mta.tenancy.domains import DomainView, the_domain
 from tests.fakes.tenancy import MASTER, NAME
 
-
-def _app() -> Typer:
-    app = Typer()
-    app.add_typer(tenant.app, name="tenant")
-    app.add_typer(credential.app, name="credential")
-    app.add_typer(domain.app, name="domain")
-    app.add_typer(key.app, name="key")
-    app.command("apply")(apply)
-    return app
-
-
-APP = _app()
 Run = Callable[..., str]
 
 
@@ -42,7 +26,7 @@ def run(config: Path) -> Run:
     def typed(*words: str, code: int = 0, answer: str | None = None) -> str:
         """Run a command; return what it printed. Our own errors are raised."""
         result = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)}).invoke(
-            APP, list(words), input=answer
+            app, list(words), input=answer
         )
         error = result.exception
         if error is not None and not isinstance(error, SystemExit):
@@ -104,6 +88,28 @@ def test_a_tenant_is_added_changed_and_listed(run: Run) -> None:
     assert "no limit" in listed
     (values,) = json.loads(run("tenant", "list", "--json"))
     assert (values["hourly_quota"], values["daily_quota"]) == (5, None)
+
+
+def test_where_a_tenants_suppressed_recipients_fail_is_set(run: Run) -> None:
+    run("tenant", "add", "acme")
+    assert json.loads(run("tenant", "list", "--json"))[0]["suppression"] == "release"
+    run("tenant", "set", "acme", "--suppression", "rcpt")
+    run("tenant", "set", "acme", "--name", "Acme Ltd")
+    assert json.loads(run("tenant", "list", "--json"))[0]["suppression"] == "rcpt"
+
+
+def test_where_a_tenants_returns_go_is_set_and_shown(run: Run) -> None:
+    run("tenant", "add", "acme")
+    (values,) = json.loads(run("tenant", "list", "--json"))
+    assert (values["returns"], values["returns_to"]) == ("home", None)
+    run(
+        "tenant", "set", "acme", "--returns", "events", "--returns-to", "b@acme.example"
+    )
+    (values,) = json.loads(run("tenant", "list", "--json"))
+    assert (values["returns"], values["returns_to"]) == ("events", "b@acme.example")
+    run("tenant", "set", "acme", "--returns-to", "")
+    (values,) = json.loads(run("tenant", "list", "--json"))
+    assert (values["returns"], values["returns_to"]) == ("events", None)
 
 
 def test_case_159_where_a_tenants_reports_go_is_set_shown_and_refused(run: Run) -> None:

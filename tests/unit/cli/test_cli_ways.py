@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import CliStore
-from soboo_mta.cli.domains.commands import app as domain_app
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.way_out import Secret
 from soboo_mta.store.writer import read_now
@@ -25,9 +24,8 @@ Run = Callable[..., str]
 def run(config: Path) -> Run:
     def typed(*words: str, answer: str | None = None) -> str:
         """Run a command; return what it printed. Our own errors are raised."""
-        group = {"domain": domain_app, "tenant": tenant.app}[words[0]]
         runner = CliRunner(env={"COLUMNS": "200", "SOBOO_CONFIG": str(config)})
-        result = runner.invoke(group, list(words[1:]), input=answer)
+        result = runner.invoke(app, list(words), input=answer)
         if result.exception is not None:
             raise result.exception
         assert PASSWORD not in result.output

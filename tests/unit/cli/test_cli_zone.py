@@ -4,13 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer import Typer
 from typer.testing import CliRunner
 
-from soboo_mta.cli.accounts import tenant
+from soboo_mta.cli.app import app
 from soboo_mta.cli.context import open_store
-from soboo_mta.cli.dns import zone
-from soboo_mta.cli.domains import commands as domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.settings import SettingsError
 from soboo_mta.store.writer import read_now
@@ -29,10 +26,6 @@ name_servers = ["8.8.8.8", "8.8.4.4"]
 
 @pytest.fixture
 def run(config: Path) -> Run:
-    app = Typer()
-    app.add_typer(tenant.app, name="tenant")
-    app.add_typer(domain.app, name="domain")
-    app.add_typer(zone.app, name="zone")
     config.write_text(config.read_text() + _PUBLISH)
     (config.parent / "zones").mkdir()
 
@@ -121,11 +114,7 @@ def test_a_key_file_without_a_secret_is_said(run: Run, config: Path) -> None:
 
 
 def test_the_zone_of_a_released_domain_goes(run: Run, config: Path) -> None:
-    left = config.parent / "zones" / "em.customer.com.zone"
-    left.write_text(
-        "em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n"
-        "em.customer.com. 300 IN NS ns1.tok7.n.esp.example.\n"
-    )
+    left = _left_zone(config)
     store = open_store(config)
     assert read_now(store.engine, released_zones) == ()
 
@@ -218,3 +207,25 @@ def test_the_policy_file_is_printed_once_a_host_serves_it(
     ]
     shown = run("zone", "show", "em.customer.com")
     assert "mta-sts.bounce.em.customer.com. 300 IN A 8.8.8.80" in shown
+
+
+def test_the_zone_of_a_released_domain_goes_whoever_names_it_now(
+    run: Run, config: Path
+) -> None:
+    left = _left_zone(config)
+    run("domain", "release", "customer.com", "--yes")
+    run("tenant", "add", "other")
+    run("domain", "add", "customer.com", "--tenant", "other", "--mode", "zone")
+
+    run("zone", "publish")
+    assert not left.exists()
+
+
+def _left_zone(config: Path) -> Path:
+    """The zone as it is served for a tenant of before."""
+    left = config.parent / "zones" / "em.customer.com.zone"
+    left.write_text(
+        "em.customer.com. 300 IN SOA a. b. 1 1 1 1 1\n"
+        "em.customer.com. 300 IN NS ns1.tok7.n.esp.example.\n"
+    )
+    return left

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, select
 
 from soboo_mta.daemon.clock import watch_clock
+from soboo_mta.events.attempt import AttemptFacts, attempted
 from soboo_mta.mail.outcome import Deferred, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.spool.lease import WorkerLease
@@ -53,18 +55,22 @@ class SetClock:
                 await asyncio.sleep(0.001)
 
 
-@pytest.fixture
-async def waits(writer: Writer) -> Callable[[], Awaitable[int]]:
+async def deferred_ahead(
+    writer: Writer, accepted_at: int = 0
+) -> Callable[[], Awaitable[int]]:
     """One message, deferred for a minute while the clock stood an hour ahead; how long
     it waits from the right time on (ms)."""
     clock = SetClock(NOW + HOUR)
     lease = WorkerLease(writer=writer, clock=clock, store_now=lambda _: clock.wall)
     await lease.register(host="test", process=1)
     spool = Spool(writer=writer, lease=lease, clock=clock)
-    await spool.accept(a_message(1), claim=False)
+    mail = replace(a_message(1), accepted_at=accepted_at)
+    await spool.accept(mail, claim=False, due_at=NOW)
     (claimed,) = await spool.claim_due(1)
     due_at = clock.wall + WAIT
-    await writer.commit(spool.settlement(claimed, LATER, at=clock.wall, due_at=due_at))
+    settled = spool.settlement(claimed, LATER, at=clock.wall, due_at=due_at)
+    tried = attempted(mail.message_id, 0, LATER, AttemptFacts(at=clock.wall))
+    await writer.commit([*settled, tried])
 
     def left(connection: Connection) -> int:
         return int(connection.scalar(select(recipient.c.due_at)) or 0) - NOW
@@ -73,6 +79,11 @@ async def waits(writer: Writer) -> Callable[[], Awaitable[int]]:
         return await writer.read(left)
 
     return waits
+
+
+@pytest.fixture
+async def waits(writer: Writer) -> Callable[[], Awaitable[int]]:
+    return await deferred_ahead(writer)
 
 
 @pytest.fixture
@@ -121,3 +132,18 @@ async def test_a_pause_between_two_readings_is_no_step(
     await clock.is_looked_at(4)
     assert clock.pause == 0.0
     assert await waits() == HOUR + WAIT
+
+
+@pytest.mark.parametrize("accepted_at", [NOW - HOUR, NOW + HOUR])
+async def test_case_136_what_is_written_later_by_the_time_of_before_is_found(
+    writer: Writer, clock: SetClock, accepted_at: int
+) -> None:
+    clock.wall = NOW
+    await clock.is_looked_at()
+    waits = await deferred_ahead(writer, accepted_at)  # by who stood still meanwhile
+    await clock.is_looked_at()
+    assert await waits() == HOUR + WAIT
+    clock.elapsed += 10
+    clock.wall += 10_000
+    await clock.is_looked_at()
+    assert await waits() == 10_000

@@ -6,6 +6,7 @@ from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.events.log import EventLog
 from soboo_mta.events.trace import trace
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.address import NULL_REVERSE_PATH, parse_mailbox
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
@@ -59,7 +60,9 @@ async def test_trace_tells_attempts_and_events_in_order(writer: Writer) -> None:
     await writer.commit([attempted(MessageId(5), 0, later, AttemptFacts(at=10))])
     held = recorded(EventKind.MESSAGE_HELD, at=15, actor="cli", message_id=MessageId(5))
     await writer.commit([held])
-    found = await writer.read(lambda connection: trace(connection, MessageId(5)))
+    found = await writer.read(
+        lambda connection: trace(connection, MessageId(5), own_rules())
+    )
     assert found is not None
     assert [one.outcome for one in found.attempts] == ["deferred", "delivered"]
     assert [one.plan for one in found.attempts] == [None, {"rung": "full"}]
@@ -69,7 +72,7 @@ async def test_trace_tells_attempts_and_events_in_order(writer: Writer) -> None:
 
 
 async def test_unknown_message_has_no_trace(writer: Writer) -> None:
-    assert await writer.read(lambda c: trace(c, MessageId(1))) is None
+    assert await writer.read(lambda c: trace(c, MessageId(1), own_rules())) is None
 
 
 async def test_plan_is_kept_once_however_often_it_is_interned(writer: Writer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from soboo_mta.events.log import EventLog
+from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
@@ -61,6 +62,25 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
     "login_failed": lambda log: log.login_failed(
         client="c", user_name="u", cause=NoLogin.NETWORK
     ),
+    "return_kept": lambda log: log.return_kept(
+        door="recipient", address="b-x@b.example", size=1, client="c"
+    ),
+    "return_refused": lambda log: log.return_refused(SAID, client="c"),
+    "return_read": lambda log: log.return_read(
+        1,
+        kind="dsn",
+        message=MessageId(1),
+        tenant=TenantId("acme"),
+        recipient="ann@there.example",
+        bounce_class="mailbox-full",
+    ),
+    "return_forwarded": lambda log: log.return_forwarded(
+        1,
+        message=MessageId(1),
+        tenant=TenantId("acme"),
+        to=parse_mailbox("a@b.example"),
+    ),
+    "reader_ended": lambda log: log.reader_ended(1, 2, "x"),
     "internal_error": lambda log: log.internal_error(stage="s", error=ValueError()),
 }
 OTHERS = {  # written where they happen; each name is searched for in the sources
@@ -70,6 +90,9 @@ OTHERS = {  # written where they happen; each name is searched for in the source
     "zone_mended": {"zone", "name", "type", "what"},
     "zone_trouble": {"zone", "cause"},
     "publishing_failed": {"cause"},
+    "webhook_disabled": {"webhook", "because"},
+    "webhook_secret_unreadable": {"webhook", "cause"},
+    "events_sink_trouble": {"sink", "cause"},
     "clock_set_back": {"seconds"},
     "settings_warning": {"text"},
     "ready": {"processes"},

@@ -330,6 +330,24 @@ async def test_a_server_that_is_silent_gives_no_answer_in_time(
     assert answer == Unanswered(cause="A a.example: no answer from 127.0.0.1 in 0.6 s")
 
 
+async def test_servers_that_were_silent_get_one_turn_until_they_speak_again(
+    server: _Server, resolver: DnsResolver
+) -> None:
+    silent_until = server.delay = asyncio.Event()
+
+    first = await resolver.lookup("a.example", RecordType.A)
+    second = await resolver.lookup("b.example", RecordType.A)
+    silent_until.set()
+    third = await resolver.lookup("c.example", RecordType.A)
+    server.delay = asyncio.Event()
+    fourth = await resolver.lookup("d.example", RecordType.A)
+
+    silences = [one for one in (first, second, fourth) if isinstance(one, Unanswered)]
+    causes = [one.cause[-8:] for one in silences]
+    assert causes == ["in 0.6 s", "in 0.3 s", "in 0.6 s"]
+    assert isinstance(third, NoName)
+
+
 def _delegate(server: _Server) -> None:
     server.answers[("example", "NS")] = ["example. 60 IN NS ns.example."]
     server.answers[("ns.example", "A")] = ["ns.example. 60 IN A 127.0.0.1"]

@@ -7,7 +7,7 @@ import spftrace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soboo_mta.onboarding.spf.results import Door
+from soboo_mta.formats.authentication.spf import Door
 from soboo_mta.onboarding.spf.tree import SpfBudget
 from soboo_mta.onboarding.spf.walk import spf_budget, spf_tree
 from tests.fakes.dns import FakeResolver

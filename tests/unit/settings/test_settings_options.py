@@ -13,8 +13,11 @@ from pydantic import BaseModel
 
 from soboo_mta.cli.running.check_config import written
 from soboo_mta.daemon.reporting import reports
+from soboo_mta.daemon.returning import forwarding_options
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageIds
+from soboo_mta.net.outlets.syslog import SyslogTarget
 from soboo_mta.ports import SmtpTimeouts, TlsPolicy
 from soboo_mta.settings import Settings, load, options
 from soboo_mta.settings.sections import ListenerTls, LogLevel
@@ -42,6 +45,7 @@ MINIMAL: dict[str, Any] = {
     "pools": [{"name": "plain", "sources": ["default"]}],
     "groups": [{"name": "big", "mx": ["big.example"]}],
     "http_listeners": [{"address": "127.0.0.1", "port": 8025}],
+    "return_listeners": [{"address": "127.0.0.1", "port": 8026, "tls": "none"}],
     "routes": [{"domain": "a.example", "next_hop": "127.0.0.1:2600"}],
 }
 
@@ -57,6 +61,14 @@ class Felt(NamedTuple):
 
 def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
+
+
+def _refused_rules(settings: Settings) -> str:
+    try:
+        settings.bounce_rules()
+    except FormatError as refused:
+        return str(refused).rpartition(": ")[0]
+    return ""
 
 
 def _submission() -> Iterator[Felt]:
@@ -210,6 +222,7 @@ def _with_catch_all(hop: str) -> Callable[[Settings], object]:
 def _rest() -> Iterator[Felt]:
     dns = options.resolver_options
     one = options.check_options
+    rules = options.suppression_rules
     yield from (
         Felt(
             "server.data_directory",
@@ -289,6 +302,37 @@ def _rest() -> Iterator[Felt]:
             False,
             lambda s: options.suppression_options(s).ignore_case,
             False,
+        ),
+        Felt(
+            "classification.rules",
+            "config/soboo.toml",  # which is no rule set
+            _refused_rules,
+            "[classification] rules config/soboo.toml: the bounce rules: server",
+        ),
+        Felt("suppression.soft_limit", 3, lambda s: rules(s).soft.limit, 3),
+        Felt(
+            "suppression.soft_within",
+            "2d",
+            lambda s: rules(s).soft.within,
+            timedelta(days=2),
+        ),
+        Felt(
+            "suppression.soft_expires",
+            "3d",
+            lambda s: rules(s).soft.lasts,
+            timedelta(days=3),
+        ),
+        Felt(
+            "suppression.invalid_expires",
+            "4d",
+            lambda s: rules(s).invalid_lasts,
+            timedelta(days=4),
+        ),
+        Felt(
+            "suppression.keep_history",
+            "5d",
+            lambda s: s.suppression.keep_history,
+            timedelta(days=5),
         ),
         Felt("dns.timeout", "1s", lambda s: dns(s).timeout, seconds(1)),
         Felt("dns.lifetime", "4s", lambda s: dns(s).lifetime, seconds(4)),
@@ -453,6 +497,128 @@ def _web() -> Iterator[Felt]:
         )
 
 
+def _returns() -> Iterator[Felt]:
+    listener, reader = options.return_listener_options, options.reader_limits
+    reception = options.reception_options
+
+    def first(settings: Settings) -> Any:
+        return settings.return_listeners[0]
+
+    for option, value, seen, expected in (
+        (
+            "return_listeners.address",
+            "127.0.0.2",
+            lambda s: str(first(s).address),
+            "127.0.0.2",
+        ),
+        ("return_listeners.port", 26, lambda s: first(s).port, 26),
+        (
+            "return_listeners.tls",
+            "starttls",
+            lambda s: first(s).tls,
+            ListenerTls.STARTTLS,
+        ),
+        (
+            "return_listeners.proxies",
+            ["10.0.0.0/24"],
+            lambda s: first(s).proxies,
+            (ip_network("10.0.0.0/24"),),
+        ),
+        (
+            "returns.feedback",
+            ["fbl@esp.example"],
+            lambda s: set(map(str, reception(s).feedback)),
+            {"fbl@esp.example"},
+        ),
+        (
+            "returns.reporters",
+            ["there.example"],
+            lambda s: options.settling_options(s).reporters,
+            {"there.example"},
+        ),
+        (
+            "returns.desk",
+            "desk@office.example",
+            lambda s: str(forwarding_options(s).desk),
+            "desk@office.example",
+        ),
+        (
+            "returns.forwards_per_recipient",
+            3,
+            lambda s: forwarding_options(s).per_recipient,
+            3,
+        ),
+        (
+            "returns.forwards_per_hour",
+            7,
+            lambda s: forwarding_options(s).per_hour,
+            7,
+        ),
+        (
+            "returns.max_forwarded",
+            "1MiB",
+            lambda s: forwarding_options(s).max_answer,
+            1 << 20,
+        ),
+        (
+            "returns.max_message_size",
+            "9MiB",
+            lambda s: reception(s).max_message_octets,
+            9 << 20,
+        ),
+        (
+            "complaints.sender_id",
+            "espexample",
+            lambda s: getattr(options.feedback_options(s), "sender", ""),
+            "espexample",
+        ),
+        (
+            "complaints.address",
+            "fbl@esp.example",
+            lambda s: (
+                str(getattr(options.feedback_options(s), "address", "")),
+                {str(one) for one in reception(s).feedback},
+            ),
+            ("fbl@esp.example", {"fbl@esp.example"}),
+        ),
+        ("returns.max_connections", 7, lambda s: listener(s).max_connections, 7),
+        (
+            "returns.max_connections_per_address",
+            7,
+            lambda s: listener(s).max_connections_per_address,
+            7,
+        ),
+        (
+            "returns.connections_per_minute_per_address",
+            7,
+            lambda s: listener(s).connections_per_minute_per_address,
+            7,
+        ),
+        (
+            "returns.messages_per_minute_per_address",
+            7,
+            lambda s: listener(s).messages_per_minute_per_address,
+            7,
+        ),
+        (
+            "returns.max_buffered_size",
+            "99MiB",
+            lambda s: listener(s).max_buffered_octets,
+            99 << 20,
+        ),
+        ("returns.readers", 3, lambda s: options.reading_options(s).readers, 3),
+        ("returns.reader_timeout", "5s", lambda s: reader(s).seconds, seconds(5)),
+        ("returns.reader_processor", "3s", lambda s: reader(s).cpu_seconds, 3),
+        (
+            "returns.reader_memory",
+            "512MiB",
+            lambda s: reader(s).memory_octets,
+            512 << 20,
+        ),
+    ):
+        yield Felt(option, value, seen, expected)
+
+
 def _one(section: Any) -> Any:
     return section[0] if isinstance(section, tuple) else section
 
@@ -580,7 +746,46 @@ def _publish() -> Iterator[Felt]:
         )
 
 
-FELT = [*_publish(), *_submission(), *_delivery(), *_rest(), *_web(), *_lists()]
+def _events() -> Iterator[Felt]:
+    target = SyslogTarget.parse("tcp:192.0.2.7:601")
+    yield Felt("events.file", "e.jsonl", lambda s: s.events.file, Path("e.jsonl"))
+    yield Felt("events.syslog", "tcp:192.0.2.7:601", lambda s: s.events.syslog, target)
+    of_webhooks = options.webhook_options
+    yield Felt("webhooks.ports", [99], lambda s: of_webhooks(s).ports, (99,))
+    yield Felt(
+        "webhooks.private_destinations",
+        True,
+        lambda s: of_webhooks(s).private_destinations,
+        True,
+    )
+    yield Felt("webhooks.timeout", "2s", lambda s: of_webhooks(s).timeout, seconds(2))
+    yield Felt(
+        "webhooks.parallel_per_webhook", 3, lambda s: of_webhooks(s).connections, 3
+    )
+    for name, value, expected in (
+        ("parallel", 7, 7),
+        ("max_waiting", 7, 7),
+        ("lifetime", "7d", timedelta(days=7)),
+        ("disable_after", "7d", timedelta(days=7)),
+    ):
+        yield Felt(
+            f"webhooks.{name}",
+            value,
+            lambda s, f=name: getattr(s.webhooks, f),
+            expected,
+        )
+
+
+FELT = [
+    *_events(),
+    *_publish(),
+    *_submission(),
+    *_delivery(),
+    *_rest(),
+    *_web(),
+    *_returns(),
+    *_lists(),
+]
 
 
 def changed(option: str, value: object) -> Settings:

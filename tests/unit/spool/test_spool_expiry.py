@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from soboo_mta.events.trace import trace
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.address import NULL_REVERSE_PATH, parse_mailbox
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Delivered, Held, Reason
@@ -87,7 +88,7 @@ async def test_mail_behind_a_gate_expires_with_the_record_to_mend(
         ("expired", "lifetime"),
     ]
     assert await writer.read(contents) == [False]
-    told = await writer.read(lambda at: trace(at, MessageId(1)))
+    told = await writer.read(lambda at: trace(at, MessageId(1), own_rules()))
     assert told is not None
     (last,) = told.attempts
     assert (last.outcome, last.reason, last.reply) == ("expired", "lifetime", WHY)

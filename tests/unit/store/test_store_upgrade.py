@@ -55,6 +55,22 @@ def test_an_upgrade_from_the_first_schema_keeps_every_row(old: Engine) -> None:
             assert {key: kept[key] for key in row} == row, name
 
 
+def test_suppressions_of_an_earlier_release_hold_for_all_streams(old: Engine) -> None:
+    row = {"tenant_id": "acme", "key": "a@x.example", "address": "A@x.example"}
+    row |= {"because": "by hand", "since": 7}
+    with old.begin() as connection:
+        before = build(connection, "0016")
+        connection.execute(before.tables["suppression"].insert().values(row))
+    upgrade(old)
+    after = MetaData()
+    with old.connect() as connection:
+        after.reflect(connection)
+        (kept,) = connection.execute(select(after.tables["suppression"])).mappings()
+    assert "suppression_before" not in after.tables
+    assert {key: kept[key] for key in row} == row
+    assert (kept["stream"], kept["reason"], kept["expires_at"]) == ("", "manual", None)
+
+
 def test_case_131_an_upgrade_that_fails_changes_nothing(
     old: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

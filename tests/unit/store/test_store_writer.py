@@ -21,6 +21,7 @@ from soboo_mta.store.schema import event, plan
 from soboo_mta.store.unit import (
     Fenced,
     Statement,
+    Step,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -53,6 +54,38 @@ async def test_unit_is_there_once_commit_returns(
 ) -> None:
     await writer.commit([add(1), change(1, "new")])
     assert read_now(engine, details) == {1: "new"}
+
+
+async def test_a_step_is_done_in_the_transaction_of_its_statements(
+    writer: Writer, engine: Engine
+) -> None:
+    seen: list[dict[int, str]] = []
+
+    def act(connection: Connection) -> None:
+        seen.append(details(connection))
+        connection.execute(ADD, {"id": 2, "detail": "by the step"})
+
+    await writer.commit([Step(act), add(1)])
+    assert seen == [{1: "{}"}]
+    assert read_now(engine, details) == {1: "{}", 2: "by the step"}
+
+
+async def test_a_step_that_fails_leaves_nothing_and_takes_no_other_down(
+    writer: Writer, engine: Engine
+) -> None:
+    await writer.commit([add(1)])
+
+    def again(connection: Connection) -> None:
+        connection.execute(ADD, {"id": 1, "detail": "{}"})
+
+    bad, good = await asyncio.gather(
+        writer.commit([add(2), Step(again)]),
+        writer.commit([add(3)]),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, StoreError)
+    assert good is None
+    assert set(read_now(engine, details)) == {1, 3}
 
 
 async def test_fenced_unit_leaves_nothing_and_takes_no_other_down(

@@ -228,6 +228,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_tenants(tmp_path / "tenants.toml")
 
 
+def test_where_returns_go_is_applied_and_changed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    keys = 'returns = "events"\nreturns_to = "o@r.example"'
+    text = FILE.replace('id = "rival"', f'id = "rival"\n{keys}')
+    run(engine, planned(engine, tmp_path, text))
+    assert planned(engine, tmp_path, text) == ()
+    (change,) = planned(engine, tmp_path, text.replace("events", "home"))
+    assert isinstance(change, ChangeTenant)
+    assert (change.before.returns, change.after.returns) == ("events", "home")
+    assert str(change.before.returns_to) == "o@r.example"
+    with pytest.raises(FormatError, match="returns"):
+        planned(engine, tmp_path, text.replace("events", "away"))
+
+
 def test_case_159_where_reports_go_is_applied_and_changed(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -240,3 +255,13 @@ def test_case_159_where_reports_go_is_applied_and_changed(
     assert str(change.after.report_address) == "p@r.example"
     with pytest.raises(FormatError, match="report_address"):
         planned(engine, tmp_path, text.replace("o@r.example", "nobody"))
+
+
+def test_where_suppressed_recipients_fail_is_applied(
+    engine: Engine, tmp_path: Path
+) -> None:
+    text = FILE.replace('id = "rival"', 'id = "rival"\nsuppression = "rcpt"')
+    run(engine, planned(engine, tmp_path, text))
+    assert planned(engine, tmp_path, text) == ()
+    with pytest.raises(FormatError, match="suppression"):
+        planned(engine, tmp_path, text.replace('"rcpt"', '"never"'))

@@ -2,11 +2,13 @@
 
 import pytest
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.outcome import Deferred, Failed, Reason, Scope
 from soboo_mta.mail.reply import Reply
 from soboo_mta.transfer.answers.blocks import Block, block_in
 from soboo_mta.transfer.classify import Stage, of_reply
 
+RULES = own_rules()
 OF_SOURCE = [
     "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using "
     "zen.spamhaus.org; https://www.spamhaus.org/query/ip/192.0.2.1",
@@ -20,6 +22,7 @@ OF_SOURCE = [
     "554 Your IP address has been blacklisted",
     "550 5.7.25 [192.0.2.1] The IP address sending this message does not have a PTR record",
     "550-5.7.1 This IP has a poor reputation, see http://www.barracudacentral.org",
+    "550 5.7.1 Helo command rejected: Host not found",
     "554 5.7.1 The server sending this mail [192.0.2.1] is listed at bl.spamcop.net",
 ]
 OF_CONTENT = [
@@ -29,6 +32,13 @@ OF_CONTENT = [
     "550 5.7.1 likely suspicious due to the very low reputation of the sending domain",
     "552 5.7.0 Our system detected an illegal attachment: virus found",
     "554 5.7.1 message contains a malicious link (SURBL)",
+    "554 5.7.1 Sender address [news@acme.example] blocked using dbl.spamhaus.org",
+]
+OF_THE_DOMAIN = [
+    "550 5.7.26 Unauthenticated email is not accepted due to the domain's DMARC policy",
+    "550 5.7.1 Mail rejected by SPF policy",
+    "450 4.1.8 <news@acme.example>: Sender address rejected: Domain not found",
+    "550 Domain of sender address does not resolve",
 ]
 OF_NEITHER = [
     "550 bob@there.example not listed in Domino Directory",
@@ -50,42 +60,58 @@ def received(text: str) -> Reply:
 
 @pytest.mark.parametrize("text", OF_SOURCE)
 def test_case_162_a_refusal_of_our_address_is_the_sources(text):
-    assert block_in(received(text)) is Block.SOURCE
+    assert block_in(received(text), RULES) is Block.SOURCE
 
 
 @pytest.mark.parametrize("text", OF_CONTENT)
 def test_a_refusal_of_content_is_the_tenants(text):
-    assert block_in(received(text)) is Block.CONTENT
+    assert block_in(received(text), RULES) is Block.CONTENT
 
 
 @pytest.mark.parametrize("text", OF_NEITHER)
 def test_what_is_about_the_mailbox_or_about_nothing_is_no_block(text):
-    assert block_in(received(text)) is None
+    assert block_in(received(text), RULES) is None
+
+
+@pytest.mark.parametrize("text", OF_THE_DOMAIN)
+def test_what_the_domains_records_cause_is_no_block_of_the_source(text):
+    assert block_in(received(text), RULES) is None
+
+
+def test_whose_a_refusal_is_hangs_on_the_receiver():
+    text = "550 5.7.1 [CS01] Message rejected due to local policy"
+    assert block_in(received(text), RULES) is None
+    apple = "mx01.mail.icloud.com[192.0.2.1]:25"
+    assert block_in(received(text), RULES, host=apple) is Block.SOURCE
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT])
 def test_case_162_a_blocked_address_defers_the_site_and_no_recipient_fails(stage):
-    outcome = of_reply(stage, received(OF_SOURCE[0]))
+    outcome = of_reply(stage, received(OF_SOURCE[0]), rules=RULES)
     assert isinstance(outcome, Deferred)
     assert (outcome.reason, outcome.scope) == (Reason.BLOCKED, Scope.SITE)
 
 
 def test_case_162_a_blocked_banner_leaves_the_other_hosts_a_chance():
-    outcome = of_reply(Stage.BANNER, received(OF_SOURCE[0]))
+    outcome = of_reply(Stage.BANNER, received(OF_SOURCE[0]), rules=RULES)
     assert isinstance(outcome, Deferred)
     assert (outcome.reason, outcome.scope) == (Reason.BLOCKED, Scope.HOST)
 
 
 def test_a_blocked_content_fails_or_waits_and_is_the_tenants():
-    outcome = of_reply(Stage.DOT, received(OF_CONTENT[0]))
+    outcome = of_reply(Stage.DOT, received(OF_CONTENT[0]), rules=RULES)
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.scope) == (Reason.CONTENT_BLOCKED, Scope.TENANT)
-    later = of_reply(Stage.DOT, received("451 4.7.1 Spam message deferred"))
+    later = of_reply(
+        Stage.DOT, received("451 4.7.1 Spam message deferred"), rules=RULES
+    )
     assert isinstance(later, Deferred)
     assert later.scope is Scope.TENANT
 
 
 def test_case_146_a_552_at_rcpt_stays_too_many_recipients():
-    outcome = of_reply(Stage.RCPT, received("552 5.5.3 Too many recipients"))
+    outcome = of_reply(
+        Stage.RCPT, received("552 5.5.3 Too many recipients"), rules=RULES
+    )
     assert isinstance(outcome, Deferred)
     assert outcome.scope is Scope.RECIPIENT

@@ -2,13 +2,16 @@
 
 import pytest
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Reason, Scope
 from soboo_mta.mail.reply import Reply
 from soboo_mta.transfer.classify import Stage, broken, of_reply
 
+RULES = own_rules()
+
 
 def meaning(stage: Stage, code: int):
-    return of_reply(stage, Reply.received(code, "because"))
+    return of_reply(stage, Reply.received(code, "because"), rules=RULES)
 
 
 def test_case_145_only_a_2xx_after_the_final_dot_is_delivered():

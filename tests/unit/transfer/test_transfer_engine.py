@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed
@@ -21,6 +22,8 @@ from tests.fakes.connector import (
     a_message,
 )
 from tests.fakes.engine import BUSY, DOWN, GOODBYE, World
+
+RULES = own_rules()
 
 
 async def test_what_is_offered_is_delivered_and_settled_with_its_attempt(start):
@@ -154,14 +157,14 @@ async def test_case_117_a_dead_first_host_is_left_for_the_next(start):
 async def test_case_117_a_host_that_refuses_us_is_left_for_the_next(start):
     world = await start()
     listed = reply(554, "5.7.1", "you are listed")
-    world.connector.failures["9.9.9.1"] = of_reply(Stage.BANNER, listed)
+    world.connector.failures["9.9.9.1"] = of_reply(Stage.BANNER, listed, rules=RULES)
     world.engine.offer(a_message(), (0,))
     assert await world.settled(1) == [OK]
 
 
 async def test_case_117_a_refused_recipient_is_not_tried_at_another_host(start):
     world = await start()
-    refused = of_reply(Stage.RCPT, reply(550, "5.1.1", "who"))
+    refused = of_reply(Stage.RCPT, reply(550, "5.1.1", "who"), rules=RULES)
     world.connector.answer = refused
     world.engine.offer(a_message(), (0,))
     assert await world.settled(1) == [refused]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.address import ReversePath, parse_mailbox
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageId, MessageIds
@@ -25,6 +26,8 @@ from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store import schema
 from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.doubts import Doubts
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine, TransferOptions
 from soboo_mta.transfer.planning import Planner
@@ -153,6 +156,7 @@ async def post(
         sources=(SOURCE,),
         clock=clock,
         random=Random(1),
+        refusals=Refusals(own_rules(), Doubts(clock)),
         options=TransferOptions(
             claim_every=timedelta(milliseconds=20),
             retry=RetrySchedule(lifetime=timedelta(days=5)),

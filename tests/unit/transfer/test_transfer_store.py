@@ -6,6 +6,7 @@ from random import Random
 
 from sqlalchemy import select
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.formats.keys import generate_rsa
 from soboo_mta.mail.outcome import Failed, Reason, Scope
 from soboo_mta.mail.reply import reply
@@ -14,6 +15,8 @@ from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.schema import attempt, gate, message, recipient
 from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.doubts import Doubts
+from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.departure import Departures
 from soboo_mta.transfer.engine import TransferEngine
 from soboo_mta.transfer.limits.options import TransferOptions
@@ -72,6 +75,7 @@ async def test_case_125_141_mixed_outcomes_a_hold_and_a_claim_are_settled_in_the
         sources=(SOURCE,),
         clock=clock,
         random=Random(1),
+        refusals=Refusals(own_rules(), Doubts(clock)),
         options=TransferOptions(claim_every=timedelta(milliseconds=20)),
     )
     refused = Failed(

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Reason
@@ -14,10 +15,15 @@ from soboo_mta.transfer.classify import Stage, of_reply, without_source
 from soboo_mta.transfer.routing.pools import Pool, Pools
 from tests.fakes.connector import OK, SOURCE, FakeTenant, a_message
 
+RULES = own_rules()
 LISTED = of_reply(
-    Stage.RCPT, Reply.received(554, "5.7.1 Client host blocked using zen.spamhaus.org")
+    Stage.RCPT,
+    Reply.received(554, "5.7.1 Client host blocked using zen.spamhaus.org"),
+    rules=RULES,
 )
-SPAM = of_reply(Stage.DOT, Reply.received(554, "5.7.1 Spam message rejected"))
+SPAM = of_reply(
+    Stage.DOT, Reply.received(554, "5.7.1 Spam message rejected"), rules=RULES
+)
 
 
 def alerts(world) -> list[tuple[str, str | None, dict]]:

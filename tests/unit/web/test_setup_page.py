@@ -194,6 +194,20 @@ async def test_look_now_asks_for_a_look_and_comes_back(
     assert book.asked == [SETTINGS.domain_id]
 
 
+async def test_looks_asked_for_in_haste_are_one(
+    client: httpx.AsyncClient, book: Book, clock: FakeClock
+) -> None:
+    (record, *_) = required_records(SETTINGS, OPERATOR)
+    book.found = setup(checks=(check(record),))  # looked at now
+
+    in_haste = await client.post(f"/setup/{token()}/check")
+    clock.advance(5)
+    await client.post(f"/setup/{token()}/check")
+
+    assert in_haste.status_code == 303
+    assert book.asked == [SETTINGS.domain_id]
+
+
 async def test_the_records_come_as_zone_file_text(client: httpx.AsyncClient) -> None:
     page = await client.get(f"/setup/{token()}/zone.txt")
     assert page.headers["content-type"].startswith("text/plain")

@@ -167,9 +167,11 @@ def check(told: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
     if "$ref" in schema:
         schema = told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
-        kinds = {"string": str, "null": type(None)}
-        allowed = tuple(kinds[one["type"]] for one in schema["anyOf"])
-        assert isinstance(value, allowed), schema
+        kinds = {"string": str, "array": list, "null": type(None)}
+        allowed = {kinds[one["type"]]: one for one in schema["anyOf"]}
+        assert type(value) in allowed, schema
+        if value is not None:
+            check(told, allowed[type(value)], value)
         return
     match schema["type"]:
         case "object":

@@ -1,12 +1,10 @@
 """The commands of a submission server, each judged in `submission/acceptance`.
 
-EHLO announces what is honoured and nothing else; every command leaves the connection in
-step. RFC 5321 §4.1.1, RFC 6409 §4, RFC 1870, 2034, 2920, 3207, 4954, 6152, 6531.
+RFC 5321 §4.1.1, RFC 6409 §4, RFC 1870, 2034, 2920, 4954, 6152, 6531.
 """
 
 from soboo_mta.mail.errors import Reject
-from soboo_mta.mail.reply import Reply
-from soboo_mta.net.smtp_server.arguments import check_ehlo, parse_mail, parse_rcpt
+from soboo_mta.net.smtp_server.arguments import parse_mail, parse_rcpt
 from soboo_mta.net.smtp_server.session.content import ContentSession, Transaction
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Login
@@ -15,17 +13,9 @@ from soboo_mta.submission.acceptance import Login
 class SubmissionSession(ContentSession):
     """One connection, from its greeting to QUIT."""
 
-    # ---- greeting
-
-    async def smtp_HELO(self, hostname: str) -> None:
-        self._greet(hostname, is_extended=False)
-        self.answer(Reply(250, None, self.hostname))
-
-    async def smtp_EHLO(self, hostname: str) -> None:
-        self._greet(hostname, is_extended=True)
+    def extensions(self) -> list[str]:
         lines = [
-            self.hostname,
-            f"SIZE {self._acceptance.options.max_message_octets}",
+            f"SIZE {self._max_octets}",
             "PIPELINING",
             "8BITMIME",
             "SMTPUTF8",
@@ -37,19 +27,9 @@ class SubmissionSession(ContentSession):
             lines.append(f"FUTURERELEASE {future}")
         if self._listener.chunking:
             lines.append("CHUNKING")
-        if self.tls is not None and not self._is_tls:
-            lines.append("STARTTLS")
         if mechanisms := self.mechanisms:
             lines.append(f"AUTH {mechanisms}")
-        lines.append("HELP")
-        self._out.extend(f"250-{line}\r\n".encode() for line in lines[:-1])
-        self._out.append(f"250 {lines[-1]}\r\n".encode())
-
-    def _greet(self, name: str, *, is_extended: bool) -> None:
-        check_ehlo(name)
-        self.forget_transaction()
-        self._has_greeted = True
-        self._is_extended = is_extended
+        return lines
 
     # ---- the transaction
 
@@ -96,6 +76,7 @@ class SubmissionSession(ContentSession):
             mailbox, asked = parse_rcpt(arg or "", smtputf8=smtputf8)
             if mailbox not in transaction.recipients:
                 self._make_room_for_one(transaction)
+                await self._acceptance.recipient(transaction.login, mailbox)
         except Reject as refusal:
             self._refuse_recipient(transaction, refusal)
             return
@@ -116,30 +97,3 @@ class SubmissionSession(ContentSession):
             self.hang_up(replies.TOO_MANY_ERRORS)
         else:
             self.answer(refusal.reply)
-
-    # ---- the small ones
-
-    async def smtp_RSET(self, arg: str) -> None:
-        if arg:
-            self.blame(replies.NO_ARGUMENT)
-            return
-        self.forget_transaction()
-        self.answer(replies.OK)
-
-    async def smtp_NOOP(self, arg: str) -> None:
-        self.answer(replies.OK)
-
-    async def smtp_QUIT(self, arg: str) -> None:
-        if arg:
-            self.blame(replies.NO_ARGUMENT)
-        else:
-            self.hang_up(replies.GOODBYE)
-
-    async def smtp_HELP(self, arg: str) -> None:
-        self.answer(replies.HELP)
-
-    async def smtp_VRFY(self, arg: str) -> None:
-        self.answer(replies.CANNOT_VERIFY)
-
-    async def smtp_EXPN(self, arg: str) -> None:
-        self.answer(replies.NOT_OFFERED)

@@ -12,20 +12,19 @@ import ssl
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import cast
+from typing import Protocol, cast
 
 from aiosmtpd.smtp import SMTP
 
+from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import Reject
 from soboo_mta.mail.reply import Reply
 from soboo_mta.net.door import Caller
 from soboo_mta.net.smtp_server.limits.admission import Admission, client_key
-from soboo_mta.net.smtp_server.limits.logins import FailedLogins
 from soboo_mta.net.smtp_server.limits.rates import Rates
+from soboo_mta.net.smtp_server.listener import Listener
 from soboo_mta.net.smtp_server.protocol.encode import encode_reply
-from soboo_mta.net.smtp_server.session.listener import Listener
 from soboo_mta.submission import replies
-from soboo_mta.submission.acceptance import Acceptance
 from soboo_mta.submission.options import ListenerOptions
 
 READ_OCTETS = 1 << 16
@@ -43,16 +42,23 @@ _SYNTAX_CODES = frozenset((500, 501, 502, 503, 504, 555))
 _IDLE_COMMANDS = frozenset(b"NOOP RSET VRFY EXPN HELP EHLO HELO".split())
 
 
+class SessionLog(Protocol):
+    """Where a session's own troubles go."""
+
+    def internal_error(self, *, stage: str, error: BaseException) -> None: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """What all connections of a server share."""
 
-    acceptance: Acceptance
+    host_name: Domain
+    log: SessionLog
+    max_message_octets: int
     options: ListenerOptions
     tls: ssl.SSLContext | None
     admission: Admission
     rates: Rates
-    failed_logins: FailedLogins
     sessions: set["Session"] = field(default_factory=set)
     is_stopping: bool = False
 
@@ -66,7 +72,7 @@ class Session(SMTP):
         self.command_size_limits = {}  # aiosmtpd's belongs to the class: shadow it
         super().__init__(
             None,
-            hostname=str(service.acceptance.options.host_name),
+            hostname=str(service.host_name),
             loop=asyncio.get_running_loop(),
         )
         self._service = service
@@ -270,7 +276,7 @@ class Session(SMTP):
         except (ConnectionError, TimeoutError):
             pass  # the client went away: nothing was promised
         except Exception as error:  # noqa: BLE001 - a task's root: logged with its trace
-            self._service.acceptance.log.internal_error(stage="session", error=error)
+            self._service.log.internal_error(stage="session", error=error)
         finally:
             self.forget_transaction()
             self.leave()
@@ -332,7 +338,7 @@ class Session(SMTP):
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - RFC 5321 §4.2.1: 451, never lost
-            self._service.acceptance.log.internal_error(stage="command", error=error)
+            self._service.log.internal_error(stage="command", error=error)
             self.forget_transaction()
             self.answer(replies.INTERNAL)
             self._is_ending |= self._is_in_content  # content is never read as commands

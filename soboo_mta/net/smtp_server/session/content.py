@@ -1,8 +1,6 @@
-"""The message itself: DATA and BDAT, at a bearable pace and within the memory there is.
+"""The message of a submission, by DATA or BDAT: read, judged, kept, answered.
 
-Whatever goes wrong, the octets of the message are read to their end and thrown away, so
-that the connection stays in step; where that end is not known it is closed. RFC 5321
-§4.1.1.4, RFC 3030 §2.
+RFC 5321 §4.1.1.4, RFC 3030 §2.
 """
 
 import math
@@ -15,15 +13,13 @@ from soboo_mta.mail.reply import Reply, reply
 from soboo_mta.net.door import Caller
 from soboo_mta.net.smtp_server.arguments import MailArgument
 from soboo_mta.net.smtp_server.limits.pace import Pace
+from soboo_mta.net.smtp_server.listener import Listener
 from soboo_mta.net.smtp_server.protocol.body import Body
 from soboo_mta.net.smtp_server.protocol.chunks import Chunks, parse_chunk
-from soboo_mta.net.smtp_server.session.connection import READ_OCTETS, Service
-from soboo_mta.net.smtp_server.session.listener import Listener
-from soboo_mta.net.smtp_server.session.login import LoginSession
+from soboo_mta.net.smtp_server.session.connection import READ_OCTETS
+from soboo_mta.net.smtp_server.session.login import LoginSession, SubmissionService
 from soboo_mta.submission import replies
 from soboo_mta.submission.acceptance import Envelope, Login
-
-_MAX_DRAINED = 16  # times the size limit: then a client that goes on is cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +55,11 @@ class Transaction:
 class ContentSession(LoginSession):
     """A connection that takes messages."""
 
-    def __init__(self, service: Service, listener: Listener, caller: Caller) -> None:
+    def __init__(
+        self, service: SubmissionService, listener: Listener, caller: Caller
+    ) -> None:
         self._transaction: Transaction | None = None
-        self._held = 0
         super().__init__(service, listener, caller)
-        self._acceptance = service.acceptance
-        self._most_drained = (
-            _MAX_DRAINED * service.acceptance.options.max_message_octets
-        )
 
     @property
     def is_in_transaction(self) -> bool:
@@ -75,15 +68,7 @@ class ContentSession(LoginSession):
     def forget_transaction(self) -> None:
         self._transaction = None
         self._content_deadline = math.inf
-        self._hold(0)
-
-    def _hold(self, octets: int) -> bool:
-        """Let this connection's message keep `octets` in memory; False when all
-        connections together keep too much."""
-        if octets == self._held:
-            return True
-        change, self._held = octets - self._held, octets
-        return self._service.admission.hold(change)
+        self.hold(0)
 
     # ---- DATA
 
@@ -100,36 +85,14 @@ class ContentSession(LoginSession):
         elif not self._service.admission.has_room(transaction.mail.size):
             self.answer(replies.BUSY)
         else:
-            self.answer(replies.START_DATA)
-            await self.flush()
             await self._take_data(transaction)
 
     async def _take_data(self, transaction: Transaction) -> None:
-        body = Body(self._acceptance.options.max_message_octets)
-        self._is_in_content = True
-        is_whole = await self._read_body(body)
-        self._is_in_content = False
-        if not is_whole:
+        body = await self.read_body()
+        if body is None:
             self._refuse_message(transaction, replies.BUSY)
-            return
-        await self._take_message(transaction, body)
-
-    async def _read_body(self, body: Body) -> bool:
-        """Read to the final dot; False when there was no memory to keep it all."""
-        pace = Pace(self._options, self.loop.time())
-        is_whole = True
-        rest = None
-        while rest is None:
-            rest = body.feed(await self._read_some(READ_OCTETS, pace))
-            if body.received > self._most_drained:
-                self._end_draining()
-            if not self._hold(body.held):
-                is_whole = False
-                body.give_up()
-                self._hold(body.held)
-        if rest:
-            self._reader._buffer[:0] = rest  # type: ignore[attr-defined] # no public way
-        return is_whole
+        else:
+            await self._take_message(transaction, body)
 
     # ---- BDAT
 
@@ -165,7 +128,7 @@ class ContentSession(LoginSession):
         if transaction is not None and transaction.upload is not None:
             return transaction.upload
         upload = Upload(
-            Chunks(self._acceptance.options.max_message_octets),
+            Chunks(self._max_octets),
             Pace(self._options, self.loop.time()),
         )
         if transaction is not None and transaction.recipients:
@@ -179,35 +142,20 @@ class ContentSession(LoginSession):
         chunks, pace = upload.chunks, upload.pace
         chunks.expect(size)
         if chunks.received + size > self._most_drained:
-            self._end_draining()
+            self.end_draining()
         self._is_in_content = True
         while size:
-            octets = await self._read_some(min(size, READ_OCTETS), pace)
+            octets = await self.read_some(min(size, READ_OCTETS), pace)
             size -= len(octets)
             chunks.feed(octets)
-            if not self._hold(chunks.held):
+            if not self.hold(chunks.held):
                 chunks.give_up(Reject(replies.BUSY))
-                self._hold(0)
+                self.hold(0)
         self._is_in_content = False
         if self._held:
             self._content_deadline = pace.deadline(self.loop.time())
 
     # ---- both
-
-    async def _read_some(self, most: int, pace: Pace) -> bytes:
-        """Return some octets of the message, at most `most`. The client has the time
-        that its pace leaves: an octet now and then does not keep the connection."""
-        self.wait_until(pace.deadline(self.loop.time()), replies.TOO_SLOW)
-        octets = await self._reader.read(most)
-        if not octets:
-            raise ConnectionResetError
-        pace.count(len(octets), self.loop.time())
-        return octets
-
-    def _end_draining(self) -> None:
-        """A refused message is read to its end, but not for ever."""
-        self._close_with(replies.too_large(self._acceptance.options.max_message_octets))
-        raise ConnectionResetError
 
     async def _take_message(
         self, transaction: Transaction, received: Body | Chunks
@@ -227,7 +175,7 @@ class ContentSession(LoginSession):
             self._refuse_message(transaction, refusal.reply)
         finally:
             self._is_committing = False
-            self._hold(0)
+            self.hold(0)
         await self.flush()
 
     def _refuse_message(self, transaction: Transaction, answer: Reply) -> None:

@@ -1,37 +1,50 @@
-"""STARTTLS and AUTH: who speaks on a connection, with the brakes on guessing.
+"""AUTH: who speaks on a connection, with the brakes on guessing.
 
 A secret crosses TLS or the loopback, nothing else; it is never logged nor quoted. An
 unknown name and a wrong secret are one answer, after one delay. A certificate that TLS
-verified logs in as well, where the listener asks for one. RFC 3207, 4422, 4616, 4954.
+verified logs in as well, where the listener asks for one. RFC 4422, 4616, 4954.
 """
 
 import asyncio
 import math
 from base64 import b64encode
+from dataclasses import dataclass
 
 from soboo_mta.mail.errors import Reject
 from soboo_mta.net.door import Caller
+from soboo_mta.net.smtp_server.limits.logins import FailedLogins
+from soboo_mta.net.smtp_server.listener import Listener
+from soboo_mta.net.smtp_server.protocol.certificate import certificate_names
 from soboo_mta.net.smtp_server.protocol.sasl import (
     decoded,
     name_or_secret,
     plain_parts,
 )
-from soboo_mta.net.smtp_server.session.certificate import certificate_names
-from soboo_mta.net.smtp_server.session.connection import Service, Session
-from soboo_mta.net.smtp_server.session.listener import Listener
+from soboo_mta.net.smtp_server.session.connection import Service
+from soboo_mta.net.smtp_server.session.reading import ReadingSession
 from soboo_mta.store.unit import StoreError
 from soboo_mta.submission import replies
-from soboo_mta.submission.acceptance import Login
+from soboo_mta.submission.acceptance import Acceptance, Login
 
 
-class LoginSession(Session):
+@dataclass(slots=True, kw_only=True)
+class SubmissionService(Service):
+    """What all connections of a submission server share."""
+
+    acceptance: Acceptance
+    failed_logins: FailedLogins
+
+
+class LoginSession(ReadingSession):
     """A connection that knows, once it is told, who sends."""
 
-    def __init__(self, service: Service, listener: Listener, caller: Caller) -> None:
+    def __init__(
+        self, service: SubmissionService, listener: Listener, caller: Caller
+    ) -> None:
         self._login: Login | None = None
         self._failed_logins = 0
-        self._has_greeted = False
-        self._is_extended = False
+        self._acceptance = service.acceptance
+        self._all_failed_logins = service.failed_logins
         super().__init__(service, listener, caller)
 
     @property
@@ -50,7 +63,7 @@ class LoginSession(Session):
         super().leave()
 
     async def _serve(self) -> None:
-        self._become(self._service.acceptance.trusted(self._caller.client))
+        self._become(self._acceptance.trusted(self._caller.client))
         await super()._serve()
 
     def _become(self, login: Login | None) -> bool:
@@ -69,25 +82,9 @@ class LoginSession(Session):
             self._login, self._login_deadline = login, math.inf
         return True
 
-    async def smtp_STARTTLS(self, arg: str) -> None:
-        if arg:
-            self.blame(replies.NO_ARGUMENT)
-        elif self._is_tls:
-            self.blame(replies.TLS_ACTIVE)
-        elif self.tls is None:
-            self.blame(replies.NO_TLS)
-        else:
-            self.answer(replies.START_TLS)
-            await self.flush()
-            if not await self.start_tls():
-                raise ConnectionResetError
-            self._forget()
-
-    def _forget(self) -> None:
-        """What was said in clear counts no more (RFC 3207 §4.2)."""
-        self.forget_transaction()
-        self._has_greeted = False
-        self._become(self._service.acceptance.trusted(self._caller.client))
+    def forget_client(self) -> None:
+        super().forget_client()
+        self._become(self._acceptance.trusted(self._caller.client))
 
     # ---- AUTH
 
@@ -133,14 +130,12 @@ class LoginSession(Session):
         return decoded(line.decode("latin-1"))
 
     async def _judge(self, user_name: str, secret: str) -> None:
-        failed_logins, client = self._service.failed_logins, self._client_key
+        failed_logins, client = self._all_failed_logins, self._client_key
         if failed_logins.is_barred(client, user_name):
             self.hang_up(replies.TOO_MANY_LOGINS)
             return
         try:
-            login = await self._service.acceptance.login(
-                user_name, secret, self._caller.client
-            )
+            login = await self._acceptance.login(user_name, secret, self._caller.client)
         except StoreError as error:
             raise self._unavailable(error) from error
         if login is not None:
@@ -154,7 +149,7 @@ class LoginSession(Session):
         """SASL EXTERNAL (RFC 4422 appendix A): `user_name` chooses where the certificate
         is bound to several credentials; it may be empty. Nothing is guessed here."""
         try:
-            login = await self._service.acceptance.login_by_certificate(
+            login = await self._acceptance.login_by_certificate(
                 self._certificate_names(), user_name, self._caller.client
             )
         except StoreError as error:
@@ -178,7 +173,7 @@ class LoginSession(Session):
             self.hang_up(replies.TOO_MANY_LOGINS)
 
     def _unavailable(self, error: StoreError) -> Reject:
-        self._service.acceptance.log.internal_error(stage="AUTH", error=error)
+        self._acceptance.log.internal_error(stage="AUTH", error=error)
         return Reject(replies.LOGIN_UNAVAILABLE)
 
     def _certificate_names(self) -> tuple[str, ...]:

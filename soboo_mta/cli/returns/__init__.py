@@ -1,0 +1,1 @@
+"""`soboo-mta returns`: what came back."""

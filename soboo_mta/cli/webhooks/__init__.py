@@ -1,0 +1,1 @@
+"""`soboo-mta webhook`: tenants' endpoints that are told what happens."""

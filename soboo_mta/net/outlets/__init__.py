@@ -1,0 +1,1 @@
+"""Ways out for events: a webhook over HTTPS, a file of JSON lines, syslog."""

@@ -1,0 +1,86 @@
+"""What came back, as it came and as it was read, and what of it goes home."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
+
+from soboo_mta.store.schema.base import Serial, metadata
+
+returned = Table(
+    "returned",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),  # to be read; NULL: settled, or still coming in
+    Column("settled_at", BigInteger),
+    Column("reads", Integer, nullable=False),  # times it was claimed: settling names it
+    Column("door", Text, nullable=False),  # returns.reception.DoorKind
+    Column("address", Text, nullable=False),  # that it came to
+    Column("message_id", BigInteger),  # that it is about, with the recipient's position
+    Column("position", Integer),
+    Column("tenant_id", Text),
+    Column("reverse_path", Text, nullable=False),  # that it came with; "" is null
+    Column("client", Text, nullable=False),
+    Column("client_name", Text, nullable=False),  # of EHLO
+    Column("protocol", Text, nullable=False),
+    Column("kind", Text),  # mail.returned.Kind; NULL: not read yet
+    Column("bounce_class", Text),
+    Column("authentication", Text),  # what of it was proved (RFC 8601)
+    Column("detail", Text),  # JSON: what it says
+    Column("size", Integer, nullable=False),
+    Column("pieces", Integer, nullable=False),  # 0: content is in this row
+    Column("content", LargeBinary),  # the columns before it are read without it
+)
+_UNREAD = text("due_at IS NOT NULL")
+Index(
+    "ix_returned_due_at",
+    returned.c.due_at,
+    sqlite_where=_UNREAD,
+    postgresql_where=_UNREAD,
+)
+Index("ix_returned_received_at", returned.c.received_at)
+_ABOUT_ONE = text("message_id IS NOT NULL")
+Index(
+    "ix_returned_message_id",
+    returned.c.message_id,
+    sqlite_where=_ABOUT_ONE,
+    postgresql_where=_ABOUT_ONE,
+)
+
+returned_piece = Table(
+    "returned_piece",
+    metadata,
+    Column("returned_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("octets", LargeBinary, nullable=False),
+)
+
+forward = Table(  # a return on its way home
+    "forward",
+    metadata,
+    Column("returned_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", Text, nullable=False),  # "": the operator's
+    Column("message_id", BigInteger),  # that the return is about
+    Column("position", Integer),
+    Column("address", Text),  # it went to
+    Column("noted_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),  # to be made; NULL: it is in the queue, or stays
+    Column("tries", Integer, nullable=False),
+    Column("forward_id", BigInteger, unique=True),  # of the message, drawn at each try
+)
+Index(
+    "ix_forward_due_at",
+    forward.c.due_at,
+    sqlite_where=_UNREAD,
+    postgresql_where=_UNREAD,
+)
+Index("ix_forward_message_id", forward.c.message_id, forward.c.position)
+Index("ix_forward_tenant_id", forward.c.tenant_id, forward.c.noted_at)
+Index("ix_forward_noted_at", forward.c.noted_at)
