@@ -54,7 +54,7 @@ async def test_four_workers_take_mail_by_http_and_their_figures_add_up(
             status = (await client.get(f"/v1/messages/{ids[0]}")).json()
             assert status["recipients"][0]["state"] == "delivered"
 
-            _kill_a_worker(place)
+            await _kill_a_worker(place)
             ids += await _send(client, range(40, 80))
             await place.lab.wait_for(85)
             await told.until(place, {_DELIVERED: 85, ("soboo_workers", ()): 4})
@@ -202,5 +202,20 @@ def _workers(place: World) -> list[int]:
     return found[:-1]
 
 
-def _kill_a_worker(place: World) -> None:
-    os.kill(_workers(place)[0], signal.SIGKILL)
+async def _kill_a_worker(place: World) -> None:
+    """It is gone, and its connections closed, before anybody sends on one of them."""
+    worker = _workers(place)[0]
+    os.kill(worker, signal.SIGKILL)
+
+    async def is_gone() -> bool:
+        return worker not in _workers(place) or _state(worker) in "ZX"
+
+    await place.until("the worker is gone", is_gone)
+
+
+def _state(process: int) -> str:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
