@@ -25,6 +25,7 @@ _PLACES = {
     "webhook": "webhooks.commands:app",
     "queue": "queue.commands:app",
     "returns": "returns.commands:app",
+    "complaints": "complaints.commands:app",
     "classify": "returns.classify:classify",
     "store": "running.store:app",
     "lab": "trial.lab:app",

@@ -24,6 +24,7 @@ from soboo_mta.daemon.outlets.duty import Outlets
 from soboo_mta.daemon.publishing.duty import Publishing
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.returning import Returning
+from soboo_mta.daemon.tallying.duty import Tallying
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
@@ -40,6 +41,7 @@ from soboo_mta.settings.options import (
     resolver_options,
     rotation_options,
     spool_options,
+    thresholds,
     timers,
     writer_options,
 )
@@ -123,6 +125,7 @@ class Control:
                 )
                 group.create_task(duty.run())
             group.create_task(self._outlets(writer).run())
+            group.create_task(self._tallying(writer).run())
             if writer.engine.dialect.name == "sqlite":  # else hosts share the retries
                 group.create_task(watch_clock(writer, self.clock))
             if self.watch.socket is not None:
@@ -145,6 +148,15 @@ class Control:
             writer=writer,
             clock=self.clock,
             random=SystemRandom(),
+            holder=self._holder,
+        )
+
+    def _tallying(self, writer: Writer) -> Tallying:
+        return Tallying(
+            writer=writer,
+            clock=self.clock,
+            rules=self.settings.bounce_rules(),
+            thresholds=thresholds(self.settings),
             holder=self._holder,
         )
 

@@ -64,6 +64,9 @@ class EventKind(StrEnum):
     RETURNED = "returned"  # delivered, and came back for good
     RETURN_TOLD = "return-told"  # a report of delay, relaying or delivery came
     COMPLAINED = "complained"
+    COMPLAINTS_ROSE = "complaints-rose"  # to a level: warned of, slowed, held
+    COMPLAINTS_FELL = "complaints-fell"  # to a lower one
+    COMPLAINTS_SPARED = "complaints-spared"  # by an operator: its mail goes meanwhile
     AUTO_REPLIED = "auto-replied"
     CHALLENGED = "challenged"  # the recipient's system wants the sender to prove itself
     REPLIED = "replied"  # somebody answered a message's reverse-path

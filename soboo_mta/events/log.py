@@ -231,6 +231,29 @@ class EventLog:
             to=str(to),
         )
 
+    def complaints_moved(
+        self,
+        scope: str,
+        subject: str,
+        *,
+        tenant: TenantId | None,
+        level: str,
+        before: str,
+        complaints: int,
+        delivered: int,
+    ) -> None:
+        """How often mail is complained of came to another level: what is done changed."""
+        self._sink.warning(
+            "complaints_moved",
+            scope=scope,
+            subject=subject,
+            tenant=tenant,
+            level=level,
+            before=before,
+            complaints=complaints,
+            delivered=delivered,
+        )
+
     def reader_ended(self, returned_id: int, reads: int, cause: str) -> None:
         """A process that read a return ended over it; it is tried again, then kept as
         unrecognised."""

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"  # the site refuses the address we send from
     CONTENT_BLOCKED = "content-blocked"  # the site refuses what the tenant sends
     CAPACITY = "capacity"  # the site's limit was reached
+    SLOWED = "slowed"  # complained of too often: its turn comes later
     INTERRUPTED = "interrupted"  # by us: a stop, a lost lease, other keys
     INTERNAL = "internal"  # an error of ours; logged with its trace
     UNSUPPORTED = "unsupported"  # the next hop lacks an extension the message needs
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     TENANT_SUSPENDED = "tenant-suspended"
     NO_USABLE_KEY = "no-usable-key"
     OPERATOR_HOLD = "operator-hold"
+    COMPLAINTS = "complaints"  # far too often complained of: an operator decides
     CORRUPT = "corrupt"  # does not read back as it was accepted; set aside
     LIFETIME = "lifetime"  # retried for the whole retry period
 
@@ -83,3 +85,5 @@ class Held:
 
 
 Outcome = Delivered | Deferred | Failed | Held
+ORDERED = (Reason.OPERATOR_HOLD, Reason.COMPLAINTS)
+"""Gates of these reasons are orders: no state of a domain or tenant opens or closes them."""

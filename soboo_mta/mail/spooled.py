@@ -69,12 +69,14 @@ class SpooledMessage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """One recipient that this worker may try now. `attempts` were made before;
-    `is_warned`: its sender was told of the delay."""
+    `is_warned`: its sender was told of the delay; `had_turn`: its tenant's mail leaves
+    slowly, and it waited for its turn."""
 
     message: SpooledMessage
     position: int
     attempts: int
     is_warned: bool = False
+    had_turn: bool = False
 
     @property
     def recipient(self) -> Mailbox:

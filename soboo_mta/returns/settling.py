@@ -115,9 +115,10 @@ class Settling:
             return None
         has_moved = False
         if attribution is not None:
-            if attribution.by.is_proof or self._is_believed(read, said):
+            is_proved = attribution.by.is_proof or self._is_believed(read, said)
+            if is_proved:
                 has_moved = self._carry_through(connection, attribution, said, now)
-            _tell(connection, unread, attribution, said, now)
+            _tell(connection, unread, attribution, said, now, is_proved=is_proved)
         case = Case(
             unread=unread,
             found=found,
@@ -179,6 +180,8 @@ def _tell(
     attribution: Attribution,
     said: Verdict,
     now: int,
+    *,
+    is_proved: bool,
 ) -> None:
     """Record the event; it holds nothing of the return but what was said of it."""
     if said.event is None:
@@ -187,6 +190,7 @@ def _tell(
     detail: dict[str, object] = {
         "return": unread.returned_id,
         "by": attribution.by.value,
+        "proved": is_proved,
         "position": whom.position,
         "recipient": str(whom.recipient),
         "attempt": whom.attempt,

@@ -146,6 +146,14 @@ def _complaints(settings: Settings) -> Iterator[str]:
             f"[complaints] address is an address at {settings.operator.domain}: providers"
             " want that domain's signature beside the customer's (RFC 9477)"
         )
+    asked = settings.complaints
+    shares = (asked.warn_percent, asked.slow_percent, asked.hold_percent)
+    rising = [share for share in shares if share]
+    if rising != sorted(rising):
+        yield (
+            "[complaints] warn_percent, slow_percent and hold_percent do not rise: what is"
+            " held is slowed and warned of before"
+        )
 
 
 def _client_authorities(settings: Settings) -> Iterator[str]:

@@ -17,6 +17,7 @@ from soboo_mta.onboarding.watch.monitor import MonitorOptions
 from soboo_mta.onboarding.watch.rotation import RotationOptions
 from soboo_mta.onboarding.watch.states import Timers
 from soboo_mta.ports import IpAddress, SmtpTimeouts
+from soboo_mta.returns.complaints import Thresholds
 from soboo_mta.returns.options import (
     ReaderLimits,
     ReadingOptions,
@@ -118,6 +119,18 @@ def feedback_options(settings: Settings) -> FeedbackOptions | None:
         sender=complaints.sender_id,
         address=complaints.address,
         life_ms=settings.signing.return_life // timedelta(milliseconds=1),
+    )
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    """From which share of complaints on what is done; 0 percent is never."""
+    asked = settings.complaints
+    return Thresholds(
+        warn=asked.warn_percent / 100 or None,
+        slow=asked.slow_percent / 100 or None,
+        hold=asked.hold_percent / 100 or None,
+        least=asked.least,
+        days=asked.days,
     )
 
 
@@ -384,6 +397,7 @@ def transfer_options(settings: Settings) -> TransferOptions:
             tenant=delivery.content_rest,
             source=delivery.source_rest,
         ),
+        slow_to=settings.complaints.slow_to,
         pools=pools(settings) if settings.pools else None,
     )
 

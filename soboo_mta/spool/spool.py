@@ -288,6 +288,7 @@ class Spool:
                         position=row.position,
                         attempts=row.attempts,
                         is_warned=row.is_warned,
+                        had_turn=row.had_turn,
                     )
                 )
         for corrupt in found.values():

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
-from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.outcome import ORDERED, Reason
 from soboo_mta.spool.content import readable_id
 from soboo_mta.spool.lifecycle import SETTLED_STATES, WAITING_STATES, RecipientState
 from soboo_mta.spool.moves.settle import NEVER
@@ -192,7 +192,7 @@ def _gate_of(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> Gate | No
 
 
 def _is_by_hand(one: Gate) -> bool:
-    return one.reason is Reason.OPERATOR_HOLD
+    return one.reason in ORDERED
 
 
 def _places(row: Row[Any]) -> Iterator[tuple[str, str]]:

@@ -20,12 +20,14 @@ from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
+from soboo_mta.spool.operator.orders import Slowed
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.answers.troubles import Alert, Troubles
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.leaving.suppression import suppressed, whose
 from soboo_mta.transfer.limits.options import TransferOptions
+from soboo_mta.transfer.limits.slowing import Slowing
 from soboo_mta.transfer.ready.crowds import Crowds
 from soboo_mta.transfer.ready.fair import Job
 from soboo_mta.transfer.ready.holdings import Holdings
@@ -47,6 +49,7 @@ from soboo_mta.transfer.settlement import (
 _log = logging.getLogger(__name__)
 _ALL_FAMILIES = frozenset((4, 6))
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
+_NOW = timedelta(milliseconds=50)  # a turn so near is waited for in memory: not at all
 _LAST_WORD = timedelta(seconds=3)  # for settlements, once all is interrupted
 
 
@@ -103,6 +106,7 @@ class TransferEngine:
         )
         self._queues = Queues(street, self._start)
         self._seeker = Seeker(finder, look_ups=given.lookups, start=self._start)
+        self._slowing = Slowing(capacity, given.slow_to)
         self._crowds = Crowds(clock, rest=given.crowded)
         self._holdings = Holdings(
             recipients=given.recipients,
@@ -226,9 +230,25 @@ class TransferEngine:
             self._sift(job)
 
     def _place(self, job: Job) -> None:
-        if not self._is_held(job, ""):
+        if self._is_held(job, ""):
+            return
+        slowed = self._orders.slowed(job.claimed)
+        if slowed is not None:
+            self._start(self._wait_for_turn(job, slowed), "turn")
+        else:
             goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
             self._seeker.find(goal, partial(self._dispatch, job))
+
+    async def _wait_for_turn(self, job: Job, slowed: Slowed) -> None:
+        """In the spool, where the turn is not now: the recipient goes once it is due."""
+        wait = await self._slowing.turn(slowed, epoch=job.epoch)
+        if wait is None:
+            self._hand_back(job)
+        elif wait > _NOW:
+            self._end(job, self._settlements.put_off(job, wait))
+        else:
+            claimed = replace(job.claimed, had_turn=True)
+            self._place(replace(job, claimed=claimed))
 
     def _is_held(self, job: Job, site: str) -> bool:
         """Whether an operator's order holds the job; it then is settled as held."""

@@ -182,6 +182,13 @@ class Settlements:
         )
         await self._commit(job, unit)
 
+    async def put_off(self, job: Job, wait: timedelta) -> None:
+        """Let an untried recipient be due at its turn, or when its life ends."""
+        turn = self._clock.unix_ms() + wait // timedelta(milliseconds=1)
+        due_at = min(turn, job.claimed.message.expires_at)
+        unit = self._spool.given_back(job.claimed, reason=Reason.SLOWED, due_at=due_at)
+        await self._commit(job, unit)
+
     async def tell(self, alert: Alert) -> None:
         """Record what an operator should see; in the log alone where the store is away."""
         self._log.alert(

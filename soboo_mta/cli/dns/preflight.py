@@ -31,7 +31,7 @@ from soboo_mta.identity.preflight.values import Check, Observed, Provider, Traff
 from soboo_mta.identity.state import DomainState, RecordStatus, Source
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.outcome import ORDERED, Reason
 from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.onboarding.judging.judge import printable
 from soboo_mta.onboarding.preflight import Intended, observe
@@ -164,7 +164,7 @@ def _holds(store: CliStore, view: DomainView, source: Source) -> tuple[str, ...]
     )
 
 
-_BY_HAND = (Reason.OPERATOR_HOLD, Reason.TENANT_SUSPENDED)
+_BY_HAND = (*ORDERED, Reason.TENANT_SUSPENDED)
 
 
 # ---- shown

@@ -60,15 +60,18 @@ def lost_rows(connection: Connection) -> int:
     return int(connection.scalar(select(func.sum(event_cursor.c.lost))) or 0)
 
 
-def begin(connection: Connection, name: str, *, since: int) -> None:
+def begin(
+    connection: Connection, name: str, *, since: int, at: Position | None = None
+) -> None:
     """Let a sink hear of what happens from `since` on: now. What it had not read is let go.
 
-    A little before the newest row: those that commit just now may have lower ids.
+    `at` None: a little before the newest row, for those that commit just now may have
+    lower ids.
     """
-    at = newest(connection)
+    at = at or _before(newest(connection))
     values: dict[str, object] = {
-        "attempt_id": max(0, at.attempt_id - _BEGUN),
-        "event_id": max(0, at.event_id - _BEGUN),
+        "attempt_id": at.attempt_id,
+        "event_id": at.event_id,
         "since": since,
     }
     changed = connection.execute(
@@ -77,6 +80,10 @@ def begin(connection: Connection, name: str, *, since: int) -> None:
     if not changed.rowcount:
         row = values | {"name": name, "lost": 0}
         connection.execute(insert(event_cursor).values(row))
+
+
+def _before(at: Position) -> Position:
+    return Position(max(0, at.attempt_id - _BEGUN), max(0, at.event_id - _BEGUN))
 
 
 def end(connection: Connection, name: str) -> None:

@@ -30,6 +30,7 @@ _WHY = {
     Reason.TENANT_SUSPENDED: "the account it was sent from is suspended: ask your"
     " provider",
     Reason.OPERATOR_HOLD: "the operator of this system held it",
+    Reason.COMPLAINTS: "too many recipients complained of such mail: ask your provider",
 }
 _OTHERWISE = "this system could not deliver it"
 

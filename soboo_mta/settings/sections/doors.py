@@ -19,9 +19,11 @@ from soboo_mta.settings.values import (
     NetworkField,
     Octets,
     Port,
+    RateField,
     Wait,
     parse_duration,
     parse_octets,
+    parse_rate,
     parse_site,
 )
 
@@ -109,11 +111,20 @@ class ReturnListener(Section):
     proxies: tuple[NetworkField, ...] = ()
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
 class Complaints(Section):
-    """[complaints]: the fields by which complaints find home."""
+    """[complaints]: the fields by which complaints find home, and what many lead to."""
 
     sender_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{4,14}$")] = ""
     address: MailboxField | None = None
+    days: Annotated[int, Field(ge=1, le=30)] = 7
+    least: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    warn_percent: Percent = 0.1
+    slow_percent: Percent = 0.2
+    hold_percent: Percent = 0.3
+    slow_to: RateField = parse_rate("60/m")
 
 
 class Returns(Section):

@@ -86,6 +86,7 @@ class Selected:
     tenant: str
     size: int
     is_warned: bool
+    had_turn: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +252,12 @@ def _lanes() -> Any:
     ).subquery("known")
     closed = or_(
         and_(gate.c.scope == "domain", gate.c.subject == cast(known.c.domain_id, Text)),
-        and_(gate.c.scope == "tenant", gate.c.subject == known.c.tenant_id),
+        and_(
+            gate.c.scope == "tenant",
+            gate.c.subject == known.c.tenant_id,
+            # what the tenant is told goes on: it is no mail of the tenant's
+            or_(gate.c.reason != Reason.COMPLAINTS.value, known.c.domain_id > 0),
+        ),
     )
     return select(known.c.domain_id, known.c.tenant_id).where(
         known.c.due_at <= bindparam("now"), ~exists().where(closed)
@@ -281,6 +287,7 @@ def _of_keys(keys: Any) -> Any:
             recipient.c.tenant_id,
             cast(func.coalesce(message.c.size, 0), Integer),
             recipient.c.warned_at.is_not(None),
+            recipient.c.reason == Reason.SLOWED.value,
         )
         .select_from(key)
         .join(

@@ -104,7 +104,7 @@ def closing(
 def opening(scope: str, subject: str) -> Statement:
     """Return the statement that opens a gate; what waited behind it is due.
 
-    One that an operator closed stays: only an operator opens it (spool.moves).
+    One that was ordered stays (spool.operator.moves opens those).
     """
     return Statement(_OPEN_GATE, ({"of": scope, "for_subject": subject},))
 
@@ -201,5 +201,5 @@ _CLOSE_GATE = insert_or(gate).on_conflict_do_nothing(
 _OPEN_GATE = delete(gate).where(
     gate.c.scope == bindparam("of"),
     gate.c.subject == bindparam("for_subject"),
-    text("gate.reason <> 'operator-hold'"),  # Reason.OPERATOR_HOLD
+    text("gate.reason NOT IN ('operator-hold', 'complaints')"),  # mail.outcome.ORDERED
 )

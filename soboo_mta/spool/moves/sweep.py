@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.outcome import ORDERED, Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
 from soboo_mta.spool.moves.one import ROWS_AT_ONCE, THIS
@@ -249,7 +249,7 @@ _OVERDUE = (
         ),
     )
     .where(
-        gate.c.reason != Reason.OPERATOR_HOLD.value,
+        gate.c.reason.not_in([reason.value for reason in ORDERED]),
         WAITING,
         recipient.c.due_at < NEVER,
         message.c.expires_at <= bindparam("now"),

@@ -23,11 +23,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from soboo_mta.mail.ids import MessageId
-from soboo_mta.mail.outcome import Reason
+from soboo_mta.mail.outcome import ORDERED, Reason
 from soboo_mta.spool.lifecycle import WAITING_STATES, RecipientState, move
 from soboo_mta.spool.moves.one import BEGINNING, MAKE_DUE, THIS, Place
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
-from soboo_mta.spool.operator.orders import HoldScope, StandingHold
+from soboo_mta.spool.operator.orders import HoldScope, Slowed, StandingHold
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
 from soboo_mta.store.schema import WAITING, gate, recipient
 
@@ -105,6 +105,19 @@ def retry(
     return moved, (rows[-1].message_id, rows[-1].position)
 
 
+def hasten(connection: Connection, slowed: Slowed, now: int) -> Moved:
+    """Make due what waits for its turn, of a tenant or domain that is slowed no more."""
+    whose: ColumnElement[bool] = recipient.c.tenant_id == slowed.subject
+    if slowed.scope is HoldScope.DOMAIN:
+        whose = recipient.c.domain_id == int(slowed.subject)
+    waits = (whose, recipient.c.reason == Reason.SLOWED.value, recipient.c.due_at > now)
+    rows = connection.execute(_chosen(waits, (RecipientState.QUEUED,), PIECE)).all()
+    if rows:
+        due = [{"this": row.message_id, "at": row.position, "now": now} for row in rows]
+        connection.execute(MAKE_DUE, due)
+    return Moved(MessageId(row.message_id) for row in rows)
+
+
 def cancel(
     connection: Connection, wanted: Selection, now: int, limit: int = PIECE
 ) -> Moved:
@@ -131,27 +144,34 @@ def gate_name(scope: str, subject: str) -> str:
 
 
 def close_gate(connection: Connection, hold: StandingHold) -> bool:
-    """Close a gate by an operator's hand; False where it was closed by one already."""
+    """Close a gate by an order; False where it was closed by the same kind already."""
     row = {
         "scope": hold.scope.value,
         "subject": hold.subject,
-        "reason": Reason.OPERATOR_HOLD.value,
+        "reason": hold.reason.value,
         "explanation": hold.explanation,
         "since": hold.since,
     }
-    this = {"of": hold.scope.value, "on": hold.subject}
+    this = {"of": hold.scope.value, "on": hold.subject, "why": hold.reason.value}
     if connection.execute(_FIND, this).first() is not None:
         return False
     connection.execute(_CLOSE, row)
     return True
 
 
-def open_gate(connection: Connection, scope: HoldScope, subject: str) -> bool:
-    """Open a gate that an operator closed; False where there is none.
+def open_gate(
+    connection: Connection,
+    scope: HoldScope,
+    subject: str,
+    *,
+    reason: Reason = Reason.OPERATOR_HOLD,
+) -> bool:
+    """Open a gate that was closed by an order; False where there is none of the reason.
 
     What had come to it then waits for `release_behind`.
     """
-    return connection.execute(_OPEN, {"of": scope.value, "on": subject}).rowcount == 1
+    this = {"of": scope.value, "on": subject, "why": reason.value}
+    return connection.execute(_OPEN, this).rowcount == 1
 
 
 # ---- why nothing moved
@@ -225,7 +245,7 @@ _KEY = (recipient.c.message_id, recipient.c.position)
 _BEHIND_A_GATE = (
     select(gate.c.scope)
     .where(
-        gate.c.reason == Reason.OPERATOR_HOLD.value,
+        gate.c.reason.in_([reason.value for reason in ORDERED]),
         gate.c.scope + " " + gate.c.subject == recipient.c.gate,
     )
     .correlate(recipient)
@@ -234,10 +254,10 @@ _BEHIND_A_GATE = (
 _CLOSE = insert_or(gate).on_conflict_do_nothing(
     index_elements=["scope", "subject", "reason"]
 )
-_BY_HAND = and_(
+_THIS_GATE = and_(
     gate.c.scope == bindparam("of"),
     gate.c.subject == bindparam("on"),
-    gate.c.reason == Reason.OPERATOR_HOLD.value,
+    gate.c.reason == bindparam("why"),
 )
-_FIND = select(gate.c.since).where(_BY_HAND)
-_OPEN = delete(gate).where(_BY_HAND)
+_FIND = select(gate.c.since).where(_THIS_GATE)
+_OPEN = delete(gate).where(_THIS_GATE)

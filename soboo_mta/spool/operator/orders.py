@@ -1,4 +1,5 @@
-"""What an operator ordered that stands: gates closed by hand, and mail sent elsewhere.
+"""What was ordered and stands: gates closed by hand or for complaints, mail that leaves
+slowly, mail sent elsewhere.
 
 One row each, however much mail they concern. Workers read them again and again, so that an
 order holds for what they have in memory and for what comes later too.
@@ -11,8 +12,8 @@ from enum import StrEnum
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
-from soboo_mta.mail.outcome import Reason
-from soboo_mta.store.schema import gate, reroute
+from soboo_mta.mail.outcome import ORDERED, Reason
+from soboo_mta.store.schema import complaint_standing, gate, reroute
 
 
 class HoldScope(StrEnum):
@@ -27,12 +28,21 @@ class HoldScope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingHold:
-    """One gate that an operator closed."""
+    """One gate that an operator closed, or complaints did."""
 
     scope: HoldScope
     subject: str
     explanation: str
     since: int = 0  # unix ms
+    reason: Reason = Reason.OPERATOR_HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """Whose mail leaves slowly: a tenant's, or a sending domain's by its number."""
+
+    scope: HoldScope
+    subject: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +69,7 @@ class StandingOrders:
 
     holds: tuple[StandingHold, ...] = ()
     reroutes: tuple[Reroute, ...] = ()
+    slowed: tuple[Slowed, ...] = ()
 
 
 def standing_orders(connection: Connection) -> StandingOrders:
@@ -70,11 +81,16 @@ def standing_orders(connection: Connection) -> StandingOrders:
                 subject=row.subject,
                 explanation=row.explanation,
                 since=row.since,
+                reason=Reason(row.reason),
             )
             for row in connection.execute(_HOLDS)
             if row.scope in _SCOPES  # one of a later release is not ours to read
         ),
         reroutes=reroutes(connection),
+        slowed=tuple(
+            Slowed(HoldScope(row.scope), row.subject)
+            for row in connection.execute(_SLOWED)
+        ),
     )
 
 
@@ -121,9 +137,19 @@ def undo_reroute(connection: Connection, number: int) -> bool:
 
 _SCOPES = frozenset(map(str, HoldScope))
 _HOLDS = (
-    select(gate.c.scope, gate.c.subject, gate.c.explanation, gate.c.since)
-    .where(gate.c.reason == Reason.OPERATOR_HOLD.value)
+    select(gate)
+    .where(gate.c.reason.in_([reason.value for reason in ORDERED]))
     .order_by(gate.c.since)
+)
+_SLOWED = (
+    select(complaint_standing.c.scope, complaint_standing.c.subject)
+    .where(
+        complaint_standing.c.level == "slow",  # events.tally.standings.Level.SLOW
+        complaint_standing.c.scope.in_(
+            [HoldScope.TENANT.value, HoldScope.DOMAIN.value]
+        ),
+    )
+    .order_by(complaint_standing.c.scope, complaint_standing.c.subject)
 )
 _REROUTES = select(reroute).order_by(reroute.c.id.desc())
 _UNDO = delete(reroute).where(reroute.c.id == bindparam("number"))

@@ -18,10 +18,12 @@ from soboo_mta.store.schema.accounts import (
 from soboo_mta.store.schema.base import metadata
 from soboo_mta.store.schema.events import (
     attempt,
+    complaint_standing,
     event,
     event_cursor,
     outbox,
     plan,
+    sent_tally,
     webhook,
     webhook_log,
     webhook_secret,
@@ -52,6 +54,7 @@ __all__ = [
     "attempt",
     "capacity",
     "client_certificate",
+    "complaint_standing",
     "credential",
     "dkim_key",
     "domain_standing",
@@ -77,6 +80,7 @@ __all__ = [
     "returned",
     "returned_piece",
     "sending_domain",
+    "sent_tally",
     "soft_failure",
     "suppression",
     "suppression_change",

@@ -138,3 +138,34 @@ webhook_log = Table(  # the last deliveries, bounded
     Column("said", Text, nullable=False),  # first of an answer that is no 2xx; a cause
 )
 Index("ix_webhook_log_webhook_id", webhook_log.c.webhook_id, webhook_log.c.id)
+
+# ---- what was sent, added up
+
+sent_tally = Table(
+    "sent_tally",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # UTC, since 1970
+    Column("tenant_id", Text, primary_key=True),
+    Column("domain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),  # of the rules; "": none they know
+    Column("plan_id", BigInteger, primary_key=True, autoincrement=False),  # 0: none
+    Column("delivered", BigInteger, nullable=False),  # recipients
+    Column("complaints", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_sent_tally_domain_id_day", sent_tally.c.domain_id, sent_tally.c.day)
+
+complaint_standing = Table(  # of who is complained of more than is good
+    "complaint_standing",
+    metadata,
+    Column("scope", Text, primary_key=True),  # "tenant" | "domain" | "provider"
+    Column("subject", Text, primary_key=True),  # tenant.id, sending_domain.id, a name
+    Column("tenant_id", Text),  # NULL: a provider is nobody's
+    Column("level", Text, nullable=False),
+    Column("complaints", BigInteger, nullable=False),  # as last counted
+    Column("delivered", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),  # of the level
+    Column("spared_until", BigInteger, nullable=False),  # by an operator; 0: never
+    sqlite_with_rowid=False,
+)

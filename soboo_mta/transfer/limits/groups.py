@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 _SECOND = timedelta(seconds=1)
+_UNITS = {_SECOND: "s", 60 * _SECOND: "m", 3_600 * _SECOND: "h"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,10 @@ class Rate:
 
     count: int
     per: timedelta
+
+    def __str__(self) -> str:
+        """As the settings write it: "60/m"."""
+        return f"{self.count}/{_UNITS[self.per]}"
 
     @property
     def interval(self) -> timedelta:

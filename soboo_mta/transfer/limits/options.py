@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from soboo_mta.transfer.answers.troubles import Rests
 from soboo_mta.transfer.departure import DepartureOptions
+from soboo_mta.transfer.limits.groups import Rate
 from soboo_mta.transfer.ready.street import ReadyOptions
 from soboo_mta.transfer.routing.finder import ResolveOptions
 from soboo_mta.transfer.routing.pools import Pools
@@ -30,5 +31,9 @@ class TransferOptions:
     crowded: timedelta = timedelta(seconds=5)  # before we look for room again
     handed_back: timedelta = timedelta(seconds=0.5)  # before another worker may
     rests: Rests = field(default_factory=Rests)
+    slow_to: Rate = field(
+        default_factory=lambda: Rate(count=60, per=timedelta(minutes=1))
+    )
+    """Of each tenant or domain whose complaints slow its mail down, in recipients."""
     pools: Pools | None = None  # None: one of all sources
     fence_patience: timedelta = timedelta(seconds=10)  # for departures outdated

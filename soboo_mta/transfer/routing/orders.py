@@ -1,4 +1,4 @@
-"""An operator's standing orders as departures ask for them: is this held, where does it go.
+"""Standing orders as departures ask for them: is this held or slowed, where does it go.
 
 Pure but for `replace`: what a worker has in memory obeys an order from the next look at the
 store on, what comes later does from its first step.
@@ -15,6 +15,7 @@ from soboo_mta.spool.operator.moves import gate_name
 from soboo_mta.spool.operator.orders import (
     HoldScope,
     Reroute,
+    Slowed,
     StandingHold,
     StandingOrders,
 )
@@ -30,6 +31,7 @@ class Orders:
         self._known = StandingOrders()
         self._holds: dict[HoldScope, dict[str, StandingHold]] = {}
         self._reroutes: tuple[tuple[Reroute, RouteTo], ...] = ()
+        self._slowed: frozenset[Slowed] = frozenset()
 
     def replace(self, standing: StandingOrders) -> bool:
         """Obey these from now on; whether a hold is gone with it: what was settled as
@@ -43,6 +45,7 @@ class Orders:
             self._holds.setdefault(one.scope, {})[one.subject] = one
         ways = ((order, _way(order)) for order in standing.reroutes)
         self._reroutes = tuple((order, way) for order, way in ways if way is not None)
+        self._slowed = frozenset(standing.slowed)
         return is_gone
 
     @property
@@ -55,13 +58,22 @@ class Orders:
         for scope, held in self._holds.items():
             for subject in _subjects(scope, claimed, source, site):
                 found = held.get(subject)
-                if found is not None:
+                if found is not None and _concerns_mail_of(found, claimed):
                     return Held(
-                        reason=Reason.OPERATOR_HOLD,
+                        reason=found.reason,
                         explanation=found.explanation,
                         gate=gate_name(scope.value, subject),
                     )
         return None
+
+    def slowed(self, claimed: Claimed) -> Slowed | None:
+        """Return whose turns a recipient needs one of, None where it needs none."""
+        message = claimed.message
+        if not self._slowed or message.is_report or claimed.had_turn:
+            return None
+        domain = Slowed(HoldScope.DOMAIN, str(message.domain_id))
+        tenant = Slowed(HoldScope.TENANT, message.tenant)
+        return next((one for one in (tenant, domain) if one in self._slowed), None)
 
     def route(self, claimed: Claimed) -> RouteTo | None:
         """Return the next hops that an operator chose for a recipient, if one did."""
@@ -69,6 +81,11 @@ class Orders:
             if _concerns(order, claimed):
                 return way
         return None
+
+
+def _concerns_mail_of(hold: StandingHold, claimed: Claimed) -> bool:
+    """What the tenant is told goes on while its own mail waits for complaints."""
+    return hold.reason is not Reason.COMPLAINTS or not claimed.message.is_report
 
 
 def _subjects(

@@ -80,6 +80,15 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
         tenant=TenantId("acme"),
         to=parse_mailbox("a@b.example"),
     ),
+    "complaints_moved": lambda log: log.complaints_moved(
+        "tenant",
+        "acme",
+        tenant=TenantId("acme"),
+        level="slow",
+        before="warn",
+        complaints=4,
+        delivered=2_000,
+    ),
     "reader_ended": lambda log: log.reader_ended(1, 2, "x"),
     "internal_error": lambda log: log.internal_error(stage="s", error=ValueError()),
 }

@@ -581,6 +581,17 @@ def _returns() -> Iterator[Felt]:
             ),
             ("fbl@esp.example", {"fbl@esp.example"}),
         ),
+        ("complaints.days", 3, lambda s: options.thresholds(s).days, 3),
+        ("complaints.least", 50, lambda s: options.thresholds(s).least, 50),
+        ("complaints.warn_percent", 0, lambda s: options.thresholds(s).warn, None),
+        ("complaints.slow_percent", 0.25, lambda s: options.thresholds(s).slow, 0.0025),
+        ("complaints.hold_percent", 1, lambda s: options.thresholds(s).hold, 0.01),
+        (
+            "complaints.slow_to",
+            "500/h",
+            lambda s: options.transfer_options(s).slow_to,
+            Rate(count=500, per=timedelta(hours=1)),
+        ),
         ("returns.max_connections", 7, lambda s: listener(s).max_connections, 7),
         (
             "returns.max_connections_per_address",

@@ -1,6 +1,7 @@
 """An operator's orders in memory: they hold for what waits there, and for what comes."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.operator.orders import (
     HoldScope,
     Reroute,
+    Slowed,
     StandingHold,
     StandingOrders,
 )
@@ -139,3 +141,54 @@ def test_that_a_hold_is_gone_is_told_once() -> None:
     assert orders.replace(held_by(HoldScope.TENANT, "acme"))
     assert orders.replace(StandingOrders())
     assert not orders.replace(StandingOrders())
+
+
+def complained(scope: HoldScope, subject: str) -> StandingOrders:
+    return StandingOrders(slowed=(Slowed(scope, subject),))
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject"), [(HoldScope.TENANT, "acme"), (HoldScope.DOMAIN, "7")]
+)
+async def test_slowed_mail_waits_in_the_spool_for_its_turn_and_then_goes(
+    start, scope, subject
+):
+    world = await start()
+    world.orders.replace(complained(scope, subject))
+    for number in range(1, 4):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.spool.returned) == 2)
+    assert {reason for _, reason in world.spool.returned} == {Reason.SLOWED}
+    assert await world.settled(1) == [OK]  # whose turn was now
+    world.spool.due = [
+        replace(claimed, had_turn=True) for claimed, _ in world.spool.returned
+    ]
+    world.engine.wake()
+    assert await world.settled(3) == [OK, OK, OK]
+
+
+async def test_a_slowed_tenant_slows_nobody_else_and_is_told_as_ever(start):
+    world = await start()
+    world.orders.replace(complained(HoldScope.TENANT, "other"))
+    world.engine.offer(a_message(1), (0,))
+    assert await world.settled(1) == [OK]
+    orders = Orders()
+    orders.replace(complained(HoldScope.TENANT, "acme"))
+    report = replace(a_message(2), domain_id=DomainId(-7))
+    assert orders.slowed(Claimed(message=report, position=0, attempts=0)) is None
+
+
+def test_reports_go_on_while_complaints_hold_a_tenant_s_mail() -> None:
+    orders = Orders()
+    for reason, is_held in ((Reason.COMPLAINTS, False), (Reason.OPERATOR_HOLD, True)):
+        order = StandingHold(
+            scope=HoldScope.TENANT, subject="acme", explanation="", reason=reason
+        )
+        orders.replace(StandingOrders(holds=(order,)))
+        report = replace(a_message(), domain_id=DomainId(-7))
+        claimed = Claimed(message=report, position=0, attempts=0)
+        assert (orders.hold(claimed, source="a") is not None) == is_held
+        mail = Claimed(message=a_message(), position=0, attempts=0)
+        held = orders.hold(mail, source="a")
+        assert held is not None
+        assert held.reason is reason

@@ -1,0 +1,1 @@
+"""`soboo-mta complaints`: how often mail is complained of, and who is spared."""

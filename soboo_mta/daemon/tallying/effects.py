@@ -1,0 +1,132 @@
+"""Carries out how a standing moved: told, slowed, held, or let go again."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.events.log import EventLog
+from soboo_mta.events.tally.standings import (
+    Level,
+    Scope,
+    Standing,
+    Subject,
+    keep_standing,
+)
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import DomainId
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.ports import Clock
+from soboo_mta.returns.complaints import Move, said
+from soboo_mta.spool.operator.moves import (
+    close_gate,
+    hasten,
+    open_gate,
+    release_behind,
+)
+from soboo_mta.spool.operator.orders import HoldScope, Slowed, StandingHold
+from soboo_mta.store.unit import perform
+from soboo_mta.store.writer import Writer
+from soboo_mta.tenancy.domains.rows import view_of
+
+ACTOR = "complaints"
+_SCOPES = {Scope.TENANT: HoldScope.TENANT, Scope.DOMAIN: HoldScope.DOMAIN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """See the module."""
+
+    writer: Writer
+    clock: Clock
+    log: EventLog
+
+    async def carry_out(self, move: Move) -> None:
+        """Keep the standing, tell of a level that changed, hold or let go.
+
+        Gate, standing and event are one transaction; what waited is made due in small ones
+        after it. A worker that has not read of it yet obeys within its next look.
+        """
+        subject, now = move.now.subject, self.clock.unix_ms()
+        domain = await self.writer.read(lambda at: domain_of(at, subject))
+        words = said(move.now, {} if domain is None else {subject: str(domain)})
+        if move.now.level is not move.before:
+            self.log.complaints_moved(
+                subject.scope,
+                subject.name if domain is None else str(domain),
+                tenant=subject.tenant,
+                level=move.now.level,
+                before=move.before,
+                complaints=move.now.complaints,
+                delivered=move.now.delivered,
+            )
+        await self.writer.transact(lambda at: _keep(at, move, domain, words, now))
+        await self._let_go(move, now)
+
+    async def _let_go(self, move: Move, now: int) -> None:
+        scope, name = _SCOPES.get(move.now.subject.scope), move.now.subject.name
+        if scope is None or move.now.level is move.before:
+            return
+        if move.before is Level.HOLD:
+            while await self.writer.transact(
+                lambda at: release_behind(at, scope, name, now)
+            ):
+                continue
+        if move.before is Level.SLOW:
+            slowed = Slowed(scope, name)
+            while await self.writer.transact(lambda at: hasten(at, slowed, now)):
+                continue
+
+
+def domain_of(connection: Connection, subject: Subject) -> Domain | None:
+    """Return the domain that a subject of scope DOMAIN is; None once it is gone."""
+    if subject.scope is not Scope.DOMAIN:
+        return None
+    view = view_of(connection, DomainId(int(subject.name)))
+    return None if view is None else view.settings.name
+
+
+def _keep(
+    at: Connection, move: Move, domain: Domain | None, words: str, now: int
+) -> None:
+    keep_standing(at, move.now)
+    if move.now.level is move.before:
+        return
+    _move_gate(at, move, words)
+    rose = move.now.level.rank > move.before.rank
+    event = recorded(
+        EventKind.COMPLAINTS_ROSE if rose else EventKind.COMPLAINTS_FELL,
+        at=now,
+        actor=ACTOR,
+        tenant=move.now.subject.tenant,
+        domain=domain,
+        detail={**_figures(move.now), "before": move.before.value, "text": words},
+    )
+    perform(at, event)
+
+
+def _move_gate(at: Connection, move: Move, words: str) -> None:
+    scope, subject = _SCOPES.get(move.now.subject.scope), move.now.subject
+    if scope is None:
+        return
+    if move.now.level is Level.HOLD:
+        hold = StandingHold(
+            scope=scope,
+            subject=subject.name,
+            explanation=words,
+            since=move.now.since,
+            reason=Reason.COMPLAINTS,
+        )
+        close_gate(at, hold)
+    else:
+        open_gate(at, scope, subject.name, reason=Reason.COMPLAINTS)
+
+
+def _figures(standing: Standing) -> dict[str, object]:
+    return {
+        "scope": standing.subject.scope.value,
+        "subject": standing.subject.name,
+        "level": standing.level.value,
+        "complaints": standing.complaints,
+        "delivered": standing.delivered,
+    }

@@ -1,0 +1,199 @@
+"""Complaints have their effect: told, slowed, held, and let go by whoever may."""
+
+import json
+
+import pytest
+from sqlalchemy import Connection, insert, select, update
+
+from soboo_mta.daemon.tallying.duty import Tallying
+from soboo_mta.events.log import EventLog
+from soboo_mta.events.tally.counting import DAY_MS
+from soboo_mta.events.tally.standings import (
+    Level,
+    Scope,
+    Subject,
+    spare,
+    standings,
+)
+from soboo_mta.formats.classes.rules import own_rules
+from soboo_mta.mail.outcome import Reason
+from soboo_mta.returns.complaints import Thresholds
+from soboo_mta.spool.operator.orders import HoldScope, Slowed, standing_orders
+from soboo_mta.store import schema
+from soboo_mta.store.writer import Writer
+from tests.fakes.clock import FakeClock
+from tests.fakes.connector import Quiet
+from tests.fakes.happenings import with_message
+from tests.fakes.tenancy import ACME, with_domain, with_tenants
+
+TENANT = Subject(scope=Scope.TENANT, name="acme", tenant=ACME)
+LIMITS = Thresholds(least=3)
+
+
+class World:
+    """A duty on a real store, and what is sent and complained of there."""
+
+    def __init__(self, writer: Writer, clock: FakeClock) -> None:
+        self.writer, self.clock, self.log = writer, clock, Quiet()
+        self.domain_id = 0
+        self.duty = Tallying(
+            writer=writer,
+            clock=clock,
+            rules=own_rules(),
+            thresholds=LIMITS,
+            holder="here",
+            log=EventLog(self.log),
+        )
+
+    async def fill(self) -> None:
+        await self.writer.transact(with_tenants)
+        added = await self.writer.transact(with_domain)
+        self.domain_id = added.domain_id
+
+    async def tallied(self, complaints: int, delivered: int) -> None:
+        """Set the sums of today."""
+        row = {
+            "day": self.clock.unix_ms() // DAY_MS,
+            "tenant_id": "acme",
+            "domain_id": self.domain_id,
+            "source": "",
+            "provider": "yahoo",
+            "plan_id": 0,
+            "delivered": delivered,
+            "complaints": complaints,
+        }
+
+        def write(at: Connection) -> None:
+            at.execute(schema.sent_tally.delete())
+            at.execute(insert(schema.sent_tally).values(row))
+
+        await self.writer.transact(write)
+        self.duty._judged_at = None
+        await self.judged()
+
+    async def judged(self) -> None:
+        while await self.duty.step():
+            continue
+
+    async def level(self) -> Level:
+        found = await self.writer.read(standings)
+        return next((one.level for one in found if one.subject == TENANT), Level.GOOD)
+
+    async def events(self) -> list[tuple[str, str, str]]:
+        """(kind, subject's scope, level) of each."""
+        query = select(schema.event).order_by(schema.event.c.id)
+        rows = await self.writer.read(lambda at: at.execute(query).all())
+        details = [(row.kind, json.loads(row.detail)) for row in rows]
+        return [
+            (kind, detail["scope"], detail["level"])
+            for kind, detail in details
+            if "level" in detail
+        ]
+
+    async def waits(self, reason: Reason, gate: str | None, state: str) -> None:
+        """Let a recipient wait so."""
+
+        def write(at: Connection) -> None:
+            with_message(at, 5, domain_id=self.domain_id)
+            at.execute(
+                update(schema.recipient).values(
+                    state=state,
+                    reason=reason.value,
+                    gate=gate,
+                    due_at=self.clock.unix_ms() + 3_600_000,
+                )
+            )
+
+        await self.writer.transact(write)
+
+    async def recipient(self) -> tuple[str, int]:
+        query = select(schema.recipient.c.state, schema.recipient.c.due_at)
+        (row,) = await self.writer.read(lambda at: at.execute(query).all())
+        return row.state, row.due_at
+
+
+@pytest.fixture
+async def world(writer: Writer, clock: FakeClock) -> World:
+    place = World(writer, clock)
+    await place.fill()
+    return place
+
+
+async def test_a_bad_rate_is_held_with_its_tenant_and_domain(world: World) -> None:
+    await world.tallied(3, 1_000)
+    orders = await world.writer.read(standing_orders)
+    held = {(one.scope, one.subject, one.reason) for one in orders.holds}
+    assert held == {
+        (HoldScope.TENANT, "acme", Reason.COMPLAINTS),
+        (HoldScope.DOMAIN, str(world.domain_id), Reason.COMPLAINTS),
+    }
+    assert orders.holds[0].explanation.startswith("0.30 % of the mail of ")
+    assert set(await world.events()) == {
+        ("complaints-rose", "tenant", "hold"),
+        ("complaints-rose", "domain", "hold"),
+        ("complaints-rose", "provider", "warn"),
+    }
+    told = [facts["level"] for name, facts in world.log.lines]
+    assert sorted(map(str, told)) == ["hold", "hold", "warn"]
+
+
+async def test_the_same_rate_is_told_once(world: World) -> None:
+    await world.tallied(3, 3_000)
+    before = await world.events()
+    await world.tallied(4, 4_000)
+    assert await world.events() == before
+    assert await world.level() is Level.WARN
+
+
+async def test_a_slowed_tenant_s_mail_is_due_at_once_when_its_rate_is_good(
+    world: World,
+) -> None:
+    await world.tallied(4, 2_000)
+    orders = await world.writer.read(standing_orders)
+    assert Slowed(HoldScope.TENANT, "acme") in orders.slowed
+    assert orders.holds == ()
+    await world.waits(Reason.SLOWED, None, "queued")
+    await world.tallied(0, 9_000)
+    assert (await world.writer.read(standing_orders)).slowed == ()
+    assert await world.recipient() == ("queued", world.clock.unix_ms())
+
+
+async def test_held_mail_goes_when_the_days_are_over(world: World) -> None:
+    await world.tallied(9, 1_000)
+    await world.waits(Reason.COMPLAINTS, "tenant acme", "held")
+    world.clock.advance(7 * 86_400)
+    await world.judged()
+    assert await world.level() is Level.GOOD
+    assert (await world.writer.read(standing_orders)).holds == ()
+    assert await world.recipient() == ("queued", world.clock.unix_ms())
+    assert ("complaints-fell", "tenant", "good") in await world.events()
+
+
+async def test_who_is_spared_goes_at_once_and_is_held_again_afterwards(
+    world: World,
+) -> None:
+    await world.tallied(9, 1_000)
+    await world.waits(Reason.COMPLAINTS, "tenant acme", "held")
+    now = world.clock.unix_ms()
+    await world.writer.transact(
+        lambda at: spare(at, TENANT, until=now + 60_000, now=now)
+    )
+    await world.judged()
+    assert await world.level() is Level.WARN
+    assert (await world.writer.read(standing_orders)).holds == ()  # its domain's too
+    assert await world.recipient() == ("queued", now)
+    world.clock.advance(61)
+    await world.judged()
+    assert await world.level() is Level.HOLD
+
+
+async def test_another_gate_holds_what_complaints_let_go(world: World) -> None:
+    await world.tallied(9, 1_000)
+    await world.waits(Reason.COMPLAINTS, "tenant acme", "held")
+    gate = {"scope": "tenant", "subject": "acme", "reason": "operator-hold"}
+    gate |= {"explanation": "by hand", "since": "1"}
+    await world.writer.transact(lambda at: at.execute(insert(schema.gate).values(gate)))
+    await world.tallied(0, 1_000)
+    assert (await world.recipient())[0] == "held"
+    (left,) = (await world.writer.read(standing_orders)).holds
+    assert left.reason is Reason.OPERATOR_HOLD
