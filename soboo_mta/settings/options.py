@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from math import ceil
 
-from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.net.dns.questions import ResolverOptions
 from soboo_mta.net.outlets.webhook import WebhookOptions
 from soboo_mta.net.smtp_client import ClientOptions
@@ -137,6 +136,7 @@ def thresholds(settings: Settings) -> Thresholds:
 def reception_options(settings: Settings) -> ReceptionOptions:
     operator = settings.operator
     names = (operator.domain, operator.bounce_domain, settings.host_name)
+    tls_reports = settings.publish.tls_reports
     return ReceptionOptions(
         host_name=settings.host_name,
         own_domains=frozenset((*names, *operator.hosts)),
@@ -144,16 +144,12 @@ def reception_options(settings: Settings) -> ReceptionOptions:
             filter(None, (*settings.returns.feedback, settings.complaints.address))
         ),
         dmarc_reports=frozenset(filter(None, (operator.dmarc_reports,))),
-        tls_reports=frozenset(_mailbox_of(settings.publish.tls_reports)),
+        tls_reports=frozenset(
+            filter(None, (tls_reports.mailbox if tls_reports else None,))
+        ),
         max_message_octets=settings.returns.max_message_size,
         max_hops=settings.submission.max_hops,
     )
-
-
-def _mailbox_of(tls_reports: str | None) -> Iterator[Mailbox]:
-    """The mailbox of a TLSRPT address; reports over HTTPS have none (RFC 8460 §3)."""
-    if tls_reports and tls_reports.startswith("mailto:"):
-        yield parse_mailbox(tls_reports.removeprefix("mailto:"))
 
 
 def return_listener_options(settings: Settings) -> ListenerOptions:
@@ -180,7 +176,8 @@ def reader_limits(settings: Settings) -> ReaderLimits:
 
 def settling_options(settings: Settings) -> SettlingOptions:
     return SettlingOptions(
-        host_name=settings.host_name, reporters=frozenset(settings.returns.reporters)
+        host_name=settings.host_name,
+        reporters=frozenset(settings.returns.reporters),
     )
 
 

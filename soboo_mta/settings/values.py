@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from soboo_mta.identity.state import WebHost
+from soboo_mta.identity.zones.tls_reporting import TlsReportsTo
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.net.outlets.syslog import SyslogTarget
@@ -31,12 +32,6 @@ _DURATION = re.compile(r"(\d{1,9}) ?(ms|s|m|h|d)")
 _RATE = re.compile(r"(\d{1,6}) ?/ ?(s|m|h)")
 _SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB|)")
-# No comma, semicolon or "!": in the record they end an address (RFC 8460 §3).
-_TLS_REPORTS = re.compile(
-    r"mailto:[\w.+=~/-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+"
-    r"|https://[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+(?::\d{1,5})?(?:/[\w./%+=~?&-]*)?",
-    re.ASCII | re.IGNORECASE,
-)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SITE = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 MAX_PORT: Final = 65_535
@@ -144,15 +139,11 @@ def parse_pattern(value: object) -> str:
     return dot + (DnsName.parse(name) if dot else Domain.parse(name))
 
 
-def parse_tls_reports(value: object) -> str:
-    """Return where TLS reports go: one `mailto:` or `https:` URI (RFC 8460 §3)."""
-    text = _text(value, "mailto: and an address, or an https: address")
-    if not _TLS_REPORTS.fullmatch(text):
-        raise ValueError(
-            f"{text[:60]!r} is not an address for TLS reports: write"
-            ' "mailto:tls@example.com" or "https://example.com/tls"'
-        )
-    return text
+def parse_tls_reports(value: object) -> TlsReportsTo:
+    """Return where TLS reports go: a `mailto:` URI, an `https:` URI, or one of each."""
+    return TlsReportsTo.parse(
+        _text(value, "mailto: and an address, or an https: address")
+    )
 
 
 def parse_syslog(value: object) -> SyslogTarget:
@@ -186,7 +177,7 @@ AddressField = Annotated[IpAddress, PlainValidator(parse_address)]
 NetworkField = Annotated[IpNetwork, PlainValidator(parse_network)]
 EndpointField = Annotated[tuple[IpAddress, int], PlainValidator(parse_endpoint)]
 PatternField = Annotated[str, PlainValidator(parse_pattern)]
-TlsReportsField = Annotated[str, PlainValidator(parse_tls_reports)]
+TlsReportsField = Annotated[TlsReportsTo, PlainValidator(parse_tls_reports)]
 SyslogField = Annotated[SyslogTarget, PlainValidator(parse_syslog)]
 LabelField = Annotated[str, PlainValidator(parse_label)]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]

@@ -100,6 +100,6 @@ def zone_options(settings: Settings) -> ZoneOptions:
     publish = settings.publish
     return ZoneOptions(
         certificate_issuers=tuple(publish.certificate_issuers),
-        tls_reports=publish.tls_reports or "",
+        tls_reports=str(publish.tls_reports or ""),
         sts=StsPolicy(mode=publish.mta_sts_mode, hosts=publish.mta_sts_hosts),
     )

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from soboo_mta.cli.running.check_config import written
 from soboo_mta.daemon.reporting import reports
 from soboo_mta.daemon.returning import forwarding_options
+from soboo_mta.identity.zones.tls_reporting import TlsReportsTo
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageIds
@@ -735,6 +736,7 @@ ELSEWHERE = {
 
 def _publish() -> Iterator[Felt]:
     two = ["192.0.2.53", "192.0.2.54"]
+    two_ways = "mailto:tls@esp.example, https://mta.esp.example/tls"
     for name, value, expected in (
         ("server", "127.0.0.1:5354", (ip_address("127.0.0.1"), 5354)),
         ("key_name", "soboo", "soboo"),
@@ -745,7 +747,7 @@ def _publish() -> Iterator[Felt]:
         ("reload", ["knotc", "reload"], ("knotc", "reload")),
         ("name_servers", two, tuple(map(ip_address, two))),
         ("certificate_issuers", ["ca.example"], ("ca.example",)),
-        ("tls_reports", "mailto:tls@esp.example", "mailto:tls@esp.example"),
+        ("tls_reports", two_ways, TlsReportsTo.parse(two_ways)),
         ("mta_sts_hosts", two, tuple(map(ip_address, two))),
         ("mta_sts_mode", "enforce", "enforce"),
     ):
