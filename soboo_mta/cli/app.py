@@ -26,6 +26,7 @@ _PLACES = {
     "queue": "queue.commands:app",
     "returns": "returns.commands:app",
     "complaints": "complaints.commands:app",
+    "reports": "reports.commands:app",
     "classify": "returns.classify:classify",
     "store": "running.store:app",
     "lab": "trial.lab:app",

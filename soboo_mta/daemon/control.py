@@ -27,6 +27,7 @@ from soboo_mta.daemon.returning import Returning
 from soboo_mta.daemon.tallying.duty import Tallying
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
+from soboo_mta.events.reports.tls import sweep_tls_reports
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.net.dns.resolver import each_resolver
@@ -221,6 +222,7 @@ class Control:
                 now = self.clock.unix_ms()
                 rows = await sweep_for(writer, options, now=now, reports=told)
                 rows += await sweep_returned(writer, keep=options.keep, now=now)
+                rows += await sweep_tls_reports(writer, keep=options.keep, now=now)
                 rows += await sweep_suppressions(
                     writer,
                     now=now,

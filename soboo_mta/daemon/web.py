@@ -5,17 +5,21 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from soboo_mta.daemon.domains.book import StoredSetups
+from soboo_mta.events.log import EventLog
 from soboo_mta.identity.state import Operator
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.net.http_server import HttpServer
 from soboo_mta.net.knock import knock
-from soboo_mta.net.smtp_server import Limits
+from soboo_mta.net.smtp_server import Limits, SharedTimes
 from soboo_mta.ports import Clock
+from soboo_mta.returns.reports.door import ReportDoor
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import http_options, inject_options, listener_options
 from soboo_mta.settings.sections import HttpListener, Listener, ListenerTls
+from soboo_mta.spool.returned.keeping import Keeping
 from soboo_mta.spool.view import QueuedMessage, show
 from soboo_mta.store.writer import Writer
 from soboo_mta.submission.acceptance import Acceptance
@@ -33,7 +37,10 @@ from soboo_mta.web.metrics.board import Board
 from soboo_mta.web.metrics.exposition import Exposition
 from soboo_mta.web.metrics.figures import StoreFigures
 from soboo_mta.web.monitoring import monitoring
+from soboo_mta.web.reports import PostedOften, report_routes
 from soboo_mta.web.setup.pages import setup_routes
+
+_SPACE_FOR_MAIL: Final = 2  # times [store] min_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class MailDoors:
         *,
         acceptance: Acceptance,
         limits: Limits,
+        times: SharedTimes,
         writer: Writer,
         clock: Clock,
         operator: Callable[[], Operator],
@@ -89,6 +97,17 @@ class MailDoors:
                 clock=clock,
             )
         )
+        reports = settings.publish.tls_reports
+        if reports is not None and reports.url:
+            app.include_router(
+                report_routes(
+                    path=reports.path,
+                    door=_report_door(settings, reports.url, writer, clock),
+                    often=PostedOften(times),
+                    limits=limits,
+                    listener=listener,
+                )
+            )
         options = http_options(settings)
         self._servers = {
             with_tls: HttpServer(
@@ -122,6 +141,19 @@ class MailDoors:
         if self._running:
             await asyncio.wait(self._running)
         await self._acceptance.drain()
+
+
+def _report_door(
+    settings: Settings, url: str, writer: Writer, clock: Clock
+) -> ReportDoor:
+    """Anybody may post: reports are refused while there is space for mail yet."""
+    least = _SPACE_FOR_MAIL * settings.store.min_free
+    return ReportDoor(
+        keeping=Keeping(writer=writer, clock=clock, least=least),
+        clock=clock,
+        log=EventLog(),
+        url=url,
+    )
 
 
 def monitoring_server(

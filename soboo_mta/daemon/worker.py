@@ -323,6 +323,7 @@ class Worker:
             settings,
             acceptance=self._acceptance,
             limits=limits,
+            times=self._times,
             writer=self._writer,
             clock=self._clock,
             operator=lambda: self._the_operator()[0],

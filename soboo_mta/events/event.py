@@ -74,6 +74,7 @@ class EventKind(StrEnum):
     RETURN_UNRECOGNISED = "return-unrecognised"  # kept; nobody knows what it is
     RETURN_FORWARDED = "return-forwarded"  # it is in the queue, on its way home
     FORWARD_WITHHELD = "forward-withheld"  # a return that should go home; why not
+    TLS_FAILING = "tls-failing"  # others' sessions with a bounce host's MX; once a day
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_REMOVED = "suppression-removed"
     WEBHOOK_ADDED = "webhook-added"

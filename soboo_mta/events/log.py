@@ -219,6 +219,38 @@ class EventLog:
             bounce_class=bounce_class,
         )
 
+    def tls_report(
+        self,
+        returned_id: int,
+        *,
+        reporter: str,
+        proved_by: str,
+        host: str,
+        passed_over: str,
+    ) -> None:
+        """What a TLS report says of a bounce host was added up; or why it was not."""
+        self._sink.info(
+            "tls_report",
+            returned=returned_id,
+            reporter=reporter,
+            proved_by=proved_by,
+            host=host,
+            passed_over=passed_over,
+        )
+
+    def tls_failing(
+        self, host: str, *, result: str, sessions: int, reporter: str, mend: str
+    ) -> None:
+        """Mail to a bounce host could not come under TLS, by a fault that is ours."""
+        self._sink.warning(
+            "tls_failing",
+            host=host,
+            result=result,
+            sessions=sessions,
+            reporter=reporter,
+            mend=mend,
+        )
+
     def return_forwarded(
         self, returned_id: int, *, message: MessageId, tenant: TenantId, to: Mailbox
     ) -> None:

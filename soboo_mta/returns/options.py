@@ -70,6 +70,8 @@ class SettlingOptions:
 
     host_name: Domain
     """Our name in Authentication-Results (RFC 8601 §2.5)."""
+    bounce_domain: Domain
+    """The operator's own bounce host: reports on it count too."""
     reporters: frozenset[Domain] = frozenset()
     """Domains whose complaints count where their mail is proved to be theirs, though they
     know a message by its Message-ID alone."""

@@ -20,6 +20,8 @@ from soboo_mta.mail.ids import MessageId, TenantId
 from soboo_mta.mail.returned import Return, Unrecognised
 from soboo_mta.ports import Clock
 from soboo_mta.returns.options import ReadingOptions
+from soboo_mta.returns.reception import DoorKind
+from soboo_mta.returns.reports.tls_counting import CountedReport
 from soboo_mta.returns.settling import ReadReturn, Settled, Settling
 from soboo_mta.spool.returned.claiming import (
     Unread,
@@ -67,6 +69,20 @@ class Log(Protocol):
         tenant: TenantId | None,
         recipient: str,
         bounce_class: str,
+    ) -> None: ...
+
+    def tls_report(
+        self,
+        returned_id: int,
+        *,
+        reporter: str,
+        proved_by: str,
+        host: str,
+        passed_over: str,
+    ) -> None: ...
+
+    def tls_failing(
+        self, host: str, *, result: str, sessions: int, reporter: str, mend: str
     ) -> None: ...
 
     def reader_ended(self, returned_id: int, reads: int, cause: str) -> None: ...
@@ -165,7 +181,9 @@ class Reading:
             if unread.reads < self._options.tries:
                 return None
             found = Unrecognised(why=found.why)
-        proved = await self._sender.proved(content, unread)
+        proved = None
+        if unread.door != DoorKind.TLS_HTTPS:  # else it was posted: no mail, no sender
+            proved = await self._sender.proved(content, unread)
         return ReadReturn(unread=unread, found=found, authentication=proved)
 
     async def _settle(self, read: Sequence[ReadReturn]) -> None:
@@ -206,3 +224,22 @@ class Reading:
             recipient=str(whom.recipient) if whom else "",
             bounce_class=classified.bounce_class if classified else "",
         )
+        for one in settled.counted:
+            self._told_of_tls(settled.unread.returned_id, one)
+
+    def _told_of_tls(self, returned_id: int, one: CountedReport) -> None:
+        self._log.tls_report(
+            returned_id,
+            reporter=one.reporter,
+            proved_by=one.proved_by or "",
+            host=one.host,
+            passed_over=one.why,
+        )
+        for incident in one.incidents:
+            self._log.tls_failing(
+                one.host,
+                result=incident.result,
+                sessions=incident.sessions,
+                reporter=one.reporter,
+                mend=incident.mend,
+            )

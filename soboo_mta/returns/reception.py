@@ -43,6 +43,7 @@ class DoorKind(StrEnum):
     FEEDBACK = "feedback"
     DMARC = "dmarc"
     TLS = "tls"
+    TLS_HTTPS = "tls-https"  # posted: no address of mail
     POSTMASTER = "postmaster"
     ABUSE = "abuse"
 

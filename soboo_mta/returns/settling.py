@@ -16,11 +16,12 @@ from soboo_mta.events.event import recorded
 from soboo_mta.formats.authentication import Authentication
 from soboo_mta.formats.classes.rules import RuleSet
 from soboo_mta.formats.verp import VerpSigner
-from soboo_mta.mail.returned import Return
+from soboo_mta.mail.returned import Return, TlsReport
 from soboo_mta.returns.attribution import Attribution, attributed
 from soboo_mta.returns.forwarding.deciding import Case, Deciding
 from soboo_mta.returns.options import SettlingOptions
 from soboo_mta.returns.reader.frames import as_json
+from soboo_mta.returns.reports.tls_counting import CountedReport, count_tls_report
 from soboo_mta.returns.verdict import Verdict, verdict
 from soboo_mta.spool.returned.claiming import Unread
 from soboo_mta.spool.returned.settling import (
@@ -46,13 +47,15 @@ class ReadReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of one; `attribution` None: it is about nothing we know."""
+    """What became of one; `attribution` None: it is about nothing we know. `counted` is
+    what a report on whole domains came to, by host."""
 
     unread: Unread
     kind: str
     attribution: Attribution | None
     verdict: Verdict
     has_moved: bool  # the recipient is RETURNED now
+    counted: tuple[CountedReport, ...] = ()
 
 
 class Consequences(Protocol):
@@ -134,6 +137,22 @@ class Settling:
             attribution=attribution,
             verdict=said,
             has_moved=has_moved,
+            counted=self._counted(connection, read, now),
+        )
+
+    def _counted(
+        self, connection: Connection, read: ReadReturn, now: int
+    ) -> tuple[CountedReport, ...]:
+        """What is added up of a report on whole domains."""
+        if not isinstance(read.found, TlsReport):
+            return ()
+        return count_tls_report(
+            connection,
+            read.unread,
+            read.found,
+            read.authentication,
+            bounce_domain=self._options.bounce_domain,
+            now=now,
         )
 
     def _written(self, found: Authentication | None) -> str | None:

@@ -22,6 +22,7 @@ _Check = Callable[[Settings], Iterator[str]]
 WIDEST_PUBLIC = {4: 16, 6: 32}  # prefix lengths; a wider trusted network is a mistake
 _SMTP_PORT = 25
 _DNS_PORT = 53
+_TAKEN_PATHS = ("/v1/", "/setup/")  # of soboo_mta.web
 _GIVE_UP = timedelta(days=4)  # RFC 5321 §4.5.4.1: give up after 4 to 5 days at least
 
 
@@ -85,6 +86,12 @@ def _publish(settings: Settings) -> Iterator[str]:
         yield (
             "[publish] needs name_servers, the public addresses of your name servers:"
             " delegated zones lead to them"
+        )
+    reports = publish.tls_reports
+    if reports is not None and f"{reports.path}/".startswith(_TAKEN_PATHS):
+        yield (
+            f"[publish] tls_reports: {reports.path} is a path of the HTTP listeners'"
+            " own pages; choose another, as /tls-reports"
         )
 
 
@@ -346,6 +353,15 @@ def _short_life(settings: Settings) -> Iterator[str]:
         )
 
 
+def _nowhere_to_post(settings: Settings) -> Iterator[str]:
+    reports = settings.publish.tls_reports
+    if reports is not None and reports.url and not settings.http_listeners:
+        yield (
+            f"[publish] tls_reports: there are no [[http_listeners]], so that what is"
+            f" posted to {reports.url} does not come here"
+        )
+
+
 def _weak_tls(settings: Settings) -> Iterator[str]:
     if settings.delivery.tls is TlsPolicy.NONE:
         yield "[delivery] tls is none: all mail to MX hosts leaves in clear"
@@ -424,6 +440,7 @@ _WARNINGS: tuple[_Check, ...] = (
     _clear_text,
     _trust,
     _short_life,
+    _nowhere_to_post,
     _weak_tls,
     _open_monitoring,
 )

@@ -177,6 +177,7 @@ def reader_limits(settings: Settings) -> ReaderLimits:
 def settling_options(settings: Settings) -> SettlingOptions:
     return SettlingOptions(
         host_name=settings.host_name,
+        bounce_domain=settings.operator.bounce_domain,
         reporters=frozenset(settings.returns.reporters),
     )
 

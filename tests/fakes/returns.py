@@ -53,6 +53,7 @@ _OPTIONS = ReceptionOptions(
     own_domains=frozenset((Domain("esp.example"),)),
     feedback=frozenset((parse_mailbox("fbl@esp.example"),)),
     dmarc_reports=frozenset((parse_mailbox("dmarc@esp.example"),)),
+    tls_reports=frozenset((parse_mailbox("tls@esp.example"),)),
     max_message_octets=2_000_000,
     max_refused=5,
     thread_over_octets=10_000,
@@ -174,6 +175,7 @@ def return_desk(
         deciding=Deciding(forwarding or FORWARDING),
         options=SettlingOptions(
             host_name=_OPTIONS.host_name,
+            bounce_domain=Domain("bounce.esp.example"),
             reporters=frozenset((Domain("there.example"),)),
         ),
     )

@@ -184,8 +184,8 @@ def _values(one: KeptReturn) -> dict[str, object]:
 
 def _facts(one: KeptReturn) -> Mapping[str, str]:
     return {
-        "received": f"{moment(one.received_at)} from {one.client_name} [{one.client}]"
-        f" by {one.protocol}",
+        "received": f"{moment(one.received_at)} from"
+        f" {f'{one.client_name} [{one.client}]'.lstrip()} by {one.protocol}",
         "reverse-path": one.reverse_path or "<>",
         "came to": f"{one.address} ({one.door})",
         "size": f"{one.size} octets",

@@ -16,6 +16,7 @@ from soboo_mta.mail.returned import Return
 
 _MAX_FILE: Final = 64 * 1024 * 1024
 _SHOWN: Final = 10  # of a list
+_SINGULAR: Final = {"policies": "policy"}
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A message; - is standard input.")
 ]
@@ -63,7 +64,7 @@ def lines_of(value: Return | object, indent: str) -> Iterator[str]:
 def _listed(name: str, said: tuple[object, ...], indent: str) -> Iterator[str]:
     for one in said[:_SHOWN]:
         if is_dataclass(one):
-            yield f"{indent}{name.removesuffix('s')}:"
+            yield f"{indent}{_SINGULAR.get(name, name.removesuffix('s'))}:"
             yield from lines_of(one, f"{indent}  ")
         else:
             yield f"{indent}{name}: {one}"

@@ -38,7 +38,14 @@ from soboo_mta.store.schema.mail import (
     recipient,
     reroute,
 )
-from soboo_mta.store.schema.returns import forward, returned, returned_piece
+from soboo_mta.store.schema.returns import (
+    forward,
+    returned,
+    returned_piece,
+    tls_failure,
+    tls_report,
+    tls_told,
+)
 from soboo_mta.store.schema.suppression import (
     soft_failure,
     suppression,
@@ -87,6 +94,9 @@ __all__ = [
     "suppression_generation",
     "suppression_list",
     "tenant",
+    "tls_failure",
+    "tls_report",
+    "tls_told",
     "way_out",
     "webhook",
     "webhook_log",

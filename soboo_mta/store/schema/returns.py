@@ -1,4 +1,5 @@
-"""What came back, as it came and as it was read, and what of it goes home."""
+"""What came back, as it came and as it was read, what of it goes home, and the figures of
+reports on whole domains (RFC 8460)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -8,6 +9,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -84,3 +86,45 @@ Index(
 Index("ix_forward_message_id", forward.c.message_id, forward.c.position)
 Index("ix_forward_tenant_id", forward.c.tenant_id, forward.c.noted_at)
 Index("ix_forward_noted_at", forward.c.noted_at)
+
+# ---- reports on whole domains
+
+tls_report = Table(  # of one reporter, about one bounce host under one policy
+    "tls_report",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("returned_id", BigInteger, nullable=False),  # it may be gone
+    Column("received_at", BigInteger, nullable=False),
+    Column("reporter", Text, nullable=False),  # as the report names itself
+    Column("proved_by", Text, nullable=False),  # the domain that signed it; "": nothing
+    Column("report_id", Text, nullable=False),
+    Column("domain", Text, nullable=False),  # the bounce host
+    Column("policy", Text, nullable=False),  # "sts", "tlsa", "no-policy-found"
+    Column("begin_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),  # sessions
+    Column("failed", BigInteger, nullable=False),
+    UniqueConstraint("reporter", "report_id", "domain", "policy", "proved_by"),
+)
+Index("ix_tls_report_domain", tls_report.c.domain, tls_report.c.received_at)
+Index("ix_tls_report_received_at", tls_report.c.received_at)
+
+tls_failure = Table(
+    "tls_failure",
+    metadata,
+    Column("tls_report_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("result", Text, nullable=False),
+    Column("receiving_mx", Text, nullable=False),
+    Column("sending_ip", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # the first that was given
+    Column("sessions", BigInteger, nullable=False),
+)
+
+tls_told = Table(  # when an event last said that a bounce host has this trouble
+    "tls_told",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("result", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)

@@ -22,6 +22,11 @@ WRONG_METHOD = reply(502, "5.5.1", "This address does not take that method")
 WRONG_TYPE = reply(
     501, "5.5.4", "Send Content-Type application/json or message/rfc822, not encoded"
 )
+WRONG_REPORT = reply(
+    501,
+    "5.5.4",
+    "Send Content-Type application/tlsrpt+gzip or application/tlsrpt+json (RFC 8460)",
+)
 BAD_KEY = reply(501, "5.5.4", "Idempotency-Key is 1 to 200 visible ASCII characters")
 
 _RETRY_SOON = 5  # seconds: the store or memory, as a rule
@@ -31,6 +36,7 @@ _STATUS_OF = {
     NO_SUCH_PAGE: 404,
     WRONG_METHOD: 405,
     WRONG_TYPE: 415,
+    WRONG_REPORT: 415,
     replies.TOO_SLOW: 408,
     replies.LOGIN_UNAVAILABLE: 503,
     replies.TOO_MANY_RECIPIENTS: 422,  # the same request again would not pass either

@@ -74,6 +74,20 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
         recipient="ann@there.example",
         bounce_class="mailbox-full",
     ),
+    "tls_report": lambda log: log.tls_report(
+        1,
+        reporter="There",
+        proved_by="there.example",
+        host="bounce.customer.com",
+        passed_over="",
+    ),
+    "tls_failing": lambda log: log.tls_failing(
+        "bounce.customer.com",
+        result="certificate-expired",
+        sessions=3,
+        reporter="There",
+        mend="Renew it.",
+    ),
     "return_forwarded": lambda log: log.return_forwarded(
         1,
         message=MessageId(1),

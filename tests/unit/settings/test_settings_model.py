@@ -99,6 +99,10 @@ def test_a_plain_installation_warns_of_nothing(tmp_path: Path) -> None:
         ("[retry]\nlifetime = '1d'\n", "under 4 days"),
         ("[submission]\ntrusted_networks = ['8.8.8.0/24']\n", "without a password"),
         (route("*", "127.0.0.1:2600"), "may be assume_verified"),
+        (
+            "[publish]\ntls_reports = 'https://esp.example/tls'\n",
+            "there are no [[http_listeners]]",
+        ),
     ],
 )
 def test_what_is_allowed_and_dangerous_warns(

@@ -1,0 +1,1 @@
+"""`soboo-mta reports`: what others report on whole domains."""

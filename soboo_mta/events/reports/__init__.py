@@ -1,0 +1,1 @@
+"""What others report on whole domains, as figures."""

@@ -1,0 +1,1 @@
+"""Reports on whole domains: what counts of them, and what follows."""
