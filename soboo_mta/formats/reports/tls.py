@@ -11,10 +11,13 @@ from soboo_mta.mail.returned import TlsFailure, TlsPolicy, TlsReport
 _MAX_POLICIES = 200
 _MAX_FAILURES = 1_000
 _MAX_SESSIONS = 1_000_000_000_000
+_MAX_COMMAS = 1_000_000  # values take memory and time, whatever becomes of them
 
 
 def read_tls_report(octets: bytes) -> TlsReport:
     """Return what the JSON says; raise FormatError where it is no such report."""
+    if octets.count(b",") > _MAX_COMMAS:
+        raise FormatError(f"the TLS report has over {_MAX_COMMAS} values")
     try:
         said = json.loads(octets.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError) as error:

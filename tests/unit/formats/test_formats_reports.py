@@ -266,6 +266,17 @@ def test_what_is_no_tls_report_is_refused(text: str) -> None:
         read_tls_report(text.encode())
 
 
+def test_too_many_values_are_refused_before_they_take_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("soboo_mta.formats.reports.tls._MAX_COMMAS", 100)
+    octets = json.dumps(TLS).encode()
+    assert octets.count(b",") < 100
+    assert read_tls_report(octets).policies
+    with pytest.raises(FormatError, match="over 100 values"):
+        read_tls_report(octets[:-1] + b', "x": [' + b"0," * 100 + b"0]}")
+
+
 def test_odd_values_in_a_tls_report_do_no_harm() -> None:
     odd = {**TLS, "policies": [3, {"policy": "none", "summary": {}}, {}]}
     odd["policies"].append({"summary": {"total-failure-session-count": "7"}})
