@@ -42,12 +42,13 @@ def asked(head: bytes) -> tuple[Arrival, int]:
 
 def answer(found: Return, *, limit: int) -> bytes:
     """Return `found` for the way back, at most `limit` octets: of a long report some rows
-    are left out, and counted."""
+    are left out, those of fewest messages, and counted."""
     written = _written(found)
     while len(written) > limit and isinstance(found, DmarcReport) and found.rows:
         half = len(found.rows) // 2
         left_out = found.left_out + len(found.rows) - half
-        found = replace(found, rows=found.rows[:half], left_out=left_out)
+        heaviest = sorted(found.rows, key=lambda row: -row.count)[:half]
+        found = replace(found, rows=tuple(heaviest), left_out=left_out)
         written = _written(found)
     if len(written) > limit:
         written = _written(Unrecognised(why=f"a {found.kind} that says too much"))
