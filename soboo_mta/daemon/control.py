@@ -27,6 +27,7 @@ from soboo_mta.daemon.returning import Returning
 from soboo_mta.daemon.tallying.duty import Tallying
 from soboo_mta.daemon.web import Watch, monitoring_server
 from soboo_mta.events.log import EventLog
+from soboo_mta.events.reports.dmarc import sweep_dmarc
 from soboo_mta.events.reports.tls import sweep_tls_reports
 from soboo_mta.mail.ids import SWEEPER_NUMBER, MessageIds
 from soboo_mta.net.clock import SystemClock
@@ -35,6 +36,7 @@ from soboo_mta.net.smtp_server import Listener
 from soboo_mta.onboarding.watch.monitor import Monitor
 from soboo_mta.onboarding.watch.released import ReleasedOptions, ReleasedWatch
 from soboo_mta.onboarding.watch.rotation import Rotator
+from soboo_mta.returns.reports.dmarc_standing import tell_raisable
 from soboo_mta.settings import Settings
 from soboo_mta.settings.options import (
     directory_options,
@@ -57,6 +59,8 @@ from soboo_mta.tenancy.signing.slots import drain_ms
 from soboo_mta.tenancy.suppression import sweep_suppressions
 
 _SWEEP_EVERY = timedelta(minutes=10)
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS  # at a start: of its reports nobody told what they mean
 _PARENT_LOOK = timedelta(seconds=1)  # an orphaned process ends itself
 _log = structlog.get_logger(__name__)
 
@@ -212,7 +216,7 @@ class Control:
         )
         ids = MessageIds(worker=SWEEPER_NUMBER, unix_ms=self.clock.unix_ms)
         told = reports(self.settings, directory, ids, self.clock)
-        has_looked = False
+        has_looked, judged = False, 0
         while True:
             try:
                 if not has_looked:
@@ -223,6 +227,9 @@ class Control:
                 rows = await sweep_for(writer, options, now=now, reports=told)
                 rows += await sweep_returned(writer, keep=options.keep, now=now)
                 rows += await sweep_tls_reports(writer, keep=options.keep, now=now)
+                rows += await sweep_dmarc(writer, keep=options.keep, now=now)
+                await tell_raisable(writer, since=judged or now - _DAY_MS, now=now)
+                judged = now - _HOUR_MS  # what came then may have been settled later
                 rows += await sweep_suppressions(
                     writer,
                     now=now,

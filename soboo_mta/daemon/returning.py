@@ -10,12 +10,15 @@ from ipaddress import ip_address
 from sqlalchemy import Connection
 
 from soboo_mta.events.log import EventLog
+from soboo_mta.events.reports.alarms import Alarm
+from soboo_mta.events.tally.view import sent_by_selector
 from soboo_mta.formats.authentication import Authentication
 from soboo_mta.formats.classes.rules import KEPT
 from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.address import parse_reverse_path
 from soboo_mta.mail.bounce_class import Consequence
+from soboo_mta.mail.returned import DmarcReport
 from soboo_mta.net.dns.resolver import DnsResolver
 from soboo_mta.net.readers import Readers
 from soboo_mta.net.smtp_server import Listener, ReturnServer
@@ -31,6 +34,7 @@ from soboo_mta.returns.forwarding.making import Making
 from soboo_mta.returns.forwarding.options import ForwardingOptions
 from soboo_mta.returns.reading import Reading
 from soboo_mta.returns.reception import Reception
+from soboo_mta.returns.reports.dmarc_desk import DmarcDesk
 from soboo_mta.returns.settling import ACTOR, Settling
 from soboo_mta.returns.verdict import Verdict
 from soboo_mta.settings import Settings
@@ -86,9 +90,7 @@ class Returning:
             settling=Settling(
                 verp=verp,
                 rules=rules,
-                consequences=StoredConsequences(
-                    Doubts(clock), suppression_rules(settings)
-                ),
+                consequences=_consequences(settings, clock),
                 deciding=Deciding(forwarding),
                 options=settling_options(settings),
             ),
@@ -172,13 +174,39 @@ class DnsSender:
         )
 
 
-class StoredConsequences:
-    """What returns bring into tenants' suppression lists, each entry with its event, and
-    looks at a domain's DNS."""
+def _consequences(settings: Settings, clock: Clock) -> "StoredConsequences":
+    doubts, operator = Doubts(clock), settings.identity()
+    desk = DmarcDesk(
+        addresses=[source.public_address for source in operator.sources],
+        operator=operator.domain,
+        suffixes=SuffixList(),
+        doubts=doubts,
+        sent=sent_by_selector,
+    )
+    return StoredConsequences(doubts, suppression_rules(settings), desk)
 
-    def __init__(self, doubts: Doubts, rules: SuppressionRules) -> None:
+
+class StoredConsequences:
+    """What returns bring into tenants' suppression lists, each entry with its event, looks
+    at a domain's DNS, and what reports count."""
+
+    def __init__(
+        self, doubts: Doubts, rules: SuppressionRules, desk: DmarcDesk
+    ) -> None:
         self._doubts = doubts
         self._rules = rules
+        self._desk = desk
+
+    def dmarc_reported(
+        self,
+        connection: Connection,
+        unread: Unread,
+        found: DmarcReport,
+        proved: Authentication | None,
+        *,
+        now: int,
+    ) -> tuple[Alarm, ...]:
+        return self._desk.took(connection, unread, found, proved, now=now)
 
     def failed(
         self, connection: Connection, whom: About, said: Verdict, *, now: int

@@ -75,6 +75,9 @@ class EventKind(StrEnum):
     RETURN_FORWARDED = "return-forwarded"  # it is in the queue, on its way home
     FORWARD_WITHHELD = "forward-withheld"  # a return that should go home; why not
     TLS_FAILING = "tls-failing"  # others' sessions with a bounce host's MX; once a day
+    DMARC_FAILED = "dmarc-failed"  # a report: mail from our addresses does not pass
+    REPLAY_SUSPECTED = "replay-suspected"  # more is reported than was sent
+    DMARC_POLICY_CAN_BE_RAISED = "dmarc-policy-can-be-raised"  # by the last 30 days
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_REMOVED = "suppression-removed"
     WEBHOOK_ADDED = "webhook-added"

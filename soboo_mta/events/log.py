@@ -1,5 +1,6 @@
 """Facts as JSON lines, one method each; never credentials, bodies or link targets."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
@@ -133,6 +134,12 @@ class EventLog:
         self._sink.info(
             "domain_mended", domain=domain, domain_id=domain_id, kind=kind, moves=moves
         )
+
+    def domain_alarm(
+        self, kind: str, domain: DnsName, detail: Mapping[str, object]
+    ) -> None:
+        """Reports of receivers show something wrong with a domain's mail."""
+        self._sink.warning("domain_alarm", kind=kind, domain=domain, detail=detail)
 
     def name_dangling(
         self, domain: DnsName, domain_id: DomainId, *, record: str, target: DnsName

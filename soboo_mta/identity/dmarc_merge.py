@@ -41,6 +41,13 @@ class DmarcAdvice:
         return bool(self.remove) or self.record.value != self.current
 
 
+def stricter_policy(policy: str) -> str | None:
+    """Return the policy that is one step above; None above reject, or for no policy."""
+    if policy not in _STRENGTH[:-1]:
+        return None
+    return _STRENGTH[_STRENGTH.index(policy) + 1]
+
+
 def report_uri(address: Mailbox) -> str:
     """Return the address as rua= takes it: what a list or a size limit is made of is
     written in per cent (RFC 9989 §4.7)."""

@@ -53,7 +53,8 @@ class ReadingOptions:
     readers: int = 1
     """Processes that read."""
     settled_together: int = 8
-    """Returns of one transaction: a 250 may have to wait for it."""
+    """Returns of one transaction: a 250 may have to wait for it. A DMARC report has one
+    of its own."""
     octets_at_once: int = 8 * MEBIBYTE
     """Of their contents in memory; a larger one is read alone."""
     claim: timedelta = timedelta(seconds=30)

@@ -10,14 +10,15 @@ the return: that was answered long ago.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from soboo_mta.formats.authentication import Authentication
 from soboo_mta.formats.returned.recognise import Arrival
+from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.ids import MessageId, TenantId
-from soboo_mta.mail.returned import Return, Unrecognised
+from soboo_mta.mail.returned import DmarcReport, Return, Unrecognised
 from soboo_mta.ports import Clock
 from soboo_mta.returns.options import ReadingOptions
 from soboo_mta.returns.reception import DoorKind
@@ -83,6 +84,10 @@ class Log(Protocol):
 
     def tls_failing(
         self, host: str, *, result: str, sessions: int, reporter: str, mend: str
+    ) -> None: ...
+
+    def domain_alarm(
+        self, kind: str, domain: DnsName, detail: Mapping[str, object]
     ) -> None: ...
 
     def reader_ended(self, returned_id: int, reads: int, cause: str) -> None: ...
@@ -159,8 +164,8 @@ class Reading:
                 if one.returned_id in contents
             ]
         read = [one for task in tasks if (one := task.result())]
-        for start in range(0, len(read), self._options.settled_together):
-            await self._settle(read[start : start + self._options.settled_together])
+        for batch in _batches(read, self._options.settled_together):
+            await self._settle(batch)
 
     async def _tried(self, unread: Unread, content: bytes) -> ReadReturn | None:
         try:
@@ -226,6 +231,8 @@ class Reading:
         )
         for one in settled.counted:
             self._told_of_tls(settled.unread.returned_id, one)
+        for alarm in settled.alarms:
+            self._log.domain_alarm(alarm.kind.value, alarm.domain, alarm.detail)
 
     def _told_of_tls(self, returned_id: int, one: CountedReport) -> None:
         self._log.tls_report(
@@ -243,3 +250,18 @@ class Reading:
                 reporter=one.reporter,
                 mend=incident.mend,
             )
+
+
+def _batches(read: Sequence[ReadReturn], number: int) -> Iterator[list[ReadReturn]]:
+    """So many at a time; a DMARC report alone, for its rows are a transaction's worth."""
+    batch: list[ReadReturn] = []
+    for one in read:
+        if isinstance(one.found, DmarcReport):
+            yield [one]
+            continue
+        batch.append(one)
+        if len(batch) == number:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,5 +1,5 @@
 """Settles what was read: attributed, noted, told of, carried through, and sent home, in
-one transaction for each batch.
+one transaction for each batch; a report on domains is counted in it.
 
 A recipient that a next hop took and whose mail came back for good is RETURNED. What else
 follows is the class's: `Consequences` suppress a recipient or have a domain looked at. Only
@@ -13,10 +13,11 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from soboo_mta.events.event import recorded
+from soboo_mta.events.reports.alarms import Alarm
 from soboo_mta.formats.authentication import Authentication
 from soboo_mta.formats.classes.rules import RuleSet
 from soboo_mta.formats.verp import VerpSigner
-from soboo_mta.mail.returned import Return, TlsReport
+from soboo_mta.mail.returned import DmarcReport, Return, TlsReport
 from soboo_mta.returns.attribution import Attribution, attributed
 from soboo_mta.returns.forwarding.deciding import Case, Deciding
 from soboo_mta.returns.options import SettlingOptions
@@ -56,10 +57,11 @@ class Settled:
     verdict: Verdict
     has_moved: bool  # the recipient is RETURNED now
     counted: tuple[CountedReport, ...] = ()
+    alarms: tuple[Alarm, ...] = ()  # what a report on domains shows
 
 
 class Consequences(Protocol):
-    """What a return does to a tenant's lists and a domain's next look."""
+    """What a return does to a tenant's lists, a domain's next look and the figures kept."""
 
     def failed(
         self, connection: Connection, whom: About, said: Verdict, *, now: int
@@ -72,6 +74,18 @@ class Consequences(Protocol):
     def unsubscribed(
         self, connection: Connection, whom: About, *, now: int
     ) -> None: ...
+
+    def dmarc_reported(
+        self,
+        connection: Connection,
+        unread: Unread,
+        found: DmarcReport,
+        proved: Authentication | None,
+        *,
+        now: int,
+    ) -> tuple[Alarm, ...]:
+        """Count a report; return what was told of it."""
+        ...
 
 
 class Settling:
@@ -131,6 +145,11 @@ class Settling:
             authentication=read.authentication,
         )
         self._deciding.decide(connection, case, now=now)
+        alarms: tuple[Alarm, ...] = ()
+        if isinstance(found, DmarcReport):
+            alarms = self._consequences.dmarc_reported(
+                connection, unread, found, read.authentication, now=now
+            )
         return Settled(
             unread=unread,
             kind=found.kind.value,
@@ -138,6 +157,7 @@ class Settling:
             verdict=said,
             has_moved=has_moved,
             counted=self._counted(connection, read, now),
+            alarms=alarms,
         )
 
     def _counted(

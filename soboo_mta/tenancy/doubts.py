@@ -42,12 +42,13 @@ class Doubts:
         self,
         domain_id: DomainId,
         *,
-        message_id: MessageId,
+        message_id: MessageId | None,
         actor: str,
         detail: Mapping[str, object],
     ) -> list[Statement]:
         """Return the statements that have the domain looked at at once and note the event,
-        to be committed with what raised the doubt; none within the pause.
+        to be committed with what raised the doubt; none within the pause. `message_id`
+        None: it is of no one message.
 
         They do nothing where the domain is due anyway, was looked at within the pause, or
         is released. `detail` as in `events.event.recorded`.
@@ -61,7 +62,7 @@ class Doubts:
         now = self._clock.unix_ms()
         of_domain = {"this": domain_id, "now": now, "stale": now - self._pause // _MS}
         told = {
-            "about": int(message_id),
+            "about": None if message_id is None else int(message_id),
             "who": actor,
             "how": json.dumps(detail, sort_keys=True),
         }

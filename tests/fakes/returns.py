@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.events.attempt import AttemptFacts, attempted
 from soboo_mta.events.event import EventKind
+from soboo_mta.events.reports.alarms import Alarm
 from soboo_mta.formats.authentication import Authentication
 from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.formats.returned.recognise import Arrival, recognised
@@ -19,7 +20,7 @@ from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Delivered, Failed, Outcome, Reason, Scope
 from soboo_mta.mail.reply import reply
-from soboo_mta.mail.returned import Return
+from soboo_mta.mail.returned import DmarcReport, Return
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.net.door import bind
 from soboo_mta.net.readers import Ended
@@ -31,6 +32,7 @@ from soboo_mta.returns.forwarding.options import ForwardingOptions
 from soboo_mta.returns.options import ReadingOptions, ReceptionOptions, SettlingOptions
 from soboo_mta.returns.reading import Reading
 from soboo_mta.returns.reception import Reception
+from soboo_mta.returns.reports.dmarc_desk import DmarcDesk
 from soboo_mta.returns.settling import Settling
 from soboo_mta.returns.verdict import Verdict
 from soboo_mta.spool.lease import WorkerLease
@@ -89,6 +91,20 @@ class FakeConsequences:
     """What followed, in order."""
 
     done: list[tuple[str, str]] = field(default_factory=list)
+    desk: DmarcDesk | None = None  # DMARC reports are counted where there is one
+
+    def dmarc_reported(
+        self,
+        connection: Connection,
+        unread: Unread,
+        found: DmarcReport,
+        proved: Authentication | None,
+        *,
+        now: int,
+    ) -> tuple[Alarm, ...]:
+        if self.desk is None:
+            return ()
+        return self.desk.took(connection, unread, found, proved, now=now)
 
     def failed(
         self, connection: Connection, whom: About, said: Verdict, *, now: int

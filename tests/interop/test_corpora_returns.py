@@ -2,16 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from soboo_mta.events.reports.dmarc import Whose
 from soboo_mta.formats.reports.archives import unpacked
 from soboo_mta.formats.reports.dmarc import read_dmarc_report
 from soboo_mta.formats.reports.tls import read_tls_report
 from soboo_mta.formats.returned.recognise import Arrival, recognised
+from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.returned import Dsn, FailureReport, Kind
+from soboo_mta.returns.reports.dmarc import (
+    MAX_FIGURES,
+    Ours,
+    days_of,
+    incidents,
+    joined,
+    merged,
+)
 
 _EXPECTED = {
     "dsn-arf/kumomta-rfc3464/*.eml": {Kind.DSN: 7},
@@ -85,3 +96,31 @@ def test_tls_reports_of_a_corpus_are_read(corpora: Path) -> None:
     ]
     assert len(reports) == 6
     assert all(report.policies for report in reports)
+
+
+def test_dmarc_reports_of_a_corpus_are_counted_without_loss(corpora: Path) -> None:
+    """Whatever real receivers write: each message is in a figure, and few figures are kept."""
+    compared = 0
+    for path in _xml(corpora):
+        try:
+            report = read_dmarc_report(unpacked(path.read_bytes()))
+        except FormatError:
+            continue
+        domain = Domain.parse_or_none(report.domain)
+        assert domain is not None, path.name
+        first, last = days_of(report)
+        assert first <= last, path.name
+        addresses = frozenset(map(ip_address, {report.rows[0].source_ip}))
+        ours = Ours(
+            addresses=addresses, signatures=frozenset(), authors=frozenset((domain,))
+        )
+        figures = joined(report, domain, ours)
+        assert figures[0].whose in (Whose.OURS, Whose.REST), path.name
+        kept = merged(figures, domain)
+        assert len(kept) <= MAX_FIGURES + 2
+        assert sum(one.messages for one in kept) == sum(
+            one.count for one in report.rows
+        )
+        incidents(report, figures, ours.authors)
+        compared += 1
+    assert compared > 20

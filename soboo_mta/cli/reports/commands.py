@@ -5,6 +5,7 @@ import typer
 from soboo_mta.cli.lazy import lazy_group
 
 _PLACES = {
+    "dmarc": "reports.dmarc:dmarc",
     "tls": "reports.tls:tls",
 }
 

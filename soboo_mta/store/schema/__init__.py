@@ -39,6 +39,10 @@ from soboo_mta.store.schema.mail import (
     reroute,
 )
 from soboo_mta.store.schema.returns import (
+    dmarc_report,
+    dmarc_row,
+    dmarc_signed,
+    dmarc_told,
     forward,
     returned,
     returned_piece,
@@ -64,6 +68,10 @@ __all__ = [
     "complaint_standing",
     "credential",
     "dkim_key",
+    "dmarc_report",
+    "dmarc_row",
+    "dmarc_signed",
+    "dmarc_told",
     "domain_standing",
     "duty",
     "event",

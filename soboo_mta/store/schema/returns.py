@@ -1,8 +1,9 @@
 """What came back, as it came and as it was read, what of it goes home, and the figures of
-reports on whole domains (RFC 8460)."""
+reports on whole domains (RFC 8460, RFC 9990)."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -126,5 +127,71 @@ tls_told = Table(  # when an event last said that a bounce host has this trouble
     metadata,
     Column("domain", Text, primary_key=True),
     Column("result", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+# ---- DMARC reports, counted
+
+dmarc_report = Table(  # one aggregate report, counted once
+    "dmarc_report",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),  # digest of what it is known by
+    Column("returned_id", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("domain", Text, nullable=False),  # that it is about
+    Column("sender", Text, nullable=False),  # proved to have sent it; "": nobody is
+    Column("reporter", Text, nullable=False),  # as it names itself
+    Column("first_day", Integer, nullable=False),  # unix days UTC that it touches
+    Column("last_day", Integer, nullable=False),
+    Column("left_out", Integer, nullable=False),  # rows that could not be read
+    Column("size", Integer, nullable=False),  # rows of other tables that go with it
+)
+Index(
+    "ix_dmarc_report_domain_received_at",
+    dmarc_report.c.domain,
+    dmarc_report.c.received_at,
+)
+Index("ix_dmarc_report_received_at", dmarc_report.c.received_at)
+
+dmarc_row = Table(  # messages from one address with one result
+    "dmarc_row",
+    metadata,
+    Column("report", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("author", Text, nullable=False),  # the From domain
+    Column("day", Integer, nullable=False),  # the report's first
+    Column("whose", Text, nullable=False),  # events.reports.dmarc.Whose
+    Column("source", Text, nullable=False),  # "": of several
+    Column("dkim", Boolean, nullable=False),  # DMARC's verdicts
+    Column("spf", Boolean, nullable=False),
+    Column("disposition", Text, nullable=False),
+    Column("signed", Text, nullable=False),  # "selector._domainkey.domain …" of ours
+    Column("dkim_domain", Text, nullable=False),  # what passed, whosever
+    Column("spf_domain", Text, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+)
+Index("ix_dmarc_row_author_day", dmarc_row.c.author, dmarc_row.c.day)
+
+dmarc_signed = Table(  # messages on which one signature of ours passed
+    "dmarc_signed",
+    metadata,
+    Column("report", BigInteger, primary_key=True, autoincrement=False),
+    Column("author", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),  # d=
+    Column("selector", Text, primary_key=True),
+    Column("day", Integer, nullable=False),  # the report's first
+    Column("messages", BigInteger, nullable=False),
+    Column("elsewhere", BigInteger, nullable=False),  # of them not from our addresses
+)
+Index("ix_dmarc_signed_author_day", dmarc_signed.c.author, dmarc_signed.c.day)
+
+dmarc_told = Table(  # events that were told, each once
+    "dmarc_told",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
 )

@@ -25,6 +25,7 @@ from soboo_mta.tenancy.suppression import (
     folded,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.dmarc_reports import a_desk
 from tests.fakes.suppression import BOB, classified
 from tests.fakes.tenancy import ACME, with_tenants
 
@@ -66,7 +67,7 @@ def standing(store: Engine) -> tuple[Suppression, ...]:
 
 
 def test_a_bounce_suppresses_with_its_words_and_an_event(store: Engine) -> None:
-    follows = StoredConsequences(Doubts(FakeClock()), RULES)
+    follows = StoredConsequences(Doubts(FakeClock()), RULES, a_desk(FakeClock()))
     told = said(Consequence.SUPPRESS)
     for now in (7, 8):
         write_now(store, partial(follows.failed, whom=whom(), said=told, now=now))
@@ -82,7 +83,7 @@ def test_a_bounce_suppresses_with_its_words_and_an_event(store: Engine) -> None:
 
 
 def test_soft_bounces_of_several_messages_suppress(store: Engine) -> None:
-    follows = StoredConsequences(Doubts(FakeClock()), RULES)
+    follows = StoredConsequences(Doubts(FakeClock()), RULES, a_desk(FakeClock()))
     told = said(Consequence.COUNT)
     for number, expected in ((1, 0), (1, 0), (2, 1)):
         write_now(store, partial(follows.failed, whom=whom(number), said=told, now=7))
@@ -93,7 +94,7 @@ def test_soft_bounces_of_several_messages_suppress(store: Engine) -> None:
 def test_what_is_not_the_recipients_suppresses_nobody(
     store: Engine, charged: Charged
 ) -> None:
-    follows = StoredConsequences(Doubts(FakeClock()), RULES)
+    follows = StoredConsequences(Doubts(FakeClock()), RULES, a_desk(FakeClock()))
     told = said(Consequence.SUPPRESS, charged)
     write_now(store, lambda at: follows.failed(at, whom(), told, now=7))
     assert standing(store) == ()
@@ -102,7 +103,7 @@ def test_what_is_not_the_recipients_suppresses_nobody(
 def test_an_unsubscription_is_of_the_messages_stream_a_complaint_of_all(
     store: Engine,
 ) -> None:
-    follows = StoredConsequences(Doubts(FakeClock()), RULES)
+    follows = StoredConsequences(Doubts(FakeClock()), RULES, a_desk(FakeClock()))
 
     def both(connection: Connection) -> None:
         follows.unsubscribed(connection, whom(stream=Stream("news")), now=7)

@@ -19,6 +19,7 @@ from soboo_mta.store.writer import read_now, write_now
 from soboo_mta.tenancy.doubts import Doubts
 from soboo_mta.tenancy.suppression import SuppressionRules
 from tests.fakes.clock import FakeClock
+from tests.fakes.dmarc_reports import a_desk
 from tests.fakes.tenancy import ACME, NAME, with_domain, with_tenants
 
 HOUR = 3_600_000
@@ -63,7 +64,7 @@ def test_what_follows_is_the_classs(
     looks: int,
 ) -> None:
     rules = SuppressionRules(soft=None)
-    consequences = StoredConsequences(Doubts(clock), rules)
+    consequences = StoredConsequences(Doubts(clock), rules, a_desk(clock))
     said = replace(BACK, classified=own_rules().of(bounce_class))
     now = clock.unix_ms()
     for _ in range(2):  # the domain is looked at once for both

@@ -28,6 +28,9 @@ CALLS: dict[str, Callable[[EventLog], None]] = {
     "held": lambda log: _settled(log, Held(reason=Reason.REPLY, explanation="x")),
     "gate_closed": lambda log: log.gate_closed("tenant", "acme", "x"),
     "gate_opened": lambda log: log.gate_opened("tenant", "acme"),
+    "domain_alarm": lambda log: log.domain_alarm(
+        "dmarc-failed", Domain("acme.example"), {"count": 1}
+    ),
     "domain_changed": lambda log: log.domain_changed(
         Domain("acme.example"), DomainId(1), "domain-verified", "x"
     ),
