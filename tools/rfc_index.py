@@ -43,7 +43,10 @@ RFCS = {
     2182: ("Selection of secondary name servers", "several servers of a zone"),
     2231: ("MIME parameter values", "read in Content-Type; names of attachments"),
     2308: ("Negative caching of DNS", "NXDOMAIN, NODATA, failure"),
-    2369: ("List fields", "what came by List-Unsubscribe is recognised"),
+    2369: (
+        "List fields",
+        "List-Unsubscribe is written, and what comes by it is recognised",
+    ),
     2392: (
         "Content-ID and Message-ID URLs",
         "images inside HTML, on the page of the lab",

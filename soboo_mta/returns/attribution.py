@@ -1,9 +1,10 @@
 """Which recipient of which message a return is about, and how sure that is.
 
 A signed reverse-path proves it: the one the return came to, else one that stands in it, or
-the signed CFBL-Feedback-ID of a message to one recipient. A Message-ID is a claim: whoever
-saw the message knows it, and who else got it, so that nothing follows from it but that it
-is shown. So is a CFBL-Feedback-ID that several recipients have seen.
+the signed CFBL-Feedback-ID of a message to one recipient. An unsubscribe address proves
+whose a wish is, and nothing of what else comes to it: no mail leaves from it. A Message-ID
+is a claim: whoever saw the message knows it, and who else got it, so that nothing follows
+from it but that it is shown. So is a CFBL-Feedback-ID that several recipients have seen.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from soboo_mta.formats.verp import WHOLE_MESSAGE, ReturnToken, VerpSigner
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import MessageId
-from soboo_mta.mail.returned import Complaint, Dsn, Return, Sent
+from soboo_mta.mail.returned import Complaint, Dsn, Return, Sent, Unsubscribe
+from soboo_mta.returns.reception import DoorKind
 from soboo_mta.spool.returned.claiming import Unread
 from soboo_mta.spool.returned.settling import (
     About,
@@ -29,7 +31,7 @@ from soboo_mta.spool.returned.settling import (
 class By(StrEnum):
     """What a return is attributed by, the surest first."""
 
-    ADDRESS = "address"  # the signed reverse-path that it came to
+    ADDRESS = "address"  # the signed one that it came to
     REVERSE_PATH = "reverse-path"  # a signed one that stands in it
     FEEDBACK_ID = "feedback-id"  # the signed one of a message to one recipient
     MESSAGE_ID = "message-id"  # and the recipient it names, or the only one
@@ -51,7 +53,8 @@ def attributed(
     connection: Connection, unread: Unread, found: Return, verp: VerpSigner
 ) -> Attribution | None:
     """Return what `found` is about; None where nothing says it, or it is forgotten."""
-    if unread.message_id is not None and unread.position is not None:
+    is_proved = unread.door != DoorKind.UNSUBSCRIBE or isinstance(found, Unsubscribe)
+    if is_proved and unread.message_id is not None and unread.position is not None:
         whom = about(connection, unread.message_id, unread.position)
         return None if whom is None else Attribution(whom, By.ADDRESS)
     sent = getattr(found, "sent", None)

@@ -179,7 +179,10 @@ class Reading:
         if unread.reads > self._options.tries:
             why = f"its readers ended {self._options.tries} times over it"
             return ReadReturn(unread=unread, found=Unrecognised(why=why))
-        arrival = Arrival(is_from_null=unread.reverse_path == "")
+        arrival = Arrival(
+            is_from_null=unread.reverse_path == "",
+            is_to_unsubscribe=unread.door == DoorKind.UNSUBSCRIBE,
+        )
         found = await self._readers.read(content, arrival)
         if not isinstance(found, Return):
             self._log.reader_ended(unread.returned_id, unread.reads, found.why)

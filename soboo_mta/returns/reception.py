@@ -1,8 +1,9 @@
 """How a return is received, from its address to the `250`. The steps, in their order:
 
 1. `admit`: there is space, and its size is bearable.
-2. `door`: the address is one of ours: a signed reverse-path that is whole and not expired,
-   a mailbox for reports, postmaster or abuse. Everything else is 550 5.1.1.
+2. `door`: the address is one of ours: a signed reverse-path or unsubscribe address that is
+   whole and not expired, a mailbox for reports, postmaster or abuse. Everything else is
+   550 5.1.1.
 3. `keep`: it is in no loop; its octets are committed as they came, once for each address.
    Only then is the answer 250.
 
@@ -40,6 +41,7 @@ class DoorKind(StrEnum):
     """What an address that returns come to is for; store and CLI use these words."""
 
     RECIPIENT = "recipient"  # a signed reverse-path: one recipient of one message
+    UNSUBSCRIBE = "unsubscribe"  # a signed address by which that one leaves the stream
     FEEDBACK = "feedback"
     DMARC = "dmarc"
     TLS = "tls"
@@ -135,21 +137,23 @@ class Reception:
     async def door(self, mailbox: Mailbox) -> ReturnDoor:
         """Return what an address is for; raise Reject for one that is not ours.
 
-        A forged, changed or expired reverse-path is told from no other address.
+        A forged, changed or expired signed address is told from no other one.
         """
-        token = self._verp.open(
-            mailbox.local_part, mailbox.domain, self._clock.unix_ms()
-        )
-        address = str(mailbox)
-        if token is not None:
-            return ReturnDoor(kind=DoorKind.RECIPIENT, address=address, token=token)
-        local = mailbox.local_part.lower()
-        kind = self._reports.get(Mailbox(local, mailbox.domain))
-        if kind is None and local in _OURS and await self._is_ours(mailbox.domain):
-            kind = DoorKind(local)
-        if kind is None:
+        address, local = str(mailbox), mailbox.local_part.lower()
+        now = self._clock.unix_ms()
+        for kind, opened in (
+            (DoorKind.RECIPIENT, self._verp.open),
+            (DoorKind.UNSUBSCRIBE, self._verp.open_unsubscribe),
+        ):
+            token = opened(local, mailbox.domain, now)
+            if token is not None:
+                return ReturnDoor(kind=kind, address=address, token=token)
+        named = self._reports.get(Mailbox(local, mailbox.domain))
+        if named is None and local in _OURS and await self._is_ours(mailbox.domain):
+            named = DoorKind(local)
+        if named is None:
             raise Reject(NOT_HERE)
-        return ReturnDoor(kind=kind, address=address)
+        return ReturnDoor(kind=named, address=address)
 
     async def keep(
         self, arriving: Arriving, octets: int, content: Callable[[], bytes]

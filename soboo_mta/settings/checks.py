@@ -23,6 +23,8 @@ WIDEST_PUBLIC = {4: 16, 6: 32}  # prefix lengths; a wider trusted network is a m
 _SMTP_PORT = 25
 _DNS_PORT = 53
 _TAKEN_PATHS = ("/v1/", "/setup/")  # of soboo_mta.web
+LEAST_UNSUBSCRIBE_LIFE = timedelta(days=30)
+"""How long a recipient must be able to unsubscribe after a message (15 USC 7704(a)(3))."""
 _GIVE_UP = timedelta(days=4)  # RFC 5321 §4.5.4.1: give up after 4 to 5 days at least
 
 
@@ -362,6 +364,14 @@ def _nowhere_to_post(settings: Settings) -> Iterator[str]:
         )
 
 
+def _short_memory(settings: Settings) -> Iterator[str]:
+    if settings.retention.keep < LEAST_UNSUBSCRIBE_LIFE:
+        yield (
+            f"[retention] keep is under {LEAST_UNSUBSCRIBE_LIFE.days}d: unsubscribe"
+            " addresses of tenants that have them end as early"
+        )
+
+
 def _weak_tls(settings: Settings) -> Iterator[str]:
     if settings.delivery.tls is TlsPolicy.NONE:
         yield "[delivery] tls is none: all mail to MX hosts leaves in clear"
@@ -441,6 +451,7 @@ _WARNINGS: tuple[_Check, ...] = (
     _trust,
     _short_life,
     _nowhere_to_post,
+    _short_memory,
     _weak_tls,
     _open_monitoring,
 )

@@ -375,6 +375,7 @@ def departure_options(settings: Settings) -> DepartureOptions:
     return DepartureOptions(
         signature_life=signing.signature_life,
         return_life=signing.return_life,
+        unsubscribe_life=settings.retention.keep,
         traced_tenants=frozenset(settings.trace.tenants),
         traced_destinations=frozenset(settings.trace.destinations),
     )

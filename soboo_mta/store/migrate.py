@@ -12,7 +12,7 @@ from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.unit import StoreError, StoreUnavailable
 from soboo_mta.store.writer import read_now, write_now
 
-HEAD = "0023"
+HEAD = "0024"
 """The revision this release works with; a test holds it to the newest file."""
 _LIVE = """
     SELECT host, process FROM worker

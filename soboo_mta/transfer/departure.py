@@ -3,9 +3,10 @@
 In the order of the code: (1) the form of the message that the hop takes; (2) the lease still
 holds; (3) is the recipient suppressed by now, who sends, and its domain's state, no older
 than the directory's generation;
-(4) the plan, or held, or refused; (5) reverse-path and signatures, made now; (6) the mail
-transaction on the ready session; (7) the outcome, its next time and its attempt, settled in
-one transaction. Nothing leaves without a Plan, and between (3) and MAIL nothing is awaited.
+(4) the plan, or held, or refused; (5) reverse-path, unsubscribe address and signatures, made
+now; (6) the mail transaction on the ready session; (7) the outcome, its next time and its
+attempt, settled in one transaction. Nothing leaves without a Plan, and between (3) and MAIL
+nothing is awaited.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from soboo_mta.transfer.leaving.suppression import (
     suppressed,
     whose,
 )
+from soboo_mta.transfer.leaving.unsubscribing import header_of, unsubscribe_field
 from soboo_mta.transfer.leaving.variants import Variants
 from soboo_mta.transfer.planning import Known, Planner
 
@@ -59,6 +61,7 @@ class DepartureOptions:
 
     signature_life: timedelta = timedelta(days=7)  # x= of RFC 6376 §3.5
     return_life: timedelta = timedelta(days=30)  # returns come after the last attempt
+    unsubscribe_life: timedelta = timedelta(days=30)  # as long as messages are known
     traced_tenants: frozenset[str] = frozenset()  # of deliveries too
     traced_destinations: frozenset[str] = frozenset()
 
@@ -200,11 +203,15 @@ class Departures:
         may_finish: Callable[[], bool],
     ) -> Transaction:
         message = claimed.message
-        signatures = self._signatures(message, plan, known)
+        own = self._own_field(claimed, plan, known)
+        if own:
+            top = self._sign(message, plan, known.keys, own) + own
+        else:
+            top = self._signatures(message, plan, known)
         return Transaction(
             reverse_path=self._reverse_path(claimed, plan),
             recipients=(claimed.recipient,),
-            octets=(signatures, message.content),
+            octets=(top, message.content),
             eight_bit=message.eight_bit,
             smtputf8=message.smtputf8,
             dsn=_asked_of(claimed),
@@ -227,6 +234,22 @@ class Departures:
             )
         )
 
+    def _own_field(self, claimed: Claimed, plan: Plan, known: Known) -> bytes:
+        """What the header of this recipient's message has besides; b"" for nothing."""
+        host = plan.bounce_domain
+        if host is None or not known.unsubscribes:
+            return b""
+        message = claimed.message
+        life = self._options.unsubscribe_life // timedelta(milliseconds=1)
+        address = partial(
+            self._verp.unsubscribe_address,
+            message.message_id,
+            claimed.position,
+            self._clock.unix_ms() + life,
+            host,
+        )
+        return unsubscribe_field(header_of(message.content), address)
+
     def _signatures(self, message: SpooledMessage, plan: Plan, known: Known) -> bytes:
         """The signature fields, made once for all recipients of a message, its form and
         its plan; anew for a retry that comes when half their life is over."""
@@ -243,11 +266,17 @@ class Departures:
         return kept.fields
 
     def _sign(
-        self, message: SpooledMessage, plan: Plan, keys: tuple[SigningKey, ...]
+        self,
+        message: SpooledMessage,
+        plan: Plan,
+        keys: tuple[SigningKey, ...],
+        own: bytes = b"",
     ) -> bytes:
-        unsigned = self._signer.prepare(
-            HeaderBlock.parse(message.content), message.body_hash
-        )
+        """`own` are fields that stand before the message's."""
+        header = header_of(message.content)
+        if own:
+            header = HeaderBlock.parse(own + header.content)
+        unsigned = self._signer.prepare(header, message.body_hash)
         now = self._clock.unix_ms() // 1_000
         life = int(self._options.signature_life.total_seconds())
         return b"".join(

@@ -24,7 +24,7 @@ from soboo_mta.identity.state import (
     Source,
     Verdict,
 )
-from soboo_mta.mail.ids import OPERATOR, DomainId, KeyId, TenantId
+from soboo_mta.mail.ids import OPERATOR, DomainId, KeyId, Stream, TenantId
 from soboo_mta.mail.outcome import Deferred, Failed, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
@@ -46,6 +46,10 @@ class Tenant(Protocol):
     @property
     def pool(self) -> str | None:
         """The pool of egress sources that it chose; None: the default one."""
+        ...
+
+    def offers_unsubscribing(self, stream: Stream) -> bool:
+        """Whether mail of the stream has an address of ours to leave it by."""
         ...
 
 
@@ -77,11 +81,13 @@ _Way = Plan | Held | Failed | Deferred
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a message's identity as of `generation`."""
+    """What is known of a message's identity as of `generation`; `unsubscribes`: its tenant
+    wants an address in it by which its recipient leaves the stream."""
 
     generation: int
     departure: _Way
     keys: tuple[SigningKey, ...]
+    unsubscribes: bool = False
 
 
 class Planner:
@@ -140,15 +146,18 @@ class Planner:
         for _ in range(_STEADY_LOOKS):
             generation = self._identities.generation
             tenant = await self._identities.tenant(message.tenant)
+            unsubscribes = False
             if message.is_report:
                 may_send = message.tenant == OPERATOR or _may_send(tenant)
                 departure = await self._own_departure(source, may_send=may_send)
             else:
                 state = await self._identities.domain_by_id(message.domain_id)
                 departure = self._departure(message, tenant, state, source)
+                if tenant is not None:
+                    unsubscribes = tenant.offers_unsubscribing(message.stream)
             keys = await self._keys(departure)
             if self._identities.generation == generation:
-                return Known(generation, departure, keys)
+                return Known(generation, departure, keys, unsubscribes)
         return None
 
     def _departure(

@@ -110,6 +110,37 @@ async def test_case_094_a_signed_address_changed_by_one_letter_is_refused(
     assert (await client.say(f"RCPT TO:<{one.address()}>")).startswith("250")
 
 
+@pytest.mark.parametrize("sender", ["bob@there.example", "robot@other.example", ""])
+async def test_mail_to_an_unsubscribe_address_is_taken_from_anybody(
+    one: ReturnDesk, client: Client, sender: str
+) -> None:
+    await client.say("EHLO x.example")
+    wish = mail("", Subject="unsubscribe")
+    address = one.unsubscribe_address()
+    assert await brought(client, wish, address, sender=sender) == "250 2.0.0 Kept"
+    assert await kept(one) == [("unsubscribe", sender, wish)]
+
+
+async def test_case_094_a_signed_address_of_another_use_is_refused(
+    one: ReturnDesk, client: Client, clock: FakeClock
+) -> None:
+    await client.say("EHLO x.example")
+    await client.say("MAIL FROM:<>")
+    path, wish = one.address(), one.unsubscribe_address()
+    other = "0" if wish[20] != "0" else "1"
+    for forged in (
+        f"u-{path[2:]}",
+        f"b-{wish[2:]}",
+        f"{wish[:20]}{other}{wish[21:]}",
+        wish.replace("@", "@x"),
+    ):
+        assert (await client.say(f"RCPT TO:<{forged}>")).startswith("550 5.1.1")
+    assert (await client.say(f"RCPT TO:<{wish}>")).startswith("250")
+    clock.advance(2 * 86_400)
+    assert (await client.say(f"RCPT TO:<{wish}>")).startswith("550 5.1.1")
+    assert await kept(one) == []
+
+
 async def test_case_094_who_guesses_addresses_is_cut_off(client: Client) -> None:
     await client.say("EHLO x.example")
     await client.say("MAIL FROM:<>")

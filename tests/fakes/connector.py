@@ -33,7 +33,7 @@ from soboo_mta.identity.state import (
 )
 from soboo_mta.mail.address import ReversePath, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
-from soboo_mta.mail.ids import DomainId, KeyId, MessageId, TenantId
+from soboo_mta.mail.ids import DomainId, KeyId, MessageId, Stream, TenantId
 from soboo_mta.mail.outcome import Delivered, Outcome, Reason
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
@@ -174,6 +174,10 @@ class FakeTenant:
     suspended: bool = False
     weight: int = 1
     pool: str | None = None
+    unsubscribe: frozenset[Stream] = frozenset()
+
+    def offers_unsubscribing(self, stream: Stream) -> bool:
+        return stream in self.unsubscribe
 
 
 class FakeIdentities:

@@ -160,6 +160,13 @@ class ReturnDesk:
         until = self.clock.unix_ms() + 86_400_000
         return str(VERP.address(message, position, until, BOUNCE))
 
+    def unsubscribe_address(
+        self, position: int = 0, message: MessageId = MESSAGE
+    ) -> str:
+        """The signed address by which a recipient leaves the message's stream."""
+        until = self.clock.unix_ms() + 86_400_000
+        return str(VERP.unsubscribe_address(message, position, until, BOUNCE))
+
     async def read_all(self) -> None:
         while await self.reading.read_due():
             pass

@@ -8,6 +8,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from soboo_mta.formats.verp import VerpSigner
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import MessageId
@@ -40,23 +42,28 @@ def changed(local: str, chance: random.Random) -> str:
     return "".join(letters)
 
 
-def test_case_094_a_million_forged_addresses_do_not_open(capsys) -> None:
+@pytest.mark.parametrize("prefix", ["b-", "u-"])
+def test_case_094_a_million_forged_addresses_do_not_open(prefix: str, capsys) -> None:
     chance = random.Random(94)
     signer = VerpSigner({0: b"k" * 32, 1: b"l" * 32}, 1)
     stranger = VerpSigner({0: b"x" * 32, 1: b"y" * 32}, 1)
-    good = [
-        (
-            str(signer.address(MessageId(n << 22), n % 9, NOW + DAY, host).local_part),
-            host,
-        )
+    is_path = prefix == "b-"
+    make, other = VerpSigner.address, VerpSigner.unsubscribe_address
+    open_it = signer.open if is_path else signer.open_unsubscribe
+    if not is_path:
+        make, other = other, make
+    signed_for = [
+        (MessageId(n << 22), n % 9, NOW + DAY, host)
         for n in range(1, 101)
         for host in HOSTS
     ]
-    assert all(signer.open(local, host, NOW) for local, host in good)
+    good = [(make(signer, *one).local_part, one[3]) for one in signed_for]
+    misused = [other(signer, *one).local_part for one in signed_for]
+    assert all(open_it(local, host, NOW) for local, host in good)
     opened, began = 0, time.perf_counter()
     for number in range(FORGED):
         local, host = good[number % len(good)]
-        match number % 5:
+        match number % 6:
             case 0 | 1:
                 forged, at, when = changed(local, chance), host, NOW
                 if forged == local:
@@ -65,14 +72,20 @@ def test_case_094_a_million_forged_addresses_do_not_open(capsys) -> None:
                 forged, at, when = local, HOSTS[(HOSTS.index(host) + 1) % 10], NOW
             case 3:  # expired
                 forged, at, when = local, host, NOW + DAY + 3_600_001
+            case 4:  # of the other use, as it is and with our prefix
+                forged, at, when = misused[number % len(good)], host, NOW
+                if chance.random() < 0.5:
+                    forged = prefix + forged[2:]
             case _:  # well made, with another key
                 message = MessageId(chance.getrandbits(62))
-                made = stranger.address(message, 0, NOW + DAY, host)
+                made = make(stranger, message, 0, NOW + DAY, host)
                 forged, at, when = made.local_part, host, NOW
-        opened += signer.open(forged, at, when) is not None
+        opened += open_it(forged, at, when) is not None
     took = time.perf_counter() - began
     with capsys.disabled():
-        print(f"\nforged return addresses: {FORGED:,}, opened: {opened} ({took:.1f} s)")
+        print(
+            f"\nforged {prefix} addresses: {FORGED:,}, opened: {opened} ({took:.1f} s)"
+        )
     assert opened == 0
 
 

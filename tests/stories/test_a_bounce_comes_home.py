@@ -19,8 +19,11 @@ LETTERS = "0123456789abcdefghijklmnopqrstuv"
 
 
 @asynccontextmanager
-async def receiving(directory: Path, *, workers: int = 0) -> AsyncIterator[World]:
-    """A relay with a return listener; its port is the world's `return_port`."""
+async def receiving(
+    directory: Path, *commands: Sequence[str], workers: int = 0
+) -> AsyncIterator[World]:
+    """A relay with a return listener; its port is the world's `return_port`. `commands`
+    are done before it starts."""
     (port,) = free_ports(1)
     extra = f"""
 [[return_listeners]]
@@ -32,6 +35,8 @@ feedback = ["fbl@esp.example"]
 """
     async with ready_world(directory, extra=extra, workers=workers) as place:
         place.environment |= {"RETURN_PORT": str(port)}  # type: ignore[operator]
+        for words in commands:
+            await place.command(*words)
         await place.start_relay()
         yield place
 

@@ -12,7 +12,7 @@ from soboo_mta.cli.accounts.credential import (
     note_credential,
     show_secrets,
 )
-from soboo_mta.cli.accounts.tenant import Json, chosen_pool, keep_gate
+from soboo_mta.cli.accounts.tenant import Json, chosen_pool, chosen_streams, keep_gate
 from soboo_mta.cli.context import (
     DEFAULT_CONFIG,
     CliStore,
@@ -73,6 +73,7 @@ def apply(
     wanted = load_tenants(file)
     for entry in wanted.tenant:
         chosen_pool(store, entry.pool, None)  # one that the settings have
+        chosen_streams(store, entry.unsubscribe, frozenset())
     changes = read_now(
         store.engine,
         lambda connection: plan_changes(
@@ -129,7 +130,15 @@ def described(change: Change) -> str:
             assert_never(change)
 
 
-_TENANT = ("name", "suspended", "weight", "hourly_quota", "daily_quota", "pool")
+_TENANT = (
+    "name",
+    "suspended",
+    "weight",
+    "hourly_quota",
+    "daily_quota",
+    "pool",
+    "unsubscribe",
+)
 _DOMAIN = ("on_broken", "sign_with_operator", "assume_verified")
 
 
@@ -148,6 +157,8 @@ def _word(value: object) -> str:
             return "yes" if value else "no"
         case tuple():
             return "[" + ", ".join(map(str, value)) + "]"
+        case frozenset():
+            return "[" + ", ".join(sorted(map(str, value))) + "]"
     return str(value) or "(empty)"
 
 

@@ -1,5 +1,6 @@
 """`soboo-mta tenant`: who sends through this relay, with what quotas, and who may not."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Annotated
 
@@ -15,12 +16,14 @@ from soboo_mta.cli.context import (
     open_store,
     say,
     say_json,
+    warn,
 )
 from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.ids import Stream, TenantId
 from soboo_mta.mail.outcome import Reason
+from soboo_mta.settings.checks import LEAST_UNSUBSCRIBE_LIFE
 from soboo_mta.spool.moves.settle import closing, opening
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now
@@ -32,6 +35,7 @@ from soboo_mta.tenancy.accounts import (
     add_tenant,
     change_tenant,
     list_tenants,
+    parse_streams,
     parse_tenant_id,
     parse_tenant_name,
     the_tenant,
@@ -85,6 +89,14 @@ ReturnsTo = Annotated[
         " reports do."
     ),
 ]
+Unsubscribe = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STREAM",
+        help="A stream whose mail gets an address of ours to leave it by (repeat it;"
+        " '*': each stream that a message names; '': none).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -102,6 +114,7 @@ def add(
     suppression: Suppressed = None,
     returns: ReturnsGo = None,
     returns_to: ReturnsTo = None,
+    unsubscribe: Unsubscribe = None,
 ) -> None:
     """Add a tenant."""
     store = open_store(config)
@@ -119,6 +132,7 @@ def add(
     new = _reporting(new, reports, report_address)
     new = replace(new, suppression=suppression or new.suppression)
     new = _returning(new, returns, returns_to)
+    new = replace(new, unsubscribe=chosen_streams(store, unsubscribe, new.unsubscribe))
     now = store.clock.unix_ms()
 
     def write(connection: Connection) -> None:
@@ -178,9 +192,10 @@ def change(
     suppression: Suppressed = None,
     returns: ReturnsGo = None,
     returns_to: ReturnsTo = None,
+    unsubscribe: Unsubscribe = None,
 ) -> None:
-    """Change a tenant's name, weight, quotas, pool, reports, suppression or returns; what
-    is not given stays."""
+    """Change a tenant's name, weight, quotas, pool, reports, suppression, returns or
+    unsubscribe addresses; what is not given stays."""
     given = (
         name,
         weight,
@@ -192,11 +207,12 @@ def change(
         suppression,
         returns,
         returns_to,
+        unsubscribe,
     )
     if all(one is None for one in given):
         raise FormatError(
             "say what to change: --name, --weight, --hourly, --daily, --pool, --reports,"
-            " --report-address, --suppression, --returns or --returns-to"
+            " --report-address, --suppression, --returns, --returns-to or --unsubscribe"
         )
     store = open_store(config)
     tenant_id = parse_tenant_id(tenant)
@@ -208,6 +224,7 @@ def change(
             after,
             pool=chosen_pool(store, pool, before.pool),
             suppression=suppression or before.suppression,
+            unsubscribe=chosen_streams(store, unsubscribe, before.unsubscribe),
         )
         after = _reporting(after, reports, report_address)
         change_tenant(connection, _returning(after, returns, returns_to))
@@ -246,6 +263,29 @@ def chosen_pool(store: CliStore, given: str | None, before: str | None) -> str |
             f"there is no pool {given[:60]!r}: the settings have {', '.join(known)}"
         )
     return None if given == DEFAULT_POOL else given
+
+
+def chosen_streams(
+    store: CliStore, given: Iterable[str] | None, before: frozenset[Stream]
+) -> frozenset[Stream]:
+    """Return the streams to be kept; FormatError where their addresses would end too soon.
+    Says so where nothing here listens for what comes to them."""
+    if given is None:
+        return before
+    streams = parse_streams(word for word in given if word)
+    keep = store.settings.retention.keep
+    if streams and keep < LEAST_UNSUBSCRIBE_LIFE:
+        raise FormatError(
+            "an unsubscribe address lives as long as its message is known, [retention]"
+            f" keep, and that is {keep.days}d: set it to"
+            f" {LEAST_UNSUBSCRIBE_LIFE.days}d or more"
+        )
+    if streams and not store.settings.return_listeners:
+        warn(
+            "there are no [[return_listeners]] in these settings: mail to unsubscribe"
+            " addresses is taken by none of this host"
+        )
+    return streams
 
 
 def keep_gate(connection: Connection, tenant: Tenant, *, now: int) -> None:
@@ -339,4 +379,4 @@ def _as_json(tenant: Tenant) -> dict[str, object]:
         "returns_to": tenant.returns_to,
     }
     texts = {name: one and str(one) for name, one in addresses.items()}
-    return {**asdict(tenant), **texts}
+    return {**asdict(tenant), **texts, "unsubscribe": sorted(tenant.unsubscribe)}

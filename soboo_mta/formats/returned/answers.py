@@ -116,8 +116,11 @@ def _program_sign(parts: Parts, *, is_from_null: bool) -> str:
 
 def unsubscribe(parts: Parts, *, is_asked_for: bool) -> Unsubscribe | None:
     """Return the wish to be left out. `is_asked_for`: it came to an address of that use,
-    where whatever is written means it; else its subject or first line must say it."""
+    where whatever is written means it; else its subject or first line must say it. What a
+    program answered wishes nothing (RFC 3834 §5)."""
     own = parts.message
+    if own.field("auto-submitted").lower().startswith("auto-replied"):
+        return None
     first = parts.text.lstrip()[:200]
     says_it = _UNSUBSCRIBE.search(own.field("subject")) or _UNSUBSCRIBE.search(first)
     if not (is_asked_for or says_it):

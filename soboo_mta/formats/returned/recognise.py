@@ -54,11 +54,8 @@ def recognised(content: bytes, arrival: Arrival) -> Return:
     """Return what `content` is."""
     parts = Parts(content)
     tried: list[str] = []
-    if arrival.is_to_unsubscribe:
-        wish = unsubscribe(parts, is_asked_for=True)
-        if wish is not None:
-            return wish
-    for recognise in _IN_ORDER:
+    in_order = _TO_UNSUBSCRIBE if arrival.is_to_unsubscribe else _IN_ORDER
+    for recognise in in_order:
         try:
             found = recognise(parts, arrival)
         except FormatError as error:
@@ -95,7 +92,8 @@ def _attachments(parts: Parts) -> Iterator[Part]:
             yield part
 
 
-_IN_ORDER: tuple[Callable[[Parts, Arrival], Return | None], ...] = (
+_Rules = tuple[Callable[[Parts, Arrival], Return | None], ...]
+_IN_ORDER: _Rules = (
     lambda parts, _: feedback(parts),
     _report_on_many,
     lambda parts, _: standard_dsn(parts),
@@ -103,5 +101,19 @@ _IN_ORDER: tuple[Callable[[Parts, Arrival], Return | None], ...] = (
     lambda parts, _: unsubscribe(parts, is_asked_for=False),
     lambda parts, arrival: other_bounce(parts, is_from_null=arrival.is_from_null),
     lambda parts, arrival: auto_reply(parts, is_from_null=arrival.is_from_null),
+    lambda parts, _: human_reply(parts),
+)
+_TO_UNSUBSCRIBE: _Rules = (
+    # Somebody may write our address into MAIL FROM: what answers that wishes nothing. A
+    # program that speaks for its user (null reverse-path, auto-generated) keeps the
+    # subject that the address asks for; a person may write anything.
+    lambda parts, _: feedback(parts),
+    _report_on_many,
+    lambda parts, _: standard_dsn(parts),
+    lambda parts, _: unsubscribe(parts, is_asked_for=False),
+    lambda parts, _: challenge(parts),
+    lambda parts, arrival: other_bounce(parts, is_from_null=arrival.is_from_null),
+    lambda parts, arrival: auto_reply(parts, is_from_null=arrival.is_from_null),
+    lambda parts, arrival: unsubscribe(parts, is_asked_for=not arrival.is_from_null),
     lambda parts, _: human_reply(parts),
 )

@@ -27,6 +27,9 @@ from soboo_mta.spool.operator.moves import release_stray
 from soboo_mta.store.unit import Statement
 from soboo_mta.store.writer import Writer
 
+_ADDRESS_ENDS = timedelta(hours=1)
+"""An unsubscribe address lives for `keep`, rounded up to the hour: what it is about must be
+known to its end."""
 _REPORT_OCTETS = 524_288  # of reports in one transaction of the sweep
 
 
@@ -68,7 +71,7 @@ async def sweep_for(
     put off, and delete what was kept long enough, in small transactions; return the rows.
     What expires is reported with its end."""
     settled_before, staged_before = (
-        now - _ms(options.keep),
+        now - _ms(options.keep + _ADDRESS_ENDS),
         now - _ms(options.staged_for),
     )
     total = 0

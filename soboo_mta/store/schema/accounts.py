@@ -33,6 +33,7 @@ tenant = Table(
     Column("suppression", Text, nullable=False, server_default="release"),
     Column("returns", Text, nullable=False, server_default="home"),  # or "events"
     Column("returns_to", Text),  # where they go home to that have no better address
+    Column("unsubscribe", Text, nullable=False, server_default=""),  # streams, or "*"
 )
 
 credential = Table(

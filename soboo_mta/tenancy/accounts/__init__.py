@@ -40,6 +40,7 @@ from soboo_mta.tenancy.accounts.generation import (
     tell_concerned,
 )
 from soboo_mta.tenancy.accounts.tenants import (
+    EVERY_STREAM,
     MAX_QUOTA,
     Returns,
     SuppressedAt,
@@ -50,6 +51,7 @@ from soboo_mta.tenancy.accounts.tenants import (
     find_tenant,
     find_tenants,
     list_tenants,
+    parse_streams,
     parse_tenant_id,
     parse_tenant_name,
     the_tenant,
@@ -57,6 +59,7 @@ from soboo_mta.tenancy.accounts.tenants import (
 
 __all__ = [
     "EVERYBODY",
+    "EVERY_STREAM",
     "MAX_QUOTA",
     "Credential",
     "IpNetwork",
@@ -86,6 +89,7 @@ __all__ = [
     "live_of",
     "parse_certificate_name",
     "parse_networks",
+    "parse_streams",
     "parse_tenant_id",
     "parse_tenant_name",
     "parse_user_name",

@@ -1,19 +1,22 @@
 """Tenants in the store."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.ids import NO_STREAM, Stream, TenantId, parse_stream
 from soboo_mta.store import schema
 from soboo_mta.tenancy.accounts.generation import bump_generation
 
 MAX_QUOTA = 2**31 - 1  # recipients; what the column holds
+EVERY_STREAM: Final = Stream("*")  # that a message names
+_MAX_STREAMS = 100  # of one tenant's list: it is read with the tenant
 _MAX_NAME = 200  # characters: it is shown in tables
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _tenant = schema.tenant.c
@@ -41,7 +44,8 @@ class Returns(StrEnum):
 class Tenant:
     """One customer of the operator. Quotas are recipients; None: no limit. `reports`:
     whether its senders are told what became of their mail; those whose reverse-path is in
-    none of its domains at `report_address`, and of returns first at `returns_to`."""
+    none of its domains at `report_address`, and of returns first at `returns_to`. Mail of the
+    streams in `unsubscribe` has an address of ours by which its recipient leaves them."""
 
     tenant_id: TenantId
     name: str
@@ -55,11 +59,19 @@ class Tenant:
     suppression: SuppressedAt = SuppressedAt.RELEASE
     returns: Returns = Returns.HOME
     returns_to: Mailbox | None = None
+    unsubscribe: frozenset[Stream] = frozenset()
 
     @property
     def refuses_suppressed(self) -> bool:
         """Whether suppressed recipients are refused as they are submitted."""
         return self.suppression is SuppressedAt.RCPT
+
+    def offers_unsubscribing(self, stream: Stream) -> bool:
+        """Whether mail of the stream has such an address; mail without a stream, which
+        nobody could leave alone, never has."""
+        return stream != NO_STREAM and not self.unsubscribe.isdisjoint(
+            (stream, EVERY_STREAM)
+        )
 
 
 def parse_tenant_id(text: str) -> TenantId:
@@ -79,6 +91,16 @@ def parse_tenant_name(text: str) -> str:
             f"a tenant's name is at most {_MAX_NAME} printable characters"
         )
     return text
+
+
+def parse_streams(words: Iterable[str]) -> frozenset[Stream]:
+    """Return the streams of these names; "*" is each that a message names."""
+    streams = frozenset(
+        EVERY_STREAM if word == EVERY_STREAM else parse_stream(word) for word in words
+    )
+    if len(streams) > _MAX_STREAMS:
+        raise FormatError(f"a tenant's list has at most {_MAX_STREAMS} streams")
+    return streams
 
 
 def add_tenant(connection: Connection, tenant: Tenant, *, now: int) -> None:
@@ -145,6 +167,7 @@ def _to_tenant(row: Row[tuple[object, ...]]) -> Tenant:
         suppression=SuppressedAt(one["suppression"]),
         returns=Returns(one["returns"]),
         returns_to=parse_mailbox(home) if home else None,
+        unsubscribe=frozenset(map(Stream, one["unsubscribe"].split())),
     )
 
 
@@ -161,6 +184,7 @@ def _tenant_values(tenant: Tenant) -> dict[str, object]:
         "suppression": tenant.suppression.value,
         "returns": tenant.returns.value,
         "returns_to": str(tenant.returns_to) if tenant.returns_to else None,
+        "unsubscribe": " ".join(sorted(tenant.unsubscribe)),
     }
 
 

@@ -13,7 +13,7 @@ from soboo_mta.identity.state import Mode, OnBroken
 from soboo_mta.mail.address import Mailbox, parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
-from soboo_mta.mail.ids import TenantId
+from soboo_mta.mail.ids import Stream, TenantId
 from soboo_mta.tenancy.accounts import (
     MAX_QUOTA,
     IpNetwork,
@@ -21,6 +21,7 @@ from soboo_mta.tenancy.accounts import (
     SuppressedAt,
     Tenant,
     parse_networks,
+    parse_streams,
     parse_tenant_id,
     parse_tenant_name,
     parse_user_name,
@@ -40,6 +41,15 @@ def _parsed(parse: Callable[[str], T]) -> PlainValidator:
     def validate(value: object) -> T:
         if not isinstance(value, str):
             raise FormatError("write it as text in quotes")
+        return parse(value)
+
+    return PlainValidator(validate)
+
+
+def _listed(parse: Callable[[list[str]], T]) -> PlainValidator:
+    def validate(value: object) -> T:
+        if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
+            raise FormatError("write it as a list of texts in quotes")
         return parse(value)
 
     return PlainValidator(validate)
@@ -115,6 +125,7 @@ class TenantEntry(_Entry):
     suppression: SuppressedAt = SuppressedAt.RELEASE
     returns: Returns = Returns.HOME
     returns_to: Annotated[Mailbox, _parsed(parse_mailbox)] | None = None
+    unsubscribe: Annotated[frozenset[Stream], _listed(parse_streams)] = frozenset()
     credential: tuple[CredentialEntry, ...] = ()
     domain: tuple[DomainEntry, ...] = ()
 
@@ -133,6 +144,7 @@ class TenantEntry(_Entry):
             suppression=self.suppression,
             returns=self.returns,
             returns_to=self.returns_to,
+            unsubscribe=self.unsubscribe,
         )
 
 

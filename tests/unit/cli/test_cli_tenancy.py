@@ -112,6 +112,49 @@ def test_where_a_tenants_returns_go_is_set_and_shown(run: Run) -> None:
     assert (values["returns"], values["returns_to"]) == ("events", None)
 
 
+def test_which_streams_have_unsubscribe_addresses_is_set_and_shown(run: Run) -> None:
+    run("tenant", "add", "acme")
+    set_to: list[tuple[tuple[str, ...], list[str]]] = [
+        (("--unsubscribe", "news", "--unsubscribe", "a-list"), ["a-list", "news"]),
+        (("--name", "Acme Ltd"), ["a-list", "news"]),
+        (("--unsubscribe", "*"), ["*"]),
+        (("--unsubscribe", ""), []),
+    ]
+    for words, streams in set_to:
+        run("tenant", "set", "acme", *words)
+        (values,) = json.loads(run("tenant", "list", "--json"))
+        assert values["unsubscribe"] == streams
+    with pytest.raises(FormatError, match="is not a stream"):
+        run("tenant", "set", "acme", "--unsubscribe", "No News")
+
+
+def test_unsubscribe_addresses_that_nobody_listens_for_are_told(
+    run: Run, config: Path
+) -> None:
+    run("tenant", "add", "acme")
+    said = run("tenant", "set", "acme", "--unsubscribe", "news")
+    assert "there are no [[return_listeners]] in these settings" in said
+    listener = (
+        '[[return_listeners]]\naddress = "127.0.0.1"\nport = 2526\ntls = "none"\n'
+    )
+    config.write_text(config.read_text() + listener)
+    said = run("tenant", "set", "acme", "--unsubscribe", "news")
+    assert "return_listeners" not in said
+
+
+def test_no_unsubscribe_address_is_asked_for_that_ends_too_soon(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text() + '\n[retention]\nkeep = "29d"\n')
+    run("tenant", "add", "acme")
+    with pytest.raises(FormatError, match=r"keep, and that is 29d: set it to 30d or"):
+        run("tenant", "set", "acme", "--unsubscribe", "news")
+    path = tmp_path / "tenants.toml"
+    path.write_text('[[tenant]]\nid = "acme"\nunsubscribe = ["news"]\n')
+    with pytest.raises(FormatError, match="set it to 30d or more"):
+        run("apply", "-f", str(path))
+
+
 def test_case_159_where_a_tenants_reports_go_is_set_shown_and_refused(run: Run) -> None:
     run("tenant", "add", "acme", "--report-address", "ops@acme.example")
     assert "ops@acme.example" in run("tenant", "list")

@@ -230,10 +230,74 @@ def test_a_wish_to_be_left_out(subject: str, body: str) -> None:
     assert found == Unsubscribe(author="bob@there.example", sent=found.sent)
 
 
-def test_whatever_comes_to_the_address_for_it_is_the_wish() -> None:
-    content = mail("", Subject="list 42", Auto_Submitted="auto-generated")
-    arrival = Arrival(is_from_null=False, is_to_unsubscribe=True)
-    assert isinstance(recognised(content, arrival), Unsubscribe)
+def asked(content: bytes, *, is_from_null: bool = False) -> object:
+    """What it is where it came to an unsubscribe address."""
+    arrival = Arrival(is_from_null=is_from_null, is_to_unsubscribe=True)
+    return recognised(content, arrival)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ("", {"Subject": "list 42"}),
+        ("No more of it!", {"Subject": "Re: Our news", "In_Reply_To": "<1@a.example>"}),
+        ("", {"Subject": "unsubscribe"}),
+        # A program that speaks for its user keeps the subject that the address has.
+        ("", {"Subject": "unsubscribe", "Auto_Submitted": "auto-generated"}),
+        ("", {"Subject": "Unsubscribe", "Precedence": "bulk"}),
+    ],
+)
+def test_whatever_a_person_writes_to_the_address_for_it_is_the_wish(
+    body: str, fields: dict[str, str]
+) -> None:
+    assert isinstance(asked(mail(body, **fields)), Unsubscribe)
+
+
+def test_a_null_reverse_path_wishes_what_it_says() -> None:
+    wish = mail("", Subject="unsubscribe")
+    assert isinstance(asked(wish, is_from_null=True), Unsubscribe)
+    silent = mail("Hello", Subject="list 42")
+    assert isinstance(asked(silent, is_from_null=True), Unrecognised)
+
+
+@pytest.mark.parametrize("is_from_null", [True, False])
+@pytest.mark.parametrize(
+    ("body", "fields", "kind"),
+    [
+        (
+            "Away.",
+            {"Subject": "unsubscribe", "Auto_Submitted": "auto-replied"},
+            AutoReply,
+        ),
+        ("Away.", {"Subject": "Re: x", "Auto_Submitted": "auto-generated"}, AutoReply),
+        ("I am away.", {"Subject": "Out of office: unsubscribe"}, AutoReply),
+        ("", {"Subject": "Re: unsubscribe", "X_Autoreply": "yes"}, AutoReply),
+        (
+            "To have your message delivered, please confirm that you are a person.",
+            {"Subject": "Please confirm your message"},
+            Challenge,
+        ),
+    ],
+)
+def test_what_a_program_answers_to_the_address_for_it_is_no_wish(
+    body: str, fields: dict[str, str], kind: type, is_from_null: bool
+) -> None:
+    assert isinstance(asked(mail(body, **fields), is_from_null=is_from_null), kind)
+
+
+@pytest.mark.parametrize("is_from_null", [True, False])
+def test_a_report_that_comes_to_the_address_for_it_is_a_report(
+    is_from_null: bool,
+) -> None:
+    status = "Final-Recipient: rfc822; bob@there.example\nAction: failed\nStatus: 5.1.1"
+    bounce = dsn(f"Reporting-MTA: dns; mx.there.example\n\n{status}\n")
+    assert isinstance(asked(bounce, is_from_null=is_from_null), Dsn)
+    assert isinstance(asked(reported(FEEDBACK), is_from_null=is_from_null), Complaint)
+
+
+def test_an_answer_that_begins_with_the_word_is_no_wish_either() -> None:
+    answer = mail("Unsubscribe here.", Subject="Got it", Auto_Submitted="auto-replied")
+    assert isinstance(read(answer), AutoReply)
 
 
 # ---- complaints

@@ -1,6 +1,7 @@
-"""Signed reverse-paths: round trip, forgery, expiry, key change."""
+"""Signed addresses: round trip, forgery, expiry, key change, and one use each."""
 
 import hmac
+import re
 from hashlib import sha256
 
 import pytest
@@ -111,3 +112,59 @@ def test_what_cannot_be_held_is_refused() -> None:
         VerpSigner({0: KEY}, 1)
     with pytest.raises(ValueError, match="0 to 31"):
         VerpSigner({0: KEY, 32: KEY}, 0)
+
+
+# ---- addresses that unsubscribe
+
+
+def unsubscribing(position: int = 7, message: int = 1 << 62 | 12_345) -> str:
+    made = SIGNER.unsubscribe_address(MessageId(message), position, NOW + HOUR, BOUNCE)
+    return made.local_part
+
+
+@given(_MESSAGES, _POSITIONS, st.integers(NOW + 1, NOW + 1_000 * HOUR))
+def test_an_unsubscribe_address_opens_to_its_recipient_and_is_no_reverse_path(
+    message: MessageId, position: int, expires: int
+) -> None:
+    address = SIGNER.unsubscribe_address(message, position, expires, BOUNCE)
+    opened = SIGNER.open_unsubscribe(address.local_part.upper(), BOUNCE, NOW)
+    assert opened == ReturnToken(message, position, -(-expires // HOUR) * HOUR)
+    assert re.fullmatch(r"u-[0-9a-v]{40}", address.local_part)
+    assert SIGNER.open(address.local_part, BOUNCE, NOW) is None
+
+
+@given(_MESSAGES, _POSITIONS)
+def test_letters_of_one_use_open_as_no_other(message: MessageId, position: int) -> None:
+    given_to = (message, position, NOW + HOUR, BOUNCE)
+    path = SIGNER.address(*given_to).local_part
+    wish = SIGNER.unsubscribe_address(*given_to).local_part
+    assert path[2:] != wish[2:]
+    assert SIGNER.open_unsubscribe(path, BOUNCE, NOW) is None
+    assert SIGNER.open_unsubscribe("u-" + path[2:], BOUNCE, NOW) is None
+    assert SIGNER.open("b-" + wish[2:], BOUNCE, NOW) is None
+
+
+@examples(1_000)
+@given(st.integers(0, 41), st.sampled_from(_BASE32 + "-"))
+def test_no_unsubscribe_address_with_one_letter_changed_opens(
+    at: int, letter: str
+) -> None:
+    token = unsubscribing()
+    changed = token[:at] + letter + token[at + 1 :]
+    opened = SIGNER.open_unsubscribe(changed, BOUNCE, NOW)
+    assert (opened is None) == (changed != token)
+
+
+@given(st.text(max_size=60))
+def test_any_text_unsubscribes_nobody_without_an_error(text: str) -> None:
+    assert SIGNER.open_unsubscribe(text, BOUNCE, NOW) is None
+    assert SIGNER.open_unsubscribe("u-" + text, BOUNCE, NOW) is None
+
+
+def test_an_unsubscribe_address_is_of_its_host_its_hour_and_its_key() -> None:
+    token = unsubscribing()
+    assert SIGNER.open_unsubscribe(token, BOUNCE, NOW + HOUR - 1) is not None
+    assert SIGNER.open_unsubscribe(token, BOUNCE, NOW + HOUR) is None
+    assert SIGNER.open_unsubscribe(token, OTHER, NOW) is None
+    stranger = VerpSigner({3: b"x" * 32}, 3)
+    assert stranger.open_unsubscribe(token, BOUNCE, NOW) is None

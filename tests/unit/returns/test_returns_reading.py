@@ -429,3 +429,64 @@ async def test_a_return_that_never_came_in_whole_is_swept(
     assert await sweep_returned(one.writer, keep=keep, now=clock.unix_ms()) == 0
     clock.advance(3_601)
     assert await sweep_returned(one.writer, keep=keep, now=clock.unix_ms()) == 4
+
+
+WISH = mail("", Subject="unsubscribe")
+
+
+@pytest.mark.parametrize("sender", ["bob@there.example", "robot@other.example", ""])
+async def test_mail_to_its_address_unsubscribes_a_recipient_whoever_wrote_it(
+    one: ReturnDesk, sender: str
+) -> None:
+    to = ("ann@there.example", "bob@there.example")
+    await a_delivered_message(one.writer, one.clock, *to)
+    await bring(one, WISH, one.unsubscribe_address(1), sender=sender)
+    await one.read_all()
+
+    (found,) = await kept(one)
+    assert (found.kind, found.door) == ("unsubscribe", "unsubscribe")
+    assert (found.tenant, found.message_id, found.position) == ("acme", MESSAGE, 1)
+    assert one.consequences.done == [("unsubscribed", "bob@there.example")]
+    assert await one.told() == [EventKind.UNSUBSCRIBED]
+    assert await states(one) == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize("sender", ["", "bob@there.example"])
+@pytest.mark.parametrize(
+    ("octets", "kind"),
+    [
+        (UNKNOWN, "dsn"),
+        (DELAYED, "dsn"),
+        (COMPLAINT, "complaint"),
+        (mail("Away", Subject="Away", Auto_Submitted="auto-replied"), "auto-reply"),
+    ],
+)
+async def test_what_programs_answer_to_an_unsubscribe_address_changes_nothing(
+    one: ReturnDesk, octets: bytes, kind: str, sender: str
+) -> None:
+    await a_delivered_message(one.writer, one.clock, "bob@there.example")
+    await bring(one, octets, one.unsubscribe_address(), sender=sender)
+    await one.read_all()
+    await one.send_home()
+
+    (found,) = await kept(one)
+    assert found.kind == kind
+    assert one.consequences.done == []
+    assert await states(one) == ["delivered"]
+    assert EventKind.RETURNED not in await one.told()
+
+
+async def test_an_unsubscribe_address_ends_and_is_no_reverse_path(
+    one: ReturnDesk, clock: FakeClock
+) -> None:
+    path, wish = one.address(), one.unsubscribe_address()
+    assert (await one.reception.door(parse_mailbox(path))).kind == "recipient"
+    door = await one.reception.door(parse_mailbox(wish.upper()))
+    assert door.kind == "unsubscribe"
+    swapped = [f"u-{path[2:]}", f"b-{wish[2:]}"]
+    for wrong in swapped:
+        with pytest.raises(Reject, match=r"550 5\.1\.1"):
+            await one.reception.door(parse_mailbox(wrong))
+    clock.advance(2 * 86_400)
+    with pytest.raises(Reject, match=r"550 5\.1\.1"):
+        await one.reception.door(parse_mailbox(wish))

@@ -97,6 +97,7 @@ def test_a_plain_installation_warns_of_nothing(tmp_path: Path) -> None:
         ("[delivery]\ntls = 'none'\n", "leaves in clear"),
         ("[dns]\nauthoritative_port = 5300\n", "authoritative_port is 5300"),
         ("[retry]\nlifetime = '1d'\n", "under 4 days"),
+        ("[retention]\nkeep = '29d'\n", "unsubscribe addresses"),
         ("[submission]\ntrusted_networks = ['8.8.8.0/24']\n", "without a password"),
         (route("*", "127.0.0.1:2600"), "may be assume_verified"),
         (

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Table, func, insert, select, update
 
+from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.ids import MessageId
 from soboo_mta.spool.lease import WorkerLease
 from soboo_mta.spool.moves.sweep import sweep_once
 from soboo_mta.spool.operator.orders import Reroute, add_reroute
@@ -12,7 +14,7 @@ from soboo_mta.spool.spool import Spool, SpoolOptions
 from soboo_mta.store.schema import attempt, event, message, recipient, reroute
 from soboo_mta.store.writer import Writer
 from tests.fakes.clock import FakeClock
-from tests.fakes.connector import a_message
+from tests.fakes.connector import a_message, a_verp_signer
 
 DAY = 86_400_000
 _MOST_ROWS = 1_000  # of one write transaction
@@ -80,6 +82,29 @@ async def test_a_message_goes_with_all_that_is_known_of_it_in_pieces(
     assert max(pieces) <= _MOST_ROWS
     left = [await count(writer, one) for one in (message, recipient, attempt, event)]
     assert left == [1, 1, 1_200, 700]  # of the younger one
+
+
+async def test_a_message_is_known_while_an_unsubscribe_address_of_it_lives(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    kept_for, hour = 30 * DAY, DAY // 24
+    await spool.accept(a_message(1), claim=False)
+    left_at = clock.unix_ms()
+    await settle(writer, 1, left_at)
+    address = a_verp_signer().unsubscribe_address(
+        MessageId(1), 0, left_at + kept_for, Domain("bounce.customer.example")
+    )
+    clock.advance((kept_for + hour - 1) / 1_000)  # the last that it can live
+    token = a_verp_signer().open_unsubscribe(
+        address.local_part, address.domain, left_at + kept_for - 1
+    )
+    assert token is not None
+    assert token.expires_at_ms <= clock.unix_ms() + 1
+    await spool.sweep()
+    assert await count(writer, message) == 1
+    clock.advance(1)  # second
+    await spool.sweep()
+    assert await count(writer, message) == 0
 
 
 async def test_what_still_waits_is_never_swept_however_old(

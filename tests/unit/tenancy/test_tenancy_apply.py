@@ -265,3 +265,20 @@ def test_where_suppressed_recipients_fail_is_applied(
     assert planned(engine, tmp_path, text) == ()
     with pytest.raises(FormatError, match="suppression"):
         planned(engine, tmp_path, text.replace('"rcpt"', '"never"'))
+
+
+def test_streams_with_unsubscribe_addresses_are_applied_and_changed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    text = FILE.replace('id = "rival"', 'id = "rival"\nunsubscribe = ["news", "*"]')
+    run(engine, planned(engine, tmp_path, text))
+    assert planned(engine, tmp_path, text) == ()
+    (change,) = planned(engine, tmp_path, text.replace(', "*"', ""))
+    assert isinstance(change, ChangeTenant)
+    assert (change.before.unsubscribe, change.after.unsubscribe) == (
+        {"news", "*"},
+        {"news"},
+    )
+    for wrong in ('"news"', '["No News"]', "[7]", str([f"s{n}" for n in range(101)])):
+        with pytest.raises(FormatError, match="unsubscribe"):
+            planned(engine, tmp_path, text.replace('["news", "*"]', wrong))
