@@ -7,6 +7,7 @@ move the Organizational Domain (RFC 9989 §4.10.2).
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from soboo_mta.identity.dmarc import (
     DmarcRecord,
@@ -86,6 +87,11 @@ def merged_dmarc(existing: str, reports: Mailbox | None) -> str:
     if parse_record(merged) != record:  # never a record that means something else
         raise FormatError("the DMARC record can't be added to: add the address by hand")
     return merged
+
+
+def reports_to(text: str, address: Mailbox) -> bool:
+    """Whether the rua= of a record has reports sent to the address."""
+    return _is_listed(report_uri(address), _addresses(text))
 
 
 def dmarc_advice(
@@ -233,5 +239,7 @@ def _uris(part: str) -> tuple[str, ...]:
 
 
 def _is_listed(uri: str, others: Iterable[str]) -> bool:
-    """Whether the address is there, with a size limit of old or without."""
-    return any(one.partition("!")[0].lower() == uri.lower() for one in others)
+    """Whether the address is there, with a size limit of old or without; any sign of it
+    may be written in per cent (RFC 9989 §4.7)."""
+    plain = (unquote(one.partition("!")[0]).lower() for one in others)
+    return unquote(uri).lower() in plain

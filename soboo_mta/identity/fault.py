@@ -71,6 +71,7 @@ class Fault(StrEnum):
     OPERATOR_KEY = "operator-key"
     OPERATOR_SPF = "operator-spf"
     OPERATOR_HOST = "operator-host"
+    OPERATOR_REPORTS = "operator-reports"
 
     # where returns go
     NO_MX = "no-mx"
@@ -96,3 +97,4 @@ class Fault(StrEnum):
     DMARC_STRICT = "dmarc-strict"  # nothing aligns
     DMARC_STRICT_DKIM = "dmarc-strict-dkim"  # SPF aligns alone
     DMARC_REPORTS = "dmarc-reports-refused"
+    DMARC_WITHOUT_US = "dmarc-without-us"

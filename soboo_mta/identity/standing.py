@@ -39,6 +39,7 @@ class Capability(StrEnum):
     IMAGE = "can_image"
     HELO = "can_helo"  # our EHLO names in the customer's zone lead to our addresses
     DMARC = "dmarc"  # a valid record is found
+    REPORT = "can_report"  # and has aggregate reports sent to us, who take them
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,13 +59,15 @@ class CheckOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """What one look found. `owned`: this look saw a proof bound to this tenant.
-    `forgets_at`: look again by then (unix ms), what is kept of older looks ends."""
+    `forgets_at`: look again by then (unix ms), what is kept of older looks ends. `reports`:
+    whether DMARC reports on the domain come to us; None where we take none."""
 
     checks: tuple[RecordCheck, ...]
     facts: Facts
     owned: bool
     next_check_at: int  # unix ms; what is not good for long may be left longer
     forgets_at: int
+    reports: Finding | None = None
 
     @property
     def all_good(self) -> bool:
@@ -146,6 +148,9 @@ class DomainCheck:
                 )
                 for record in asked
             ]
+        reports = (
+            await look.reports()
+        )  # it asks little that was not asked for the records
         now = self._clock.unix_ms()
         seen = [
             (_record_check(record, finding, before, now), finding)
@@ -164,6 +169,7 @@ class DomainCheck:
             owned=any(finding.proves for _, finding in seen),
             next_check_at=next_check_at,
             forgets_at=forgets_at,
+            reports=reports,
         )
 
     async def _finding(

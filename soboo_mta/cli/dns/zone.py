@@ -28,6 +28,7 @@ from soboo_mta.daemon.publishing.rounds import (
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
 from soboo_mta.events.event import EventKind, recorded
+from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.zones.mta_sts import policy_text
 from soboo_mta.identity.zones.zone import ZoneContent
 from soboo_mta.identity.zones.zone_dmarc import kept_record
@@ -177,7 +178,8 @@ async def _publish(
 
 
 def _zones(store: CliStore) -> Zones:
-    return read_now(store.engine, lambda at: zones_of(at, store.settings))
+    suffixes = SuffixList()
+    return read_now(store.engine, lambda at: zones_of(at, store.settings, suffixes))
 
 
 def _chosen(zones: Zones, text: str | None) -> tuple[ZoneContent, ...]:

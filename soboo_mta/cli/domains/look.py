@@ -36,9 +36,10 @@ from soboo_mta.cli.fence import acknowledged
 from soboo_mta.cli.queue.words import moment
 from soboo_mta.daemon.domains.keeping import Kept, keep_look
 from soboo_mta.daemon.domains.looking import domain_check
-from soboo_mta.identity.standing import worst
-from soboo_mta.identity.state import RecordCheck
+from soboo_mta.identity.standing import Capability, worst
+from soboo_mta.identity.state import RecordCheck, RecordStatus
 from soboo_mta.onboarding.check import CheckResult
+from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.settings.options import timers
 from soboo_mta.store.writer import read_now, write_now
@@ -70,6 +71,7 @@ def verify(
         say(checks_table(result.checks))
         if kept.conditions:
             say(standing_table(kept.conditions, result.checks, timers(store.settings)))
+        _say_reports(result.reports)
         say(f"next look: {moment(kept.next_check_at)}")
         _say_result(view, result, verified=kept.verified)
     if not result.all_good:
@@ -123,7 +125,22 @@ def _look_values(
         "next_check_at": kept.next_check_at,
         "standings": [condition_values(one, limits) for one in kept.conditions],
         "records": [check_values(check) for check in result.checks],
+        "reports": _report_values(result.reports),
     }
+
+
+def _report_values(found: Finding | None) -> dict[str, str] | None:
+    if found is None:
+        return None
+    words = {"status": found.status.value, "fault": found.fault.value}
+    return {**words, "cause": found.cause, "mend": found.mend}
+
+
+def _say_reports(found: Finding | None) -> None:
+    """Why `can_report` is not good: no record of the table says it."""
+    if found is not None and found.status is not RecordStatus.GOOD:
+        say(f"{Capability.REPORT} is recommended, and {found.status}: {found.cause}")
+        say(f"to mend it: {found.mend}")
 
 
 def _say_result(view: DomainView, result: CheckResult, *, verified: bool) -> None:

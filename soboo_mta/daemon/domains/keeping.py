@@ -108,6 +108,7 @@ def keep_look(
             facts=result.facts,
             owned=result.owned,
             is_owner=result.owned and (before.was_owner or verified),
+            reports=result.reports,
         )
         found = assess(before, seen, timers, now=now)
         kept = _stood(kept, found, now=now, forgets_at=result.forgets_at)

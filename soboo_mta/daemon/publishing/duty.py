@@ -19,6 +19,7 @@ from soboo_mta.daemon.publishing.rounds import (
     publisher_of,
 )
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.dns.resolver import DnsResolver
@@ -54,6 +55,7 @@ class Publishing:
     """Tells this process from others."""
     _published: dict[DnsName, int] = field(default_factory=dict, init=False)
     _duty: HeldDuty = field(init=False)
+    _suffixes: SuffixList = field(default_factory=SuffixList, init=False)
 
     def __post_init__(self) -> None:
         self._duty = HeldDuty(
@@ -111,7 +113,9 @@ class Publishing:
                 _log.warning("publishing_failed", cause=str(error))
 
     async def _round(self) -> bool:
-        zones = await self.writer.read(lambda at: zones_of(at, self.settings))
+        zones = await self.writer.read(
+            lambda at: zones_of(at, self.settings, self._suffixes)
+        )
         publisher = publisher_of(self.settings, zones, self.clock)
         results = await publish_all(zones, publisher)
         await self._note(zones, results)

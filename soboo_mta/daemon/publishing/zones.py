@@ -1,11 +1,12 @@
 """What there is to publish, read from the store."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from soboo_mta.identity.dmarc import Suffixes
 from soboo_mta.identity.state import DomainSettings, Mode, Operator
 from soboo_mta.identity.zones.mta_sts import StsPolicy
 from soboo_mta.identity.zones.zone import (
@@ -15,7 +16,7 @@ from soboo_mta.identity.zones.zone import (
     operator_zone,
     zone_records,
 )
-from soboo_mta.mail.domain import DnsName
+from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.onboarding.publish.publisher import (
@@ -40,7 +41,7 @@ class Zones:
     unfit: tuple[Trouble, ...] = ()  # what can't be stated; all else is
 
 
-def zones_of(connection: Connection, settings: Settings) -> Zones:
+def zones_of(connection: Connection, settings: Settings, suffixes: Suffixes) -> Zones:
     """Read what is to be published now. Of several domains that one zone was set up
     for, the one whose delegation was seen has it, else the last verified: its parent led
     there later. Else the first; its parent says whether that is right."""
@@ -55,7 +56,7 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
     own = operator_zone(
         operator,
         [view.settings for view in found],
-        verified=sorted({one.settings.name for one in found if one.verified_at}),
+        reporting=_reporting(found, suffixes),
         name_servers=publish.name_servers,
     )
     plain, extra = zone_options(settings), every_own_record(connection)
@@ -84,6 +85,13 @@ def zones_of(connection: Connection, settings: Settings) -> Zones:
         policies=policies,
         unfit=tuple(unfit),
     )
+
+
+def _reporting(found: Iterable[DomainView], suffixes: Suffixes) -> list[Domain]:
+    """Where the DMARC records of verified From domains may stand: there, or at the
+    organization's name above (RFC 9989 §4.10.1)."""
+    names = {one.settings.name for one in found if one.verified_at}
+    return sorted(names | {suffixes.organizational_domain(one) for one in names})
 
 
 def _owner(connection: Connection, claims: Sequence[DomainView]) -> DomainSettings:

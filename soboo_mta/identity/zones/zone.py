@@ -117,14 +117,13 @@ def operator_zone(
     operator: Operator,
     domains: Iterable[DomainSettings],
     *,
-    verified: Iterable[DnsName],
+    reporting: Iterable[DnsName],
     name_servers: Iterable[IpAddress],
 ) -> ZoneContent:
     """Return what we keep in the operator's own zone.
 
-    `domains` are those not released. `verified` From domains may send their DMARC reports
-    to the operator (RFC 9990 §4), less those whose names are too long to be asked for
-    below the operator's. `name_servers` are the addresses of the first and second name
+    `domains` are those not released. DMARC reports on `reporting` are taken (RFC 9990 §4),
+    less those whose names are too long to be asked for below the operator's. `name_servers` are the addresses of the first and second name
     server, in that order: of each at most one IPv4 and one IPv6.
     """
     zone, standing = operator.domain, tuple(domains)
@@ -141,8 +140,8 @@ def operator_zone(
     for settings in standing:
         if settings.mode is Mode.ZONE:
             records += _name_server_hosts(settings, operator, servers)
-    reporting = (f"{name}._report._dmarc.{zone}" for name in verified)
-    records += [_text(one, "v=DMARC1") for one in reporting if len(one) <= _LONGEST]
+    taken = (f"{name}._report._dmarc.{zone}" for name in reporting)
+    records += [_text(one, "v=DMARC1") for one in taken if len(one) <= _LONGEST]
     labels = ("b", "k", "l", "i", "n", "_report._dmarc")
     return ZoneContent(
         zone=zone,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from soboo_mta.identity.alignment import aligned_by
-from soboo_mta.identity.dmarc import Texts, names_to_ask, record_at, record_texts
+from soboo_mta.identity.dmarc import Texts, policy_by_walk, record_at, record_texts
 from soboo_mta.identity.state import Alignment, DmarcView, Fault, RecordStatus
+from soboo_mta.mail.address import Mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.judging.judge import (
     NOTHING_AROUND,
@@ -19,7 +20,8 @@ from soboo_mta.onboarding.judging.judge import (
     printable,
     unknown,
 )
-from soboo_mta.ports import NoData, Unanswered
+from soboo_mta.onboarding.judging.judge import texts as found_texts
+from soboo_mta.ports import Answer, NoData, Unanswered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +43,7 @@ class Seen:
     @property
     def applied(self) -> tuple[DnsName, str] | None:
         """The record that applies by the walk, and where it is."""
-        return next(
-            (
-                (name, text)
-                for name in names_to_ask(self.author)
-                for text in record_texts(self.texts.get(name, ()))
-                if record_at(self.texts[name])
-            ),
-            None,
-        )
+        return applied_record(self.author, self.texts)
 
     @property
     def near_misses(self) -> tuple[str, ...]:
@@ -60,6 +54,16 @@ class Seen:
     @property
     def _name(self) -> DnsName:
         return DnsName(f"_dmarc.{self.author}")
+
+
+def applied_record(author: Domain, texts: Texts) -> tuple[DnsName, str] | None:
+    """Return the record that is in force for `author` (RFC 9989 §4.10.1), and where it is;
+    `texts` holds the TXT of all names of its walk."""
+    found = policy_by_walk(author, texts)
+    if found is None:
+        return None
+    name = DnsName(f"_dmarc.{found[0]}")
+    return name, record_texts(texts[name])[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +203,7 @@ def refused_reports(
     those of `owner` (RFC 9990 §4): receivers send them none."""
     if not hosts:
         return finding
-    wanted = f"{owner}._report._dmarc.{hosts[0]}"
+    wanted = report_name(owner, hosts[0])
     return replace(
         finding,
         fault=Fault.DMARC_REPORTS,
@@ -229,4 +233,51 @@ def half_known(
         cause=f"the record is there; names above it were silent: {silence.cause}",
         walk=replace(finding.walk, organizational=()),
         suffix_list=finding.suffix_list,
+    )
+
+
+# ---- reports to us
+
+
+def report_name(owner: DnsName, host: Domain) -> DnsName:
+    """Where `host` says that it takes reports on the DMARC record of `owner`
+    (RFC 9990 §4)."""
+    return DnsName(f"{owner}._report._dmarc.{host}")
+
+
+def without_reports(author: Domain) -> Finding:
+    """No record applies, so that nobody reports."""
+    return Finding(
+        status=RecordStatus.MISSING,
+        fault=Fault.DMARC_MISSING,
+        cause=f"no DMARC record applies to {author}, so nobody reports on it",
+        mend=f"soboo-mta domain records {author} shows the one to publish",
+    )
+
+
+def reports_elsewhere(author: Domain, name: DnsName, reports: Mailbox) -> Finding:
+    """The record at `name` applies, and has no reports sent to `reports`."""
+    return Finding(
+        status=RecordStatus.MISSING,
+        fault=Fault.DMARC_WITHOUT_US,
+        cause=f"the DMARC record at {name} does not name {reports} in its rua=",
+        mend=f"soboo-mta domain records {author} --dmarc-reports shows it with that"
+        " address",
+    )
+
+
+def reports_taken(owner: DnsName, host: Domain, answer: Answer | None) -> Finding:
+    """What our own zone, `host`, says of reports on `owner`, which is another
+    organization's (RFC 9990 §4); None: it is ours, and nobody is asked."""
+    if isinstance(answer, Unanswered):
+        return unknown(answer)
+    if answer is None or record_texts(found_texts(answer)):
+        return Finding(status=RecordStatus.GOOD)
+    return Finding(
+        status=RecordStatus.MISSING,
+        fault=Fault.OPERATOR_REPORTS,
+        cause=f"the DMARC record names us, and our zone does not say that we take reports"
+        f" on {owner}, so none are sent",
+        mend=f'the operator publishes {report_name(owner, host)} TXT "v=DMARC1":'
+        f" soboo-mta zone show {host}",
     )

@@ -15,6 +15,7 @@ from soboo_mta.identity.dmarc import (
     view_by_suffix_list,
     view_by_walk,
 )
+from soboo_mta.identity.dmarc_merge import reports_to
 from soboo_mta.identity.state import (
     Alignment,
     DomainSettings,
@@ -71,6 +72,32 @@ class DmarcLook:
             return finding
         finding = judge_dmarc.strict(seen, finding, await self._authenticated(seen))
         return await self._with_reports(seen, finding)
+
+    async def reports(self) -> Finding | None:
+        """Whether aggregate reports on the domain come to us; None where we take none.
+
+        Asks what `finding` has asked, and our own zone. Never raises for what DNS says.
+        """
+        ours, author = self.operator.dmarc_reports, self.settings.name
+        if ours is None:
+            return None
+        texts, silent = await self._texts((author,))
+        applied = judge_dmarc.applied_record(author, texts)
+        is_certain = applied is not None and applied[0] == f"_dmarc.{author}"
+        if (
+            silent and not is_certain
+        ):  # the one that applies may be where nobody answers
+            return judge.unknown(silent[0])
+        if applied is None:
+            return judge_dmarc.without_reports(author)
+        name, text = applied
+        if not reports_to(text, ours):
+            return judge_dmarc.reports_elsewhere(author, name, ours)
+        owner = DnsName(name.removeprefix("_dmarc."))
+        answer = None
+        if not self._is_one_organization(owner, ours.domain):
+            answer = await self._ask(judge_dmarc.report_name(owner, ours.domain))
+        return judge_dmarc.reports_taken(owner, ours.domain, answer)
 
     async def _texts(
         self, domains: Iterable[Domain]
@@ -165,13 +192,17 @@ class DmarcLook:
         return before.found == finding.found and before.fault is Fault.NONE
 
     async def _refuses(self, owner: DnsName, host: Domain) -> bool:
-        ours = self.suffixes.organizational_domain(Domain(owner))
-        if self.suffixes.organizational_domain(host) == ours:
-            return False  # within one organization nobody has to agree
-        answer = await self._ask(DnsName(f"{owner}._report._dmarc.{host}"))
+        if self._is_one_organization(owner, host):
+            return False
+        answer = await self._ask(judge_dmarc.report_name(owner, host))
         if isinstance(answer, Unanswered):
             return False
         return not record_texts(judge.texts(answer))
+
+    def _is_one_organization(self, owner: DnsName, host: Domain) -> bool:
+        """Within one nobody has to agree to reports."""
+        ours = self.suffixes.organizational_domain(Domain(owner))
+        return self.suffixes.organizational_domain(host) == ours
 
     async def _ask(self, name: DnsName) -> Answer:
         return await self.resolver.lookup(name, RecordType.TXT)

@@ -110,6 +110,10 @@ class Look:
         answer = self.answered(record)
         return finding if answer is None else replace(finding, server=answer.server)
 
+    async def reports(self) -> Finding | None:
+        """As `DmarcLook.reports`."""
+        return await self._dmarc.reports()
+
     def answered(self, record: RequiredRecord) -> Answer | None:
         """What was said when `record` was asked for; None where it was not yet."""
         return self._resolver.answers.get((record.owner, record.asked))

@@ -21,6 +21,7 @@ from soboo_mta.identity.state import (
     RecordStatus,
 )
 from soboo_mta.mail.ids import KeyId
+from soboo_mta.onboarding.judging.judge import Finding
 from soboo_mta.onboarding.watch.states import Reading
 from soboo_mta.ports import RecordType
 
@@ -30,13 +31,14 @@ _SIGNING = (KeyState.ACTIVE, KeyState.NEXT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One look at a domain. `owned`: it saw a proof; `is_owner`: and the name is this
-    tenant's by it, no other tenant's proof stands."""
+    tenant's by it, no other tenant's proof stands. `reports` as in CheckResult."""
 
     settings: DomainSettings
     checks: tuple[RecordCheck, ...]
     facts: Facts
     owned: bool
     is_owner: bool
+    reports: Finding | None = None
 
 
 def readings(seen: Seen) -> tuple[Reading, ...]:
@@ -94,6 +96,8 @@ def _capabilities(seen: Seen) -> Iterator[Reading]:
     ):
         for check in _of(seen, purpose):
             yield replace(_record(check), subject=capability)
+    if seen.reports is not None:
+        yield _reporting(seen.reports)
     if names := _of(seen, Purpose.HELO):
         yield _server_names(names)
 
@@ -160,6 +164,16 @@ def _server_names(checks: tuple[RecordCheck, ...]) -> Reading:
     if all(check.status is RecordStatus.GOOD for check in checks):
         return _good(Capability.HELO, is_required=False)
     return _not_good(Capability.HELO, checks, "", is_required=False)
+
+
+def _reporting(found: Finding) -> Reading:
+    return Reading(
+        subject=Capability.REPORT,
+        status=found.status,
+        is_required=False,
+        cause=found.cause,
+        fault=found.fault,
+    )
 
 
 def _good(capability: Capability, *, is_required: bool = True) -> Reading:

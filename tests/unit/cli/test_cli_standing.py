@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert
 from typer.testing import CliRunner
 
 from soboo_mta.cli.app import app
-from soboo_mta.cli.context import CliStore
+from soboo_mta.cli.context import CliStore, open_store
 from soboo_mta.cli.domains import look
 from soboo_mta.cli.domains.standing.tables import state_word
 from soboo_mta.daemon.domains.keeping import keep_look
@@ -19,13 +19,14 @@ from soboo_mta.events.event import EventKind, recorded
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import RecordName
+from soboo_mta.identity.state import Operator
 from soboo_mta.mail.domain import DnsName
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.clock import SystemClock
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Observation, changes
 from soboo_mta.onboarding.watch.states import Timers
-from soboo_mta.ports import RecordType
+from soboo_mta.ports import Clock, RecordType
 from soboo_mta.spool.lease import lease_time
 from soboo_mta.store.schema import worker
 from soboo_mta.store.unit import perform
@@ -184,6 +185,43 @@ def test_verify_tells_programs_the_same(run: Run, customer: Customer) -> None:
     assert f"{BOUNCE} CNAME" in by_name
     assert told["next_check_at"] > 0
     assert {one["status"] for one in told["records"]} == {"unknown"}
+
+
+def test_verify_says_why_reports_do_not_come_to_us(
+    run: Run, config: Path, store: CliStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = config.read_text()
+    ours = 'dmarc_reports = "dmarc@esp.example"\n[[listeners]]'
+    config.write_text(text.replace("[[listeners]]", ours, 1))
+    run("tenant", "add", "acme")
+    run("domain", "add", "customer.com", "--tenant", "acme")
+    dns = Customer(open_store(config)).dns
+    dns.replace("_dmarc.customer.com", "TXT", "v=DMARC1; p=reject")
+
+    def check(_settings: object, operator: Operator, clock: Clock) -> DomainCheck:
+        return DomainCheck(
+            resolver=dns,
+            operator=operator,
+            suffixes=SuffixList(),
+            clock=clock,
+            options=CheckOptions(),
+        )
+
+    monkeypatch.setattr(look, "domain_check", check)
+    shown = run("domain", "verify", "customer.com")
+    assert "can_report (recommended)" in shown
+    assert "can_report is recommended, and missing: the DMARC record at" in shown
+    assert "soboo-mta domain records customer.com --dmarc-reports" in shown
+    told = json.loads(run("domain", "verify", "customer.com", "--json"))
+    assert told["reports"]["fault"] == "dmarc-without-us"
+
+    dns.replace(
+        "_dmarc.customer.com", "TXT", "v=DMARC1; p=none; rua=mailto:dmarc@esp.example"
+    )
+    dns.add("customer.com._report._dmarc.esp.example", "TXT", "v=DMARC1")
+    assert "can_report is recommended" not in run("domain", "verify", "customer.com")
+    told = json.loads(run("domain", "verify", "customer.com", "--json"))
+    assert told["reports"] == {"status": "good", "fault": "", "cause": "", "mend": ""}
 
 
 def test_what_flaps_is_marked_so(run: Run, customer: Customer) -> None:

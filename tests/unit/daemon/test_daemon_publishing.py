@@ -17,6 +17,7 @@ from soboo_mta.daemon.publishing import duty
 from soboo_mta.daemon.publishing.duty import Publishing
 from soboo_mta.daemon.publishing.rounds import noted, policies_to_keep
 from soboo_mta.daemon.publishing.zones import Zones, zones_of
+from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.state import Mode
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.ids import TenantId
@@ -122,6 +123,24 @@ async def test_a_new_customer_is_published_at_once(place: Place) -> None:
         assert f"{token}.b.esp.example" in place.published
 
 
+def test_reports_on_a_verified_domain_and_its_organization_are_taken(
+    place: Place,
+) -> None:
+    shop = Domain("mail.shop.customer.co.uk")
+    _add(place.store, NewDomain(tenant=TenantId("acme"), name=shop))
+
+    def taken() -> set[str]:
+        (own,) = [one for one in _zones(place).contents if one.zone == "esp.example"]
+        end = "._report._dmarc.esp.example"
+        names = (str(one.owner) for one in own.records if one.value == "v=DMARC1")
+        return {name.removesuffix(end) for name in names}
+
+    assert taken() == set()
+    proved = update(schema.sending_domain).values(verified_at=2)
+    write_now(place.store.engine, lambda at: at.execute(proved))
+    assert taken() == {"mail.shop.customer.co.uk", "customer.co.uk"}
+
+
 async def test_a_file_that_the_operator_made_empty_is_filled(place: Place) -> None:
     (place.home / "zones" / "esp.example.records").touch()  # its zone includes it
     async with _running(place):
@@ -145,7 +164,7 @@ async def test_a_zone_that_has_no_room_for_its_names_keeps_no_other_back(
         place.store,
         NewDomain(tenant=TenantId("acme"), name=long, mode=Mode.ZONE, zone=long),
     )
-    zones = read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+    zones = _zones(place)
     (trouble,) = zones.unfit
     assert trouble.zone == long
     assert "is too long for DNS" in trouble.cause
@@ -192,7 +211,8 @@ async def test_silence_is_not_kept_as_no_policy(place: Place) -> None:
 
 
 def _zones(place: Place) -> Zones:
-    return read_now(place.store.engine, lambda at: zones_of(at, place.store.settings))
+    store = place.store
+    return read_now(store.engine, lambda at: zones_of(at, store.settings, SuffixList()))
 
 
 async def test_of_two_processes_one_publishes_and_the_other_takes_over(

@@ -1,6 +1,6 @@
 """A domain's life as the monitor tells it: every change of how it stands is an event."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from sqlalchemy import Engine, update
@@ -12,7 +12,8 @@ from soboo_mta.events.log import EventLog
 from soboo_mta.identity.dmarc import SuffixList
 from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import Standing
-from soboo_mta.identity.state import DomainSettings
+from soboo_mta.identity.state import DomainSettings, Operator
+from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.onboarding.check import CheckOptions, DomainCheck
 from soboo_mta.onboarding.watch.monitor import Monitor, MonitorOptions
 from soboo_mta.onboarding.watch.states import Timers
@@ -58,13 +59,14 @@ class World:
     clock: FakeClock
     dns: FakeResolver = field(default_factory=FakeResolver)
     log: Lines = field(default_factory=Lines)
+    operator: Operator = OPERATOR
 
     def __post_init__(self) -> None:
         self._read = 0
         self.monitor = Monitor(
             check=DomainCheck(
                 resolver=self.dns,
-                operator=OPERATOR,
+                operator=self.operator,
                 suffixes=SuffixList(),
                 clock=self.clock,
                 options=CheckOptions(),
@@ -293,3 +295,41 @@ async def test_records_left_from_a_released_domain_verify_nobody(
     assert view.standing is Standing.PENDING
     assert view.state.facts is not None
     assert view.state.facts.usable == ()
+
+
+async def test_reports_that_come_to_us_are_told_of_and_nothing_waits_for_them(
+    engine: Engine, writer: Writer, clock: FakeClock, world: World
+) -> None:
+    ours = replace(OPERATOR, dmarc_reports=parse_mailbox("dmarc@esp.example"))
+    taking = World(engine, writer, clock, operator=ours)
+    made = write_now(engine, with_domain)
+    taking.publish_all(made)
+    told = await taking.look()
+    (verified,) = [one for one in told if one.kind is EventKind.CAPABILITY_VERIFIED]
+    assert "can_report" not in str(verified.detail)
+    assert taking.view(made).standing is Standing.VERIFIED
+
+    to_us = "v=DMARC1; p=none; rua=mailto:dmarc@esp.example"
+    taking.dns.replace("_dmarc.customer.com", "TXT", to_us)
+    taking.dns.add("customer.com._report._dmarc.esp.example", "TXT", "v=DMARC1")
+    told = await taking.look(60)
+    assert kinds(told) == [EventKind.CAPABILITY_VERIFIED]
+    assert moves(told, EventKind.CAPABILITY_VERIFIED) == {
+        "can_report": ("pending", "verified", "")
+    }
+
+    taking.dns.remove("customer.com._report._dmarc.esp.example")
+    told = await taking.look(60)
+    lost = moves(told, EventKind.DOMAIN_AT_RISK)
+    assert lost["can_report"][:2] == ("verified", "at-risk")
+    (event,) = [one for one in told if one.kind is EventKind.DOMAIN_AT_RISK]
+    (move,) = event.detail["moves"]  # type: ignore[misc]
+    assert (move["required"], move["fault"]) == (False, "operator-reports")
+    assert taking.view(made).standing is Standing.VERIFIED
+
+    told = await taking.look(73 * HOUR)
+    assert moves(told, EventKind.DOMAIN_BROKEN)["can_report"][1] == "broken"
+    assert taking.view(made).standing is Standing.VERIFIED
+    taking.dns.add("customer.com._report._dmarc.esp.example", "TXT", "v=DMARC1")
+    told = await taking.look(60)
+    assert moves(told, EventKind.DOMAIN_RECOVERED)["can_report"][1] == "verified"

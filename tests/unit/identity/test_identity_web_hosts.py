@@ -63,7 +63,7 @@ def test_targets_are_published_before_anybody_is_asked() -> None:
         "tok7.i.esp.example CNAME cdn.esp.example.",
     }
     assert wanted <= lines
-    zone = operator_zone(_HOSTS, [SETTINGS], verified=(), name_servers=())
+    zone = operator_zone(_HOSTS, [SETTINGS], reporting=(), name_servers=())
     assert wanted <= {f"{one.owner} {one.kind} {one.value}" for one in zone.records}
 
 
@@ -75,7 +75,7 @@ def test_a_delegated_zone_has_the_hosts_themselves() -> None:
         "link.em.customer.com AAAA 2001:db8::81",
         "img.em.customer.com CNAME cdn.esp.example.",
     } <= lines
-    zone = operator_zone(_HOSTS, [DELEGATED], verified=(), name_servers=())
+    zone = operator_zone(_HOSTS, [DELEGATED], reporting=(), name_servers=())
     assert not [one for one in zone.records if ".l.esp" in one.owner]
 
 

@@ -180,7 +180,7 @@ def test_the_operators_zone_leads_to_each_tenants_name_servers() -> None:
     content = operator_zone(
         OPERATOR,
         [DELEGATED, replace(SETTINGS, token="tok9")],
-        verified=[DnsName("customer.com")],
+        reporting=[DnsName("customer.com")],
         name_servers=[ip_address(a) for a in ("192.0.2.53", "192.0.2.54", "::53")],
     )
     found = {(one.owner, one.kind, one.value[:20]) for one in content.records}
@@ -197,6 +197,6 @@ def test_the_operators_zone_leads_to_each_tenants_name_servers() -> None:
 
 
 def test_a_released_domains_names_are_gone() -> None:
-    content = operator_zone(OPERATOR, [], verified=[], name_servers=[])
+    content = operator_zone(OPERATOR, [], reporting=[], name_servers=[])
 
     assert not any("tok7" in one.owner for one in content.records)

@@ -9,21 +9,28 @@ from soboo_mta.identity.records import required_records
 from soboo_mta.identity.standing import Capability, RecordName, Standing
 from soboo_mta.identity.state import (
     DomainSettings,
+    Fault,
     KeyState,
     Mode,
+    Operator,
+    Purpose,
     RecordStatus,
 )
+from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.onboarding.check import CheckOptions, CheckResult, DomainCheck
 from soboo_mta.onboarding.watch.assessment import Before, assess
 from soboo_mta.onboarding.watch.readings import Seen, readings, renewed
-from soboo_mta.onboarding.watch.states import News, Timers
+from soboo_mta.onboarding.watch.states import News, Reading, Timers
 from soboo_mta.ports import RecordType
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns import FakeResolver
 from tests.fakes.domains import OPERATOR, SETTINGS, key, published
 
 GOOD, MISSING = RecordStatus.GOOD, RecordStatus.MISSING
+REPORT = Capability.REPORT
+TAKES = replace(OPERATOR, dmarc_reports=parse_mailbox("dmarc@esp.example"))
+TO_US = "v=DMARC1; p=none; rua=mailto:dmarc@esp.example"
 WRONG, UNKNOWN = RecordStatus.WRONG, RecordStatus.UNKNOWN
 OWNERSHIP, SIGN, AUTHOR = (
     Capability.OWNERSHIP,
@@ -46,11 +53,14 @@ def all_published(settings: DomainSettings) -> FakeResolver:
 
 
 async def look(
-    settings: DomainSettings, dns: FakeResolver, before: CheckResult | None = None
+    settings: DomainSettings,
+    dns: FakeResolver,
+    before: CheckResult | None = None,
+    operator: Operator = OPERATOR,
 ) -> CheckResult:
     check = DomainCheck(
         resolver=dns,
-        operator=OPERATOR,
+        operator=operator,
         suffixes=SuffixList(),
         clock=FakeClock(),
         options=CheckOptions(),
@@ -68,6 +78,7 @@ def seen(
         facts=result.facts,
         owned=result.owned,
         is_owner=result.owned if is_owner is None else is_owner,
+        reports=result.reports,
     )
 
 
@@ -205,3 +216,129 @@ async def test_a_domain_of_an_earlier_release_is_no_news_until_something_breaks(
     }
     assert found.wait == Timers().soonest
     assert all(move.cause for move in found.moves)
+
+
+# ---- reports to us
+
+
+def reporting(one: Seen) -> Reading | None:
+    found = [reading for reading in readings(one) if reading.subject is REPORT]
+    assert all(not reading.is_required for reading in found)
+    return found[0] if found else None
+
+
+def dmarc_dns(text: str, *, agreed: str = "customer.com") -> FakeResolver:
+    dns = all_published(SETTINGS)
+    dns.replace("_dmarc.customer.com", "TXT", text)
+    dns.add(f"{agreed}._report._dmarc.esp.example", "TXT", "v=DMARC1")
+    return dns
+
+
+async def test_where_we_take_no_reports_none_are_asked_for() -> None:
+    one = await look(SETTINGS, dmarc_dns(TO_US))
+    assert one.reports is None
+    assert reporting(seen(SETTINGS, one)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TO_US,
+        "v=DMARC1;p=reject;rua=mailto:a@else.example, mailto:DMARC@ESP.example!10m",
+        "v=DMARC1; p=none; rua=mailto:%64marc@esp.example",
+        "v=DMARC1; rua=mailto:dmarc@esp.example",  # p=none is made up for it
+    ],
+)
+async def test_reports_that_the_record_sends_to_us_and_we_take_are_good(
+    text: str,
+) -> None:
+    one = seen(SETTINGS, await look(SETTINGS, dmarc_dns(text), operator=TAKES))
+    found = reporting(one)
+    assert found is not None
+    assert (found.status, found.fault, found.cause) == (GOOD, Fault.NONE, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "words"),
+    [
+        ("v=DMARC1; p=none", Fault.DMARC_WITHOUT_US, "does not name dmarc@esp.example"),
+        (
+            "v=DMARC1; p=none; rua=mailto:other@esp.example",
+            Fault.DMARC_WITHOUT_US,
+            "in its rua=",
+        ),
+        (
+            "v=DMARC1; p=none; ruf=mailto:dmarc@esp.example",
+            Fault.DMARC_WITHOUT_US,
+            "_dmarc.customer.com",
+        ),
+        ("v=DMARC1; p=all", Fault.DMARC_MISSING, "nobody reports"),
+        ("v=spf1 -all", Fault.DMARC_MISSING, "nobody reports"),
+    ],
+)
+async def test_reports_that_go_elsewhere_or_nowhere_are_missing(
+    text: str, fault: Fault, words: str
+) -> None:
+    result = await look(SETTINGS, dmarc_dns(text), operator=TAKES)
+    found = reporting(seen(SETTINGS, result))
+    assert found is not None
+    assert (found.status, found.fault) == (MISSING, fault)
+    assert words in found.cause
+    assert result.reports is not None
+    assert "soboo-mta domain records customer.com" in result.reports.mend
+    assert result.all_good  # it is recommended
+
+
+async def test_reports_that_our_own_zone_does_not_take_are_not_sent() -> None:
+    dns = dmarc_dns(TO_US, agreed="another.com")
+    result = await look(SETTINGS, dns, operator=TAKES)
+    found = reporting(seen(SETTINGS, result))
+    assert found is not None
+    assert (found.status, found.fault) == (MISSING, Fault.OPERATOR_REPORTS)
+    assert result.reports is not None
+    wanted = 'customer.com._report._dmarc.esp.example TXT "v=DMARC1"'
+    assert wanted in result.reports.mend
+
+
+@pytest.mark.parametrize(
+    "name", ["_dmarc.customer.com", "customer.com._report._dmarc.esp.example"]
+)
+async def test_of_reports_nothing_is_known_without_an_answer(name: str) -> None:
+    dns = dmarc_dns(TO_US)
+    dns.silent.add(name)
+    found = reporting(seen(SETTINGS, await look(SETTINGS, dns, operator=TAKES)))
+    assert found is not None
+    assert (found.status, found.fault) == (UNKNOWN, Fault.NO_ANSWER)
+
+
+async def test_a_name_above_may_be_silent_where_the_domain_has_a_record() -> None:
+    dns = dmarc_dns(TO_US)
+    dns.silent.add("_dmarc.com")
+    found = reporting(seen(SETTINGS, await look(SETTINGS, dns, operator=TAKES)))
+    assert found is not None
+    assert found.status is GOOD
+
+
+async def test_the_record_of_the_organization_applies_below_it() -> None:
+    below = replace(SETTINGS, name=Domain("mail.shop.customer.com"))
+    dns = all_published(below)
+    dns.remove("_dmarc.mail.shop.customer.com")
+    dns.add("_dmarc.customer.com", "TXT", TO_US)
+    dns.add("_dmarc.shop.customer.com", "TXT", "v=DMARC1; p=none")  # it does not apply
+    dns.add("customer.com._report._dmarc.esp.example", "TXT", "v=DMARC1")
+    result = await look(below, dns, operator=TAKES)
+    found = reporting(seen(below, result))
+    assert found is not None
+    assert found.status is GOOD
+    (dmarc,) = [one for one in result.checks if one.record.purpose is Purpose.DMARC]
+    assert dmarc.found == f"_dmarc.customer.com {TO_US}"
+
+
+async def test_within_our_own_organization_nobody_has_to_agree() -> None:
+    ours = replace(SETTINGS, name=Domain("news.esp.example"))
+    dns = all_published(ours)
+    dns.replace("_dmarc.news.esp.example", "TXT", TO_US)
+    found = reporting(seen(ours, await look(ours, dns, operator=TAKES)))
+    assert found is not None
+    assert found.status is GOOD
+    assert not any("_report." in name for name, _ in dns.asked)
