@@ -9,6 +9,7 @@ _PLACES = {
     "show": "returns.kept:show",
     "counts": "returns.kept:counts",
     "read": "returns.read:read",
+    "reread": "returns.rereading:reread",
 }
 
 app = typer.Typer(

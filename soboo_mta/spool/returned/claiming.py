@@ -7,12 +7,14 @@ when it settles, and settles nothing.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from soboo_mta.mail.ids import MessageId
+from soboo_mta.mail.returned import Kind
 from soboo_mta.store.schema import returned, returned_piece
 
 CLAIMED_AT_ONCE = 64
+_BY_ADDRESS = "recipient"  # returns.reception.DoorKind.RECIPIENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,44 @@ def content_of(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
             pieces = connection.scalars(_PIECES, {"this": row.id})
             found[row.id] = b"".join(map(bytes, pieces))
     return found
+
+
+def reopen(
+    connection: Connection,
+    *,
+    now: int,
+    returned_id: int | None = None,
+    since: int = 0,
+) -> tuple[int, ...]:
+    """Let returns that nobody recognised be read again; return their ids, one transaction's
+    worth, none when done. `returned_id` None: all that were received since then (unix ms).
+
+    What only a claim inside it connected with a message is connected anew: that must not
+    look like the address it came to.
+    """
+    terms = [
+        returned.c.kind == Kind.UNRECOGNISED.value,
+        returned.c.received_at >= since,
+    ]
+    if returned_id is not None:
+        terms.append(returned.c.id == returned_id)
+    some = select(returned.c.id).where(*terms).limit(CLAIMED_AT_ONCE)
+    is_by_address = returned.c.door == _BY_ADDRESS
+    again = (
+        update(returned)
+        .where(returned.c.id.in_(some))
+        .values(
+            due_at=now,
+            reads=0,
+            kind=None,
+            settled_at=None,
+            message_id=case((is_by_address, returned.c.message_id)),
+            position=case((is_by_address, returned.c.position)),
+            tenant_id=None,
+        )
+        .returning(returned.c.id)
+    )
+    return tuple(connection.scalars(again))
 
 
 def within(unread: Sequence[Unread], octets: int) -> Iterator[tuple[Unread, ...]]:

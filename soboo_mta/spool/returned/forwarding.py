@@ -9,7 +9,8 @@ that of two processes with one id only one commits.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from soboo_mta.mail.address import (
     Mailbox,
@@ -207,7 +208,8 @@ _OF_TENANT = (
         forward.c.noted_at >= bindparam("since"),
     )
 )
-_NOTE = insert(forward)
+# PostgreSQL's form: SQLite's compiler writes the same. What is read again goes home once.
+_NOTE = insert_or(forward).on_conflict_do_nothing(index_elements=["returned_id"])
 _ANY = (
     select(forward.c.returned_id).where(forward.c.due_at <= bindparam("now")).limit(1)
 )

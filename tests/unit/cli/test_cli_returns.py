@@ -137,3 +137,12 @@ def test_the_page_lists_the_classes_as_the_rule_set_has_them() -> None:
         name.value: f"{facts.charged} | {facts.consequence}"
         for name, facts in own_rules().classes.items()
     }
+
+
+def test_nothing_to_read_again_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "soboo.toml"
+    config.write_text(CONFIG)
+    where = ("--config", str(config))
+    assert run("returns", "reread", *where) == "nothing is unrecognised\n"
+    with pytest.raises(FormatError, match="return 7 is not there, or is recognised"):
+        run("returns", "reread", "7", *where)

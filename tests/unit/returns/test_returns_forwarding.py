@@ -25,6 +25,7 @@ from soboo_mta.mail.ids import FORWARDER_NUMBER, OPERATOR_LANE, MessageId, Tenan
 from soboo_mta.mail.notify import Asked, DsnRequest, Notify, OriginalRecipient
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.content import PIECE_OCTETS, Corrupt, load
+from soboo_mta.spool.returned.claiming import reopen
 from soboo_mta.spool.returned.forwarding import claim_forwards
 from soboo_mta.spool.returned.view import sweep_returned
 from soboo_mta.store.schema import event, forward, message
@@ -529,3 +530,23 @@ def test_a_tenants_returns_go_home_where_nothing_is_said() -> None:
     plain = tenant()
     assert isinstance(plain, Tenant)
     assert (plain.returns, plain.returns_to) == (Returns.HOME, None)
+
+
+async def test_what_went_home_unrecognised_goes_home_no_second_time(
+    one: ReturnDesk,
+) -> None:
+    one.readers.deadly = b"I am away"
+    await bring(one, mail("I am away", Auto_Submitted="auto-replied"), one.address())
+    for _ in range(3):
+        await one.read_all()
+        one.clock.advance(31)
+    (sent,) = await home(one)
+    one.readers.deadly = b"\0never"
+    now = one.clock.unix_ms()
+    (_,) = await one.writer.transact(lambda at: reopen(at, now=now))
+    assert await home(one) == [sent]
+    assert await one.told() == [
+        EventKind.RETURN_UNRECOGNISED,
+        EventKind.RETURN_FORWARDED,
+        EventKind.AUTO_REPLIED,
+    ]
