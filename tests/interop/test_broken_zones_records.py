@@ -26,6 +26,8 @@ _ELSEWHERE = {  # shown where their servers are: test_broken_zones*.py
     Fault.STALE_CACHE,
     Fault.NEGATIVE_CACHE,
     Fault.NO_ANSWER,
+    Fault.DMARC_WITHOUT_US,
+    Fault.OPERATOR_REPORTS,
     Fault.OPERATOR_HOST,  # of hosts that a test has to listen at: unit tests
 }
 
