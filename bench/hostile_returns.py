@@ -190,6 +190,7 @@ def stuffed(octets: bytes) -> bytes:
 def _broken(octets: bytes, chance: random.Random) -> bytes:
     changed = bytearray(octets)
     for _ in range(chance.randrange(1, 40)):
+        changed = changed or bytearray(b"x")
         at = chance.randrange(len(changed))
         match chance.randrange(3):
             case 0:
@@ -198,7 +199,7 @@ def _broken(octets: bytes, chance: random.Random) -> bytes:
                 del changed[at : at + chance.randrange(1, 200)]
             case _:
                 changed[at:at] = changed[at : at + chance.randrange(1, 200)]
-    return bytes(changed or b"x")
+    return bytes(changed)
 
 
 def _nested(_: random.Random) -> bytes:
