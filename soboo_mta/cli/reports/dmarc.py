@@ -22,7 +22,9 @@ from soboo_mta.events.event import EventKind
 from soboo_mta.events.reports.alarms import PastAlarm, alarms_on
 from soboo_mta.events.reports.dmarc import DAY_MS, Whose
 from soboo_mta.events.reports.dmarc_view import SourceTotal, reported_authors
+from soboo_mta.events.reports.domains import set_up
 from soboo_mta.mail.domain import Domain
+from soboo_mta.mail.errors import FormatError
 from soboo_mta.returns.reports.dmarc_advice import PolicyAdvice, percent
 from soboo_mta.returns.reports.dmarc_standing import DmarcStanding, dmarc_standing
 from soboo_mta.store.writer import read_now
@@ -62,6 +64,7 @@ def dmarc(
     today = store.clock.unix_ms() // DAY_MS
     if author is not None:
         one = _standing(store, author, today, days)
+        _check_is_here(store, one)
         since = (today - days) * DAY_MS
         alarms = read_now(store.engine, lambda at: alarms_on(at, author, since))
         _show(one, alarms, days, as_json=as_json)
@@ -78,6 +81,16 @@ def _standing(store: CliStore, author: Domain, today: int, days: int) -> DmarcSt
     return read_now(
         store.engine, lambda at: dmarc_standing(at, author, today=today, days=days)
     )
+
+
+def _check_is_here(store: CliStore, one: DmarcStanding) -> None:
+    """Raise FormatError for a name that is not set up here and that nobody reports on."""
+    is_reported = one.reports.number or one.reports.unproved
+    if not (is_reported or read_now(store.engine, lambda at: set_up(at, [one.author]))):
+        raise FormatError(
+            f"{one.author} is no sending domain, and no report is on it: see"
+            " `soboo-mta domain list`"
+        )
 
 
 def _overview(found: list[DmarcStanding]) -> Table:
@@ -132,6 +145,9 @@ def _lines(one: DmarcStanding, days: int) -> Iterator[str]:
         )
     if reports.left_out:
         yield f"  not read: {reports.left_out} rows of theirs, broken or too many"
+    if not shares.messages:
+        yield f"  of ours: none reported ({one.delivered} were delivered)"
+        return
     yield f"  messages: {shares.messages}, {percent(shares.share)} pass"
     yield (
         f"  of ours: {shares.ours}, {percent(shares.ours_share)} pass"

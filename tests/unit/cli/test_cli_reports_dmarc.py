@@ -182,12 +182,17 @@ def test_many_sources_are_cut_and_said(run: Run, store: CliStore) -> None:
 def test_without_reports_it_says_so(run: Run) -> None:
     assert run() == "no DMARC report of the last 30 days\n"
     assert run("--json") == "[]\n"
-    assert "  reports: 0\n  messages: 0, - pass\n" in run(NAME, "--days", "7")
+    shown = run(NAME, "--days", "7")
+    assert "  reports: 0\n  of ours: none reported (0 were delivered)\n" in shown
 
 
 def test_what_is_no_domain_is_refused(run: Run) -> None:
     with pytest.raises(FormatError, match="not a fully qualified domain"):
         run("customer")
+    with pytest.raises(
+        FormatError, match=r"nowhere\.example is no sending domain, and"
+    ):
+        run("nowhere.example")
 
 
 def test_without_a_mailbox_for_reports_it_says_what_to_set(
