@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from soboo_mta.events.tally.standings import Level
 from soboo_mta.mail.ids import MessageId
 from soboo_mta.ports import Clock
 from soboo_mta.web.metrics import names
@@ -94,6 +95,8 @@ def _of_the_store(figures: Figures, now: int, most: int) -> dict[Series, float]:
         found[names.GATES.name, (reason,)] += 1
     for standing, domains in figures.domains.items():
         found[names.DOMAINS.name, (standing.value,)] = domains
+    for level in (Level.WARN, Level.SLOW, Level.HOLD):
+        found[names.COMPLAINTS.name, (level.value,)] = figures.complaints.get(level, 0)
     for site, connections in figures.shares[:most]:
         found[names.SHARES.name, (site[:60],)] += connections
     for word, webhooks in figures.webhooks.states.items():

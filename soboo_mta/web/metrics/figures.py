@@ -5,6 +5,7 @@ answer, the last figures are told with `soboo_store_up` 0.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from soboo_mta.events.outbox.cursors import lost_rows
 from soboo_mta.events.outbox.webhooks import WebhookFigures, webhook_figures
+from soboo_mta.events.tally.standings import Level, standings
 from soboo_mta.identity.standing import Standing
 from soboo_mta.ports import Clock
 from soboo_mta.spool.capacity import shares
@@ -36,6 +38,7 @@ class Figures:
     shares: tuple[tuple[str, int], ...] = ()  # (site, connections)
     domains: Mapping[Standing, int] = field(default_factory=dict)
     dangling: int = 0
+    complaints: Mapping[Level, int] = field(default_factory=dict)
     webhooks: WebhookFigures = _NO_WEBHOOKS
     lost_events: int = 0  # rows that no sink had read when they went
     workers: int = 0
@@ -72,6 +75,7 @@ class StoreFigures:
                 shares=shares(connection),
                 domains=standing_counts(connection),
                 dangling=left_count(connection),
+                complaints=Counter(one.level for one in standings(connection)),
                 webhooks=webhook_figures(connection),
                 lost_events=lost_rows(connection),
                 workers=len(live_workers(connection, now)),

@@ -125,6 +125,12 @@ DOMAINS = _gauge("soboo_domains", "Sending domains, by state", "state")
 DANGLING = _gauge(
     "soboo_dangling_names", "Names of released domains that still lead to us"
 )
+COMPLAINTS = _gauge(
+    "soboo_complaint_levels",
+    "Tenants, domains and providers complained of too often, by what is done (warn, slow,"
+    " hold)",
+    "level",
+)
 SHARES = _gauge(
     "soboo_capacity_connections",
     "Connections leased to workers, by site; the largest",

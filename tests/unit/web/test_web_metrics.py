@@ -12,8 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from soboo_mta.events.tally.standings import (
+    Level,
+    Standing,
+    Subject,
+    keep_standing,
+)
+from soboo_mta.events.tally.standings import Scope as Whose
 from soboo_mta.mail.errors import NoLogin
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Delivered, Failed, Held, Reason, Scope
@@ -276,6 +283,29 @@ async def test_what_waits_is_told_from_the_store(
     assert numbers["soboo_closed_gates", "domain-broken"] == 1
     assert numbers["soboo_workers",] >= 0
     assert numbers["soboo_store_up",] == 1
+
+
+async def test_who_is_complained_of_is_counted_by_level(
+    writer: Writer, clock: FakeClock
+) -> None:
+    def complain(connection: Connection) -> None:
+        for name, level in (("a", Level.HOLD), ("b", Level.WARN), ("c", Level.WARN)):
+            one = Standing(
+                subject=Subject(scope=Whose.TENANT, name=name),
+                level=level,
+                complaints=10,
+                delivered=10,
+                since=1,
+            )
+            keep_standing(connection, one)
+
+    await writer.transact(complain)
+    numbers = await told(writer, clock, {})
+    levels = {
+        level: numbers["soboo_complaint_levels", level]
+        for level in ("warn", "slow", "hold")
+    }
+    assert levels == {"warn": 2, "slow": 0, "hold": 1}
 
 
 async def test_without_a_store_the_last_figures_are_told_as_old(
