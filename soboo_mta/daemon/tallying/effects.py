@@ -89,7 +89,7 @@ def domain_of(connection: Connection, subject: Subject) -> Domain | None:
 def _keep(
     at: Connection, move: Move, domain: Domain | None, words: str, now: int
 ) -> None:
-    keep_standing(at, move.now)
+    keep_standing(at, move.now, now=now)
     if move.now.level is move.before:
         return
     _move_gate(at, move, words)

@@ -1,10 +1,19 @@
 """How complaints stand: one row for each tenant, domain and provider that is complained of
 more than is good."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, and_, bindparam, delete, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from soboo_mta.mail.ids import TenantId
@@ -85,33 +94,43 @@ def standings(connection: Connection) -> tuple[Standing, ...]:
     return tuple(sorted(found, key=lambda one: (-one.level.rank, -one.share)))
 
 
-def keep_standing(connection: Connection, standing: Standing) -> None:
-    """Write a standing; one that is good and not spared is no row."""
+def keep_standing(connection: Connection, standing: Standing, *, now: int) -> None:
+    """Write how a subject stands at `now` (unix ms); one that is good and not spared is no
+    row.
+
+    Until when it is spared is an operator's word, which may be newer than what the standing
+    was judged by: it stays, until it is over.
+    """
     subject = standing.subject
-    if standing.level is Level.GOOD and not standing.spared_until:
-        this = {"of": subject.scope.value, "whose": subject.name}
-        connection.execute(_FORGET, this)
-        return
-    row = {
-        "scope": subject.scope.value,
-        "subject": subject.name,
-        "tenant_id": subject.tenant,
+    row = _row(subject) | {
         "level": standing.level.value,
         "complaints": standing.complaints,
         "delivered": standing.delivered,
         "since": standing.since,
-        "spared_until": standing.spared_until,
+        "now": now,
     }
     connection.execute(_KEEP, row)
+    if standing.level is Level.GOOD:
+        this = {"of": subject.scope.value, "whose": subject.name}
+        connection.execute(_FORGET, this)
 
 
 def spare(connection: Connection, subject: Subject, *, until: int, now: int) -> None:
     """Let a subject's mail go until then (unix ms), whatever is complained of."""
-    known = {one.subject: one for one in standings(connection)}
-    none = Standing(
-        subject=subject, level=Level.GOOD, complaints=0, delivered=0, since=now
-    )
-    keep_standing(connection, replace(known.get(subject, none), spared_until=until))
+    row = _row(subject) | {"since": now, "spared_until": until}
+    connection.execute(_SPARE, row)
+
+
+def _row(subject: Subject) -> dict[str, object]:
+    return {
+        "scope": subject.scope.value,
+        "subject": subject.name,
+        "tenant_id": subject.tenant,
+        "level": Level.GOOD.value,
+        "complaints": 0,
+        "delivered": 0,
+        "spared_until": 0,
+    }
 
 
 _ALL = select(complaint_standing)
@@ -119,20 +138,30 @@ _THIS = and_(
     complaint_standing.c.scope == bindparam("of"),
     complaint_standing.c.subject == bindparam("whose"),
 )
-_FORGET = delete(complaint_standing).where(_THIS)
+_FORGET = delete(complaint_standing).where(
+    _THIS,
+    complaint_standing.c.level == Level.GOOD.value,
+    complaint_standing.c.spared_until == 0,
+)
 # PostgreSQL's form: SQLite's compiler writes the same.
 _insert = insert_or(complaint_standing)
 _KEEP = _insert.on_conflict_do_update(
     index_elements=["scope", "subject"],
     set_={
         name: _insert.excluded[name]
-        for name in (
-            "tenant_id",
-            "level",
-            "complaints",
-            "delivered",
-            "since",
-            "spared_until",
+        for name in ("tenant_id", "level", "complaints", "delivered", "since")
+    }
+    | {
+        "spared_until": case(
+            (
+                complaint_standing.c.spared_until > bindparam("now", type_=BigInteger),
+                complaint_standing.c.spared_until,
+            ),
+            else_=literal_column("0"),
         )
     },
+)
+_SPARE = _insert.on_conflict_do_update(
+    index_elements=["scope", "subject"],
+    set_={"spared_until": _insert.excluded.spared_until},
 )

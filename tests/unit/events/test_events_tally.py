@@ -1,6 +1,7 @@
 """What was sent and complained of, by day: each once, and nothing of what failed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, Engine, insert, select
@@ -264,12 +265,12 @@ HELD = Standing(
 
 
 def test_a_standing_is_kept_until_it_is_good(filled: Engine) -> None:
-    do(filled, lambda at: keep_standing(at, HELD))
+    do(filled, lambda at: keep_standing(at, HELD, now=8))
     assert read_now(filled, standings) == (HELD,)
     good = Standing(
         subject=TENANT, level=Level.GOOD, complaints=0, delivered=0, since=8
     )
-    do(filled, lambda at: keep_standing(at, good))
+    do(filled, lambda at: keep_standing(at, good, now=8))
     assert read_now(filled, standings) == ()
 
 
@@ -277,10 +278,29 @@ def test_who_is_spared_is_remembered_good_or_not(filled: Engine) -> None:
     other = Subject(scope=Scope.DOMAIN, name="7", tenant=ACME)
     do(
         filled,
-        lambda at: keep_standing(at, HELD),
+        lambda at: keep_standing(at, HELD, now=8),
         lambda at: spare(at, TENANT, until=99, now=8),
         lambda at: spare(at, other, until=98, now=8),
     )
     held, good = read_now(filled, standings)
     assert (held.level, held.complaints, held.spared_until) == (Level.HOLD, 9, 99)
     assert (good.subject, good.level, good.spared_until) == (other, Level.GOOD, 98)
+
+
+@pytest.mark.parametrize("level", [Level.GOOD, Level.WARN, Level.HOLD])
+def test_what_was_judged_before_an_operator_s_word_does_not_take_it_back(
+    filled: Engine, level: Level
+) -> None:
+    judged = replace(HELD, level=level)  # by what stood before the next line
+    do(
+        filled,
+        lambda at: keep_standing(at, HELD, now=7),
+        lambda at: spare(at, TENANT, until=99, now=8),
+        lambda at: keep_standing(at, judged, now=9),
+    )
+    (found,) = read_now(filled, standings)
+    assert (found.level, found.spared_until) == (level, 99)
+    do(filled, lambda at: keep_standing(at, judged, now=99))  # it is over
+    assert [one.spared_until for one in read_now(filled, standings)] == (
+        [] if level is Level.GOOD else [0]
+    )

@@ -297,7 +297,7 @@ async def test_who_is_complained_of_is_counted_by_level(
                 delivered=10,
                 since=1,
             )
-            keep_standing(connection, one)
+            keep_standing(connection, one, now=1)
 
     await writer.transact(complain)
     numbers = await told(writer, clock, {})
