@@ -6,14 +6,15 @@ from collections.abc import Collection
 from sqlalchemy import Connection, bindparam, exists, or_, select, tuple_, update
 
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.spool.moves.one import MAKE_DUE, ROWS_AT_ONCE, THIS, Place
+from soboo_mta.spool.moves.one import MAKE_DUE_AGAIN, ROWS_AT_ONCE, THIS, Place
 from soboo_mta.spool.moves.settle import NEVER
 from soboo_mta.store.schema import WAITING, attempt, message, recipient
 
 
 def put_off(connection: Connection, latest: int) -> list[tuple[int, int]]:
     """Return recipients (message, position) that wait for a time after `latest`, one
-    transaction's worth. What its sender has scheduled, or somebody holds, is not of them."""
+    transaction's worth. What its sender has scheduled, somebody holds, or waits for its turn
+    is not of them: a line may be long."""
     rows = connection.execute(_PUT_OFF, {"latest": latest})
     return [(row.message_id, row.position) for row in rows]
 
@@ -30,7 +31,7 @@ def call_back(
 ) -> int:
     """Make due those of `early` that still wait; return how many."""
     rows = [{"this": number, "at": place, "now": now} for number, place in early]
-    return connection.execute(MAKE_DUE, rows).rowcount
+    return connection.execute(MAKE_DUE_AGAIN, rows).rowcount
 
 
 def pulled_forward(
@@ -63,7 +64,7 @@ _PUT_OFF = (
         WAITING,
         recipient.c.due_at > bindparam("latest"),
         recipient.c.due_at < NEVER,
-        recipient.c.reason != Reason.SCHEDULED.value,
+        recipient.c.reason.not_in([Reason.SCHEDULED.value, Reason.SLOWED.value]),
     )
     .limit(ROWS_AT_ONCE)
 )

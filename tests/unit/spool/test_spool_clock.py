@@ -1,5 +1,6 @@
 """A wall clock that is set ahead, or back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -93,3 +94,33 @@ async def test_a_retry_within_the_longest_wait_is_left_alone(
     await writer.commit(unit)
     assert await spool.sweep() == 0
     assert (await writer.read(due))[1] == now + 5 * 3_600_000
+
+
+async def test_a_turn_far_away_is_no_clock_s_doing(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    """A line may be longer than any retry waits: the sweep lets nobody pass it."""
+    now = clock.unix_ms()
+    for number in (1, 2):
+        await spool.accept(a_message(number), claim=False)
+    one, other = await spool.claim_due(2)
+    for claimed, due_at in ((one, now + 3 * DAY), (other, now + 300_000)):
+        unit = spool.given_back(claimed, reason=Reason.SLOWED, due_at=due_at)
+        await writer.commit(unit)
+    assert await spool.sweep() == 0
+    assert set((await writer.read(due)).values()) == {now + 3 * DAY, now + 300_000}
+
+
+async def test_what_a_clock_set_back_leaves_in_line_asks_for_its_turn_again(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    now = clock.unix_ms()
+    await spool.accept(
+        replace(a_message(1), accepted_at=now + DAY), claim=False, due_at=now
+    )
+    (claimed,) = await spool.claim_due(1)
+    unit = spool.given_back(claimed, reason=Reason.SLOWED, due_at=now + DAY + 1_000)
+    await writer.commit(unit)
+    assert await spool.sweep() == 1
+    (again,) = await spool.claim_due(1)
+    assert not again.had_turn
