@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -19,7 +20,9 @@ from soboo_mta.store.schema import capacity, pace, worker
 from soboo_mta.store.writer import Writer
 
 _FAR = 100_000  # turns: no live workers have leased so many ahead
+LONGEST_LINE: Final = timedelta(days=30)
 Place = tuple[str, str]  # site, egress source
+_US: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,38 @@ class Capacity:
             row = {"site": site, "source": source, "next_at": first + wanted * step}
             connection.execute(_SET_TURN, row)
             return (first - now) / 1_000_000
+
+        return await self._writer.transact(lease)
+
+    async def turn_in_line(
+        self,
+        place: str,
+        interval: timedelta,
+        *,
+        within: timedelta,
+        epoch: int,
+    ) -> timedelta | None:
+        """Lease the next turn of a line, where it comes within that time; return how long
+        until it does. A later one is told and not taken. None as `turns` has it.
+
+        No turn is LONGEST_LINE away: one that is was left by a clock that began anew.
+        """
+        number, mine = self._lease.number, self._lease.epoch
+        if epoch != mine or not self._lease.is_held:
+            return None
+
+        def lease(connection: Connection) -> timedelta | None:
+            _alone(connection, place, "")
+            if not self._lease.is_alive(connection, number, epoch):
+                return None
+            now = self._lease.now(connection) * 1_000
+            known = connection.scalar(_NEXT_TURN, {"at": place, "via": ""}) or 0
+            first = max(now, known) if known <= now + LONGEST_LINE // _US else now
+            wait = (first - now) * _US
+            if wait <= min(within, LONGEST_LINE):
+                row = {"site": place, "source": "", "next_at": first + interval // _US}
+                connection.execute(_SET_TURN, row)
+            return wait
 
         return await self._writer.transact(lease)
 

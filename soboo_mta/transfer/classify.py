@@ -150,6 +150,11 @@ INTERNAL: Final = Deferred(
     reason=Reason.INTERNAL,
     scope=Scope.MESSAGE,
 )
+NO_TURN: Final = Deferred(
+    reply=reply(451, "4.4.7", "its sender's mail leaves slowly: no turn came for it"),
+    reason=Reason.SLOWED,
+    scope=Scope.MESSAGE,
+)
 NO_CAPACITY: Final = Deferred(
     reply=reply(451, "4.4.5", "waiting for a free connection to this destination"),
     reason=Reason.CAPACITY,

@@ -20,10 +20,12 @@ from soboo_mta.mail.ids import TenantId
 from soboo_mta.mail.outcome import Deferred
 from soboo_mta.mail.spooled import Claimed, SpooledMessage
 from soboo_mta.ports import Clock, Connector
+from soboo_mta.spool.capacity import LONGEST_LINE
 from soboo_mta.spool.operator.orders import Slowed
 from soboo_mta.store.unit import StoreError
 from soboo_mta.transfer.answers.refusals import Refusals
 from soboo_mta.transfer.answers.troubles import Alert, Troubles
+from soboo_mta.transfer.classify import NO_TURN
 from soboo_mta.transfer.departure import Departed, Departures
 from soboo_mta.transfer.leaving.suppression import suppressed, whose
 from soboo_mta.transfer.limits.options import TransferOptions
@@ -47,6 +49,7 @@ from soboo_mta.transfer.settlement import (
 )
 
 _log = logging.getLogger(__name__)
+_MS = timedelta(milliseconds=1)
 _ALL_FAMILIES = frozenset((4, 6))
 _TICK = timedelta(milliseconds=100)  # fences are looked at so often
 _NOW = timedelta(milliseconds=50)  # a turn so near is waited for in memory: not at all
@@ -240,15 +243,21 @@ class TransferEngine:
             self._seeker.find(goal, partial(self._dispatch, job))
 
     async def _wait_for_turn(self, job: Job, slowed: Slowed) -> None:
-        """In the spool, where the turn is not now: the recipient goes once it is due."""
-        wait = await self._slowing.turn(slowed, epoch=job.epoch)
+        """In the spool, where the turn is not now: the recipient goes once it is due. None
+        is taken that comes after its life: it then waits for the line to become shorter."""
+        left = (job.claimed.message.expires_at - self._clock.unix_ms()) * _MS
+        within = min(max(_NOW, left), LONGEST_LINE)
+        wait = await self._slowing.turn(slowed, within=within, epoch=job.epoch)
         if wait is None:
             self._hand_back(job)
-        elif wait > _NOW:
-            self._end(job, self._settlements.put_off(job, wait))
-        else:
+        elif wait <= _NOW:
             claimed = replace(job.claimed, had_turn=True)
             self._place(replace(job, claimed=claimed))
+        elif left > timedelta(0):
+            until = wait if wait <= within else left
+            self._end(job, self._settlements.put_off(job, until))
+        else:
+            self.settle(job, Departed(outcome=NO_TURN, plan=None), "")
 
     def _is_held(self, job: Job, site: str) -> bool:
         """Whether an operator's order holds the job; it then is settled as held."""

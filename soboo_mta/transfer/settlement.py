@@ -183,9 +183,9 @@ class Settlements:
         await self._commit(job, unit)
 
     async def put_off(self, job: Job, wait: timedelta) -> None:
-        """Let an untried recipient be due at its turn, or when its life ends."""
-        turn = self._clock.unix_ms() + wait // timedelta(milliseconds=1)
-        due_at = min(turn, job.claimed.message.expires_at)
+        """Let an untried recipient be due at its turn; where that is the end of its life, it
+        has none yet."""
+        due_at = self._clock.unix_ms() + wait // timedelta(milliseconds=1)
         unit = self._spool.given_back(job.claimed, reason=Reason.SLOWED, due_at=due_at)
         await self._commit(job, unit)
 

@@ -273,6 +273,7 @@ class FakeCapacity:
     taken: Counter[str] = field(default_factory=Counter)
     most: int = 0
     next_turn: float = 0.0
+    lines: dict[str, float] = field(default_factory=dict)
     waiting: dict[tuple[str, str], dict[int, Share]] = field(default_factory=dict)
 
     async def take(
@@ -303,6 +304,20 @@ class FakeCapacity:
 
     def surplus(self, shares: dict[int, Share], limit: int) -> int:
         return max(0, shares[0].held - fair_share(shares, 0, limit))
+
+    async def turn_in_line(
+        self,
+        place: str,
+        interval: timedelta,
+        *,
+        within: timedelta,
+        epoch: int,
+    ) -> timedelta | None:
+        now = asyncio.get_running_loop().time()
+        first = max(now, self.lines.get(place, 0.0))
+        if first - now <= within.total_seconds():
+            self.lines[place] = first + interval.total_seconds()
+        return timedelta(seconds=first - now)
 
     async def turns(
         self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int

@@ -30,6 +30,8 @@ _WHY = {
     Reason.TENANT_SUSPENDED: "the account it was sent from is suspended: ask your"
     " provider",
     Reason.OPERATOR_HOLD: "the operator of this system held it",
+    Reason.SLOWED: "mail of your account leaves slowly for now, and its turn did not come"
+    " in time: ask your provider",
     Reason.COMPLAINTS: "too many recipients complained of such mail: ask your provider",
 }
 _OTHERWISE = "this system could not deliver it"

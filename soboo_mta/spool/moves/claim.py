@@ -287,7 +287,10 @@ def _of_keys(keys: Any) -> Any:
             recipient.c.tenant_id,
             cast(func.coalesce(message.c.size, 0), Integer),
             recipient.c.warned_at.is_not(None),
-            recipient.c.reason == Reason.SLOWED.value,
+            and_(  # at the end of its life it waits for none any more
+                recipient.c.reason == Reason.SLOWED.value,
+                recipient.c.due_at < func.coalesce(message.c.expires_at, 0),
+            ),
         )
         .select_from(key)
         .join(

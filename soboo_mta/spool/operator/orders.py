@@ -44,6 +44,11 @@ class Slowed:
     scope: HoldScope
     subject: str
 
+    @property
+    def line(self) -> str:
+        """Where turns are leased for it."""
+        return f"slowed {self.scope} {self.subject}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reroute:

@@ -45,6 +45,10 @@ class Capacity(Protocol):
         epoch: int,
     ) -> int: ...
 
+    async def turn_in_line(
+        self, place: str, interval: timedelta, *, within: timedelta, epoch: int
+    ) -> timedelta | None: ...
+
     async def give_back(
         self, site: str, source: str, connections: int, *, epoch: int
     ) -> None: ...

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from soboo_mta.spool.capacity import Capacity, Share, fair_share, granting
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.store.schema import pace
 from soboo_mta.store.writer import Writer
 from tests.fakes.clock import FakeClock
 
@@ -112,6 +113,32 @@ async def test_turns_of_all_workers_keep_their_distance(
     clock.advance(1)  # unused time is lost: no burst follows
     assert await two.turns("site", "a", 1, step, epoch=two._lease.epoch) == 0
     assert await one.turns("site", "a", 1, step, epoch=-1) is None
+
+
+async def test_turns_in_a_line_are_taken_within_a_time_alone(
+    writer: Writer, second: Writer, clock: FakeClock
+) -> None:
+    """However long the line: what comes too late leaves it as it is."""
+    one = Capacity(writer=writer, lease=await registered(writer, clock))
+    two = Capacity(writer=second, lease=await registered(second, clock))
+    step = timedelta(milliseconds=1)
+
+    async def turn(of: Capacity, within: timedelta) -> timedelta | None:
+        epoch = of._lease.epoch
+        return await of.turn_in_line("mine", step, within=within, epoch=epoch)
+
+    day = timedelta(days=1)
+    assert await turn(one, day) == timedelta(0)
+    assert await turn(two, day) == step
+    key = {"next_at": (clock.unix_ms() + 2 * 86_400_000) * 1_000}
+    await writer.transact(lambda at: at.execute(pace.update().values(key)))
+    assert await turn(one, day) == await turn(two, day) == 2 * day  # nobody took it
+    assert await turn(one, 3 * day) == 2 * day
+    assert await turn(two, 3 * day) == 2 * day + step
+    assert await one.turn_in_line("mine", step, within=day, epoch=-1) is None
+    clock.jump(-40 * 86_400)  # the store's clock began anew
+    fresh = Capacity(writer=writer, lease=await registered(writer, clock))
+    assert await turn(fresh, day) == timedelta(0)
 
 
 async def test_turns_go_on_where_the_stores_clock_began_anew(

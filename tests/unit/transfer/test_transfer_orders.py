@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from soboo_mta.mail.ids import DomainId, MessageId, TenantId
-from soboo_mta.mail.outcome import Held, Reason
+from soboo_mta.mail.outcome import Failed, Held, Reason
 from soboo_mta.mail.spooled import Claimed
 from soboo_mta.spool.operator.orders import (
     HoldScope,
@@ -165,6 +165,30 @@ async def test_slowed_mail_waits_in_the_spool_for_its_turn_and_then_goes(
     ]
     world.engine.wake()
     assert await world.settled(3) == [OK, OK, OK]
+
+
+async def test_what_gets_no_turn_in_its_life_waits_to_its_end_and_expires(start):
+    """It takes no turn that others could use, and does not leave at its end either."""
+    world = await start()
+    world.orders.replace(complained(HoldScope.TENANT, "acme"))
+    now = world.clock.unix_ms()
+    line = Slowed(HoldScope.TENANT, "acme").line
+    ahead = asyncio.get_running_loop().time() + 3_600
+    world.capacity.lines[line] = ahead
+    world.engine.offer(a_message(1, expires_at=now + 60_000), (0,))
+    await world.until(lambda: len(world.spool.returned) == 1)
+    assert world.spool.returned[0][1] is Reason.SLOWED
+    assert world.capacity.lines[line] == ahead
+    world.clock.advance(60)
+    world.spool.due = [one for one, _ in world.spool.returned]
+    world.engine.wake()
+    (outcome,) = await world.settled(1)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is Reason.LIFETIME
+    assert world.connector.dialled == []
+    world.capacity.lines.clear()  # nobody waits any more: it goes, even now
+    world.engine.offer(a_message(2, expires_at=now), (0,))
+    assert (await world.settled(2))[1] == OK
 
 
 async def test_a_slowed_tenant_slows_nobody_else_and_is_told_as_ever(start):
