@@ -174,12 +174,12 @@ class Settlements:
             )
 
     async def give_back(self, job: Job, *, after: timedelta) -> None:
-        """Make an untried recipient due again for any worker, after about `after`."""
+        """Make an untried recipient due again for any worker, after about `after`; one that
+        had its turn has it still."""
         chance = self._random.random()
         due_at = soon(self._clock.unix_ms(), after=after, chance=chance)
-        unit = self._spool.given_back(
-            job.claimed, reason=Reason.CAPACITY, due_at=due_at
-        )
+        reason = Reason.SLOWED if job.claimed.had_turn else Reason.CAPACITY
+        unit = self._spool.given_back(job.claimed, reason=reason, due_at=due_at)
         await self._commit(job, unit)
 
     async def put_off(self, job: Job, wait: timedelta) -> None:

@@ -167,6 +167,20 @@ async def test_slowed_mail_waits_in_the_spool_for_its_turn_and_then_goes(
     assert await world.settled(3) == [OK, OK, OK]
 
 
+async def test_who_had_its_turn_and_finds_no_room_does_not_wait_for_another(start):
+    world = await start(ready={"connections": 1, "first_connections": 1, "waiting": 2})
+    world.connector.gate.clear()
+    world.orders.replace(complained(HoldScope.TENANT, "acme"))
+    world.spool.due = [
+        Claimed(message=a_message(number), position=0, attempts=0, had_turn=True)
+        for number in range(9)
+    ]
+    world.engine.wake()
+    await world.until(lambda: bool(world.spool.returned))
+    assert {reason for _, reason in world.spool.returned} == {Reason.SLOWED}
+    world.connector.gate.set()
+
+
 async def test_what_gets_no_turn_in_its_life_waits_to_its_end_and_expires(start):
     """It takes no turn that others could use, and does not leave at its end either."""
     world = await start()
