@@ -162,6 +162,7 @@ class Control:
             clock=self.clock,
             rules=self.settings.bounce_rules(),
             thresholds=thresholds(self.settings),
+            slow_to=self.settings.complaints.slow_to,
             holder=self._holder,
         )
 

@@ -23,7 +23,7 @@ from soboo_mta.events.tally.counting import (
     keep_count,
     read_count,
 )
-from soboo_mta.events.tally.standings import Standing, standings
+from soboo_mta.events.tally.standings import Level, Standing, standings
 from soboo_mta.events.tally.view import forget_days, sent_since
 from soboo_mta.formats.classes.rules import RuleSet
 from soboo_mta.ports import Clock
@@ -31,10 +31,12 @@ from soboo_mta.returns.complaints import Thresholds, is_spared, moves, rates
 from soboo_mta.spool.duty import HeldDuty
 from soboo_mta.store.unit import StoreError
 from soboo_mta.store.writer import Writer
+from soboo_mta.transfer.limits.groups import Rate
 
 _EVERY = timedelta(seconds=2)
 _BETWEEN = timedelta(milliseconds=20)  # full parts: who accepts mail writes there too
 _JUDGE_EVERY = timedelta(minutes=10)  # where nobody complained: days go by
+_LATE = timedelta(seconds=5)  # workers know by then that a line is over
 _KEPT_DAYS = 60  # of the tally
 _DUTY = "tally"
 
@@ -47,18 +49,25 @@ class Tallying:
     clock: Clock
     rules: RuleSet
     thresholds: Thresholds
+    slow_to: Rate
     holder: str
     log: EventLog = field(default_factory=EventLog)
     _duty: HeldDuty = field(init=False)
     _effects: Effects = field(init=False)
     _horizon: Horizon = field(default_factory=Horizon)
     _judged_at: float | None = None
+    _straightened_at: float | None = None
 
     def __post_init__(self) -> None:
         self._duty = HeldDuty(
             writer=self.writer, clock=self.clock, name=_DUTY, holder=self.holder
         )
-        self._effects = Effects(writer=self.writer, clock=self.clock, log=self.log)
+        self._effects = Effects(
+            writer=self.writer,
+            clock=self.clock,
+            log=self.log,
+            step=self.slow_to.interval,
+        )
 
     async def run(self) -> None:
         """Count until cancelled; troubles are logged and tried again."""
@@ -83,6 +92,7 @@ class Tallying:
             return True
         if await self._is_due(count):
             await self._judge()
+        await self._straighten()
         return False
 
     async def _give_up(self) -> None:
@@ -136,11 +146,24 @@ class Tallying:
         sent = await self.writer.read(lambda at: sent_since(at, first))
         for move in moves(rates(sent), known, self.thresholds, now=now):
             await self._effects.carry_out(move)
+            if move.before is Level.SLOW and move.now.level is not Level.SLOW:
+                self._look_at_lines_in(_LATE)
         while await self.writer.transact(
             lambda at: forget_days(at, today - _KEPT_DAYS)
         ):
             continue  # others write in between
         self._judged_at = self.clock.monotonic()
+
+    async def _straighten(self) -> None:
+        latest, now = self._straightened_at, self.clock.monotonic()
+        if latest is None or now - latest >= _JUDGE_EVERY.total_seconds():
+            await self._effects.straighten()
+            self._straightened_at = self.clock.monotonic()
+
+    def _look_at_lines_in(self, wait: timedelta) -> None:
+        """Workers that have not read of it yet put more in a line that is over."""
+        ago = _JUDGE_EVERY - wait
+        self._straightened_at = self.clock.monotonic() - ago.total_seconds()
 
 
 def has_changed_by_sparing(known: Sequence[Standing], *, now: int) -> bool:

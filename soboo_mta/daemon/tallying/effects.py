@@ -1,6 +1,8 @@
 """Carries out how a standing moved: told, slowed, held, or let go again."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -18,12 +20,8 @@ from soboo_mta.mail.ids import DomainId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.ports import Clock
 from soboo_mta.returns.complaints import Move, said
-from soboo_mta.spool.operator.moves import (
-    close_gate,
-    hasten,
-    open_gate,
-    release_behind,
-)
+from soboo_mta.spool.operator.lines import crooked, forget_line, hasten
+from soboo_mta.spool.operator.moves import close_gate, open_gate, release_behind
 from soboo_mta.spool.operator.orders import HoldScope, Slowed, StandingHold
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer
@@ -40,6 +38,8 @@ class Effects:
     writer: Writer
     clock: Clock
     log: EventLog
+    step: timedelta
+    """Between two turns of those that are slowed."""
 
     async def carry_out(self, move: Move) -> None:
         """Keep the standing, tell of a level that changed, hold or let go.
@@ -73,9 +73,21 @@ class Effects:
             ):
                 continue
         if move.before is Level.SLOW:
-            slowed = Slowed(scope, name)
-            while await self.writer.transact(lambda at: hasten(at, slowed, now)):
-                continue
+            await self._hasten(Slowed(scope, name), now)
+
+    async def _hasten(self, slowed: Slowed, now: int) -> None:
+        while await self.writer.transact(lambda at: hasten(at, slowed, now)):
+            continue
+
+    async def straighten(self) -> None:
+        """Let go what a worker put in a line that is over, and begin lines anew that are
+        longer than who waits there needs: its mail was cancelled, or the clock that turns
+        are leased by began anew."""
+        step, now = self.step // timedelta(microseconds=1), self.clock.unix_ms()
+        found = await self.writer.read(lambda at: crooked(at, self.clock, step=step))
+        for slowed in (*found.over, *found.too_long):
+            await self.writer.transact(partial(forget_line, slowed=slowed))
+            await self._hasten(slowed, now)
 
 
 def domain_of(connection: Connection, subject: Subject) -> Domain | None:
@@ -92,6 +104,8 @@ def _keep(
     keep_standing(at, move.now, now=now)
     if move.now.level is move.before:
         return
+    if move.before is Level.SLOW:
+        forget_line(at, Slowed(_SCOPES[move.now.subject.scope], move.now.subject.name))
     _move_gate(at, move, words)
     rose = move.now.level.rank > move.before.rank
     event = recorded(

@@ -27,7 +27,7 @@ from soboo_mta.mail.outcome import ORDERED, Reason
 from soboo_mta.spool.lifecycle import WAITING_STATES, RecipientState, move
 from soboo_mta.spool.moves.one import BEGINNING, MAKE_DUE, THIS, Place
 from soboo_mta.spool.moves.settle import NEVER, settle_if_last
-from soboo_mta.spool.operator.orders import HoldScope, Slowed, StandingHold
+from soboo_mta.spool.operator.orders import HoldScope, StandingHold
 from soboo_mta.spool.operator.selection import UNSETTLED, Selection
 from soboo_mta.store.schema import WAITING, gate, recipient
 
@@ -103,19 +103,6 @@ def retry(
     connection.execute(MAKE_DUE, due)
     moved = Moved(MessageId(row.message_id) for row in rows)
     return moved, (rows[-1].message_id, rows[-1].position)
-
-
-def hasten(connection: Connection, slowed: Slowed, now: int) -> Moved:
-    """Make due what waits for its turn, of a tenant or domain that is slowed no more."""
-    whose: ColumnElement[bool] = recipient.c.tenant_id == slowed.subject
-    if slowed.scope is HoldScope.DOMAIN:
-        whose = recipient.c.domain_id == int(slowed.subject)
-    waits = (whose, recipient.c.reason == Reason.SLOWED.value, recipient.c.due_at > now)
-    rows = connection.execute(_chosen(waits, (RecipientState.QUEUED,), PIECE)).all()
-    if rows:
-        due = [{"this": row.message_id, "at": row.position, "now": now} for row in rows]
-        connection.execute(MAKE_DUE, due)
-    return Moved(MessageId(row.message_id) for row in rows)
 
 
 def cancel(

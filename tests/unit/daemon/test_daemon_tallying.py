@@ -1,9 +1,10 @@
 """Complaints have their effect: told, slowed, held, and let go by whoever may."""
 
 import json
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from soboo_mta.daemon.tallying.duty import Tallying
 from soboo_mta.events.log import EventLog
@@ -18,15 +19,18 @@ from soboo_mta.events.tally.standings import (
 from soboo_mta.formats.classes.rules import own_rules
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.returns.complaints import Thresholds
+from soboo_mta.spool.lease import lease_time
 from soboo_mta.spool.operator.orders import HoldScope, Slowed, standing_orders
 from soboo_mta.store import schema
 from soboo_mta.store.writer import Writer
+from soboo_mta.transfer.limits.groups import Rate
 from tests.fakes.clock import FakeClock
 from tests.fakes.connector import Quiet
 from tests.fakes.happenings import with_message
 from tests.fakes.tenancy import ACME, with_domain, with_tenants
 
 TENANT = Subject(scope=Scope.TENANT, name="acme", tenant=ACME)
+LINE = Slowed(HoldScope.TENANT, "acme").line
 LIMITS = Thresholds(least=3)
 
 
@@ -41,6 +45,7 @@ class World:
             clock=clock,
             rules=own_rules(),
             thresholds=LIMITS,
+            slow_to=Rate(count=60, per=timedelta(minutes=1)),
             holder="here",
             log=EventLog(self.log),
         )
@@ -105,6 +110,25 @@ class World:
             )
 
         await self.writer.transact(write)
+
+    async def line(self, turns: int) -> None:
+        """Let so many turns of the tenant be given out."""
+        now = await self.writer.read(lambda at: lease_time(at, self.clock))
+        row = {"site": LINE, "source": "", "next_at": (now + turns * 1_000) * 1_000}
+
+        def write(at: Connection) -> None:
+            at.execute(schema.pace.delete())
+            at.execute(insert(schema.pace).values(row))
+
+        await self.writer.transact(write)
+
+    async def lines(self) -> int:
+        count = select(func.count()).select_from(schema.pace)
+        return await self.writer.read(lambda at: at.scalar(count)) or 0
+
+    async def reason(self) -> Reason:
+        query = select(schema.recipient.c.reason)
+        return Reason(await self.writer.read(lambda at: at.scalar(query)) or "")
 
     async def recipient(self) -> tuple[str, int]:
         query = select(schema.recipient.c.state, schema.recipient.c.due_at)
@@ -197,3 +221,72 @@ async def test_another_gate_holds_what_complaints_let_go(world: World) -> None:
     assert (await world.recipient())[0] == "held"
     (left,) = (await world.writer.read(standing_orders)).holds
     assert left.reason is Reason.OPERATOR_HOLD
+
+
+async def test_what_was_slowed_is_not_let_go_by_being_held_between(
+    world: World,
+) -> None:
+    """It asks for a turn again: those that passed while it was held are lost."""
+    await world.tallied(4, 2_000)
+    await world.waits(Reason.SLOWED, None, "queued")
+    await world.line(3_600)
+    await world.tallied(6, 2_000)
+    assert (await world.level(), await world.reason()) == (Level.HOLD, Reason.ACCEPTED)
+    assert await world.lines() == 0
+    await world.tallied(4, 2_000)
+    assert (await world.level(), await world.reason()) == (Level.SLOW, Reason.ACCEPTED)
+
+
+async def test_what_waits_for_a_turn_leaves_at_once_when_its_holder_is_spared(
+    world: World,
+) -> None:
+    await world.tallied(4, 2_000)
+    await world.waits(Reason.SLOWED, None, "queued")
+    await world.tallied(6, 2_000)
+    now = world.clock.unix_ms()
+    await world.writer.transact(lambda at: spare(at, TENANT, until=now + 9, now=now))
+    await world.judged()
+    assert await world.recipient() == ("queued", now)
+
+
+async def test_who_is_slowed_anew_does_not_wait_behind_turns_of_before(
+    world: World,
+) -> None:
+    await world.tallied(4, 2_000)
+    await world.line(86_400)
+    await world.tallied(0, 2_000)
+    assert await world.lines() == 0
+
+
+async def test_what_a_worker_puts_in_a_line_that_is_over_is_let_go(
+    world: World,
+) -> None:
+    await world.tallied(4, 2_000)
+    await world.tallied(0, 2_000)
+    await world.waits(Reason.SLOWED, None, "queued")  # by orders as they were
+    world.clock.advance(6)
+    await world.judged()
+    assert await world.recipient() == ("queued", world.clock.unix_ms())
+
+
+async def test_a_line_that_was_let_go_by_half_is_so_at_the_next_start(
+    world: World,
+) -> None:
+    await world.waits(Reason.SLOWED, None, "queued")
+    await world.judged()
+    assert await world.recipient() == ("queued", world.clock.unix_ms())
+
+
+@pytest.mark.parametrize(("turns", "is_too_long"), [(50, False), (90, True)])
+async def test_a_line_longer_than_who_waits_in_it_needs_begins_anew(
+    world: World, turns: int, is_too_long: bool
+) -> None:
+    """Most of it was cancelled: who is left does not wait for turns of nobody."""
+    await world.tallied(4, 2_000)
+    await world.waits(Reason.SLOWED, None, "queued")
+    world.clock.advance(600)
+    await world.line(turns)
+    await world.judged()
+    assert await world.lines() == (0 if is_too_long else 1)
+    asks_again = await world.reason() is Reason.ACCEPTED
+    assert asks_again == is_too_long
