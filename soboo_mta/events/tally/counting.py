@@ -177,9 +177,11 @@ class _Said:
 def _was_said(
     connection: Connection, message_id: int, position: int, *, before: int
 ) -> bool:
-    """Whether the same recipient complained of the same message before: once counts."""
+    """Whether the same recipient complained of the same message before: once counts.
+    What was not proved did not count, and takes nothing's place."""
     earlier = connection.scalars(_EARLIER, {"about": message_id, "before": before})
-    return any(_Said.of(one).position == position for one in earlier)
+    known = map(_Said.of, earlier)
+    return any(one.is_proved and one.position == position for one in known)
 
 
 _DELIVERED = (

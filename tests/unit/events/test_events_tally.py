@@ -187,6 +187,20 @@ def test_a_recipient_complains_of_a_message_once_and_only_with_proof(
     assert rows(filled) == {(0, "acme", "yahoo", 0, 2)}
 
 
+def test_a_complaint_of_nobody_does_not_take_the_place_of_a_proved_one(
+    filled: Engine,
+) -> None:
+    """Else whoever knows a Message-ID, its own sender first, could spare itself a rate."""
+    do(
+        filled,
+        lambda at: with_message(at, 1),
+        lambda at: complained(at, 1, proved=False),
+        lambda at: complained(at, 1),
+    )
+    count(filled)
+    assert rows(filled) == {(0, "acme", "yahoo", 0, 1)}
+
+
 def a_plan(*selectors: str) -> str:
     signatures = tuple(
         SignaturePlan(CUSTOMER, DnsName(one), KeyId(1), Algorithm.RSA)
