@@ -1,7 +1,9 @@
 """Adds up what was delivered and complained of, behind a cursor of its own.
 
 Nothing is added to a settlement: `attempt` and `event` rows are read once they are there,
-grouped by the store, and the cursor moves in the transaction that keeps the sums.
+grouped by the store, and the cursor moves in the transaction that keeps the sums. A
+complaint is of the day on which its message was delivered, so that each is set against the
+deliveries it is one of.
 """
 
 import json
@@ -140,13 +142,20 @@ def _complaints(
     found = Counter[Part]()
     if after.event_id < upto.event_id:
         span = {"after": after.event_id, "upto": upto.event_id}
-        for row in connection.execute(_COMPLAINED, span):
+        known: dict[int, set[int]] = {}  # looked up once: anybody may repeat a report
+        for row in connection.execute(_COMPLAINED, span).all():
             said = _Said.of(row.detail)
-            if said.is_proved and not _was_said(
-                connection, row.message_id, said.position, before=row.id
-            ):
+            if not said.is_proved:
+                continue
+            if row.message_id not in known:
+                known[row.message_id] = _said_before(
+                    connection, row.message_id, before=row.id
+                )
+            if said.position not in known[row.message_id]:
+                known[row.message_id].add(said.position)
+                sent_at = connection.scalar(_SENT_AT, {"this": said.attempt})
                 part = Part(
-                    day=row.at // DAY_MS,
+                    day=(sent_at or row.at) // DAY_MS,
                     tenant=row.tenant_id,
                     domain_id=row.domain_id,
                     source="",
@@ -163,6 +172,7 @@ class _Said:
     position: int
     host: str
     is_proved: bool
+    attempt: int
 
     @classmethod
     def of(cls, detail: str) -> "_Said":
@@ -171,17 +181,16 @@ class _Said:
             values.get("position", -1),
             values.get("host") or "",
             values.get("proved") is True,
+            values.get("attempt") or 0,
         )
 
 
-def _was_said(
-    connection: Connection, message_id: int, position: int, *, before: int
-) -> bool:
-    """Whether the same recipient complained of the same message before: once counts.
-    What was not proved did not count, and takes nothing's place."""
-    earlier = connection.scalars(_EARLIER, {"about": message_id, "before": before})
-    known = map(_Said.of, earlier)
-    return any(one.is_proved and one.position == position for one in known)
+def _said_before(connection: Connection, message_id: int, *, before: int) -> set[int]:
+    """Which recipients complained of a message before: once counts. What was not
+    proved did not count, and takes nothing's place."""
+    this = {"about": message_id, "before": before}
+    earlier = map(_Said.of, connection.scalars(_EARLIER, this))
+    return {one.position for one in earlier if one.is_proved}
 
 
 _DELIVERED = (
@@ -233,6 +242,7 @@ _EARLIER = select(event.c.detail).where(
     event.c.kind == EventKind.COMPLAINED.value,
     event.c.id < bindparam("before"),
 )
+_SENT_AT = select(attempt.c.at).where(attempt.c.id == bindparam("this"))
 # PostgreSQL's form: SQLite's compiler writes the same.
 _insert = insert_or(sent_tally)
 _ADD = _insert.on_conflict_do_update(

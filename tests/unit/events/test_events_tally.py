@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.event import listen
 
 from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
 from soboo_mta.events.event import EventKind
@@ -98,9 +99,16 @@ def sent(
     perform(at, attempted(MessageId(number), 0, outcome, facts))
 
 
-def complained(at: Connection, number: int, *, proved: bool = True) -> None:
-    detail = {"position": 0, "host": YAHOO, "proved": proved}
-    happened(at, EventKind.COMPLAINED, 5, message=number, detail=detail)
+def complained(
+    at: Connection,
+    number: int,
+    *,
+    proved: bool = True,
+    day: int = 0,
+    attempt: int | None = None,
+) -> None:
+    detail = {"position": 0, "host": YAHOO, "proved": proved, "attempt": attempt}
+    happened(at, EventKind.COMPLAINED, day * DAY_MS + 5, message=number, detail=detail)
 
 
 def rows(engine: Engine) -> set[tuple[object, ...]]:
@@ -185,6 +193,48 @@ def test_a_recipient_complains_of_a_message_once_and_only_with_proof(
     do(filled, lambda at: complained(at, 1), lambda at: complained(at, 3))
     count(filled)
     assert rows(filled) == {(0, "acme", "yahoo", 0, 2)}
+
+
+def test_a_complaint_is_of_the_day_its_message_was_delivered_on(
+    filled: Engine,
+) -> None:
+    """Who mails once in a while is complained of when its deliveries are of past days."""
+    do(
+        filled,
+        lambda at: [with_message(at, number) for number in (1, 2)],
+        lambda at: sent(at, 1, day=3),
+    )
+    (this,) = read_now(filled, lambda at: at.scalars(select(schema.attempt.c.id)).all())
+    do(
+        filled,
+        lambda at: complained(at, 1, day=10, attempt=this),
+        lambda at: complained(at, 2, day=10),  # nothing is known of its delivery
+    )
+    count(filled)
+    assert rows(filled) == {
+        (3, "acme", "yahoo", 1, 0),
+        (3, "acme", "yahoo", 0, 1),
+        (10, "acme", "yahoo", 0, 1),
+    }
+
+
+def test_a_report_that_is_repeated_is_looked_up_once(filled: Engine) -> None:
+    """Whoever has one may bring it a thousand times: each is an event, none costs a look
+    at all before it."""
+    do(
+        filled,
+        lambda at: with_message(at, 1),
+        lambda at: [complained(at, 1) for _ in range(50)],
+    )
+    asked: list[str] = []
+
+    def note(*facts: object) -> None:
+        asked.append(str(facts[2]))
+
+    listen(filled, "before_cursor_execute", note)
+    count(filled)
+    assert rows(filled) == {(0, "acme", "yahoo", 0, 1)}
+    assert len(asked) < 30
 
 
 def test_a_complaint_of_nobody_does_not_take_the_place_of_a_proved_one(
