@@ -90,7 +90,10 @@ def release(
     released += work.in_pieces(
         EventKind.MESSAGE_RELEASED, lambda at: moves.release(at, work.wanted, work.now)
     )
-    hint = "only what was held by hand is released; `queue list` shows the gates"
+    hint = (
+        "only what was held by hand is released; `queue list` shows the gates, and"
+        " `complaints spare` lets go what waits for complaints"
+    )
     work.tell("released", released, as_json, gates=opened, hint=hint)
 
 
@@ -105,10 +108,11 @@ def retry(
     because: Because = "",
     as_json: Json = False,
 ) -> None:
-    """Make deferred mail due now (what is held stays held)."""
+    """Make deferred mail due now. What is held stays held, and what is slowed waits for
+    its turn, but where its MESSAGE is named."""
     work = Work.on(config, _asked(message, tenant, domain, to, site, source), because)
     due = work.retry()
-    hint = "only what is queued or deferred, and not due already, can be"
+    hint = "only what is queued or deferred, and neither due already nor slowed, can be"
     work.tell("made due now", due, as_json, hint=hint)
 
 

@@ -85,14 +85,18 @@ def retry(
     after: Place = BEGINNING,
     limit: int = PIECE,
 ) -> tuple[Moved, Place]:
-    """Make deferred recipients due now; they keep their reason and their attempts.
+    """Make deferred recipients due now; they keep their reason and their attempts. What
+    waits for its turn waits on, but where its message is named.
 
     Returns the place to go on `after` besides: what was tried in the meantime, and
     deferred again, is not made due twice.
     """
     key = tuple_(recipient.c.message_id, recipient.c.position)
+    terms = [*wanted.terms(), recipient.c.due_at > now, key > after]
+    if wanted.message_id is None:
+        terms.append(recipient.c.reason != Reason.SLOWED.value)
     query = _chosen(
-        (*wanted.terms(), recipient.c.due_at > now, key > after),
+        terms,
         (RecipientState.QUEUED, RecipientState.DEFERRED),
         limit,
     )

@@ -117,6 +117,22 @@ async def test_a_retry_keeps_reason_and_attempts_and_is_due_now(
     assert not again  # due already
 
 
+async def test_a_retry_of_many_lets_nobody_go_before_its_turn(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    """A site that takes mail again is no reason to hurry who is complained of."""
+    await spool.accept(a_message(1), claim=False)
+    (claimed,) = await spool.claim_due(1)
+    later, now = clock.unix_ms() + 300_000, clock.unix_ms()
+    unit = spool.given_back(claimed, reason=Reason.SLOWED, due_at=later)
+    await writer.commit(unit)
+    moved, _ = await writer.transact(lambda at: moves.retry(at, EVERYTHING, now))
+    assert not moved
+    one = Selection(message_id=MessageId(1))
+    moved, _ = await writer.transact(lambda at: moves.retry(at, one, now))
+    assert moved == {MessageId(1): 1}
+
+
 async def test_what_is_deferred_again_meanwhile_is_not_made_due_twice(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
