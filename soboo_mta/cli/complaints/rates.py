@@ -29,7 +29,7 @@ from soboo_mta.events.tally.view import sent_since
 from soboo_mta.mail.ids import DomainId
 from soboo_mta.returns.complaints import Rate, percent, rates
 from soboo_mta.store.writer import read_now
-from soboo_mta.tenancy.accounts import parse_tenant_id
+from soboo_mta.tenancy.accounts import parse_tenant_id, the_tenant
 from soboo_mta.tenancy.domains.rows import view_of
 
 
@@ -55,6 +55,7 @@ def show_rates(
     )
     if tenant is not None:
         owner = parse_tenant_id(tenant)
+        read_now(store.engine, lambda at: the_tenant(at, owner))
         found = tuple(one for one in found if one.subject.tenant == owner)
         known = tuple(one for one in known if one.subject.tenant == owner)
     rows = _rows(store, found, known)

@@ -1,5 +1,6 @@
 """`soboo-mta complaints spare` and `unspare`: an operator's word on whose mail goes."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -13,11 +14,18 @@ from soboo_mta.cli.context import (
     actor,
     open_store,
     say,
+    warn,
 )
 from soboo_mta.cli.domains.chosen import view_of
 from soboo_mta.cli.recipients.forms import shown
 from soboo_mta.events.event import EventKind, recorded
-from soboo_mta.events.tally.standings import Scope, Subject, spare
+from soboo_mta.events.tally.standings import (
+    Scope,
+    Standing,
+    Subject,
+    spare,
+    standings,
+)
 from soboo_mta.mail.domain import Domain
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.settings.values import parse_duration
@@ -57,6 +65,11 @@ def spare_one(
     until = now + span // _MS
     _note(store, subject, name, until=until, now=now, because=because)
     say(f"the mail of {subject.scope} {name} is spared until {shown(until)}")
+    for one in read_now(store.engine, lambda at: _besides(at, subject)):
+        warn(
+            f"complaints are at {one.level} for {one.subject.scope} {one.subject.name}"
+            " too: its mail waits all the same, until that is spared"
+        )
 
 
 def unspare(
@@ -88,6 +101,16 @@ def _subject(
     owner = parse_tenant_id(tenant)
     read_now(store.engine, lambda at: the_tenant(at, owner))
     return Subject(scope=Scope.TENANT, name=owner, tenant=owner), owner
+
+
+def _besides(at: Connection, subject: Subject) -> tuple[Standing, ...]:
+    """What else stops the mail of a domain: its tenant's standing."""
+    owner = replace(subject, scope=Scope.TENANT, name=subject.tenant or "")
+    return tuple(
+        one
+        for one in standings(at)
+        if one.subject == owner != subject and one.level.stops
+    )
 
 
 def _note(
