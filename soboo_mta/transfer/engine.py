@@ -235,12 +235,16 @@ class TransferEngine:
     def _place(self, job: Job) -> None:
         if self._is_held(job, ""):
             return
+        if not self._is_slowed(job):
+            goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
+            self._seeker.find(goal, partial(self._dispatch, job))
+
+    def _is_slowed(self, job: Job) -> bool:
+        """Whether the job has to wait for a turn; it then does."""
         slowed = self._orders.slowed(job.claimed)
         if slowed is not None:
             self._start(self._wait_for_turn(job, slowed), "turn")
-        else:
-            goal = self._orders.route(job.claimed) or job.claimed.recipient.domain
-            self._seeker.find(goal, partial(self._dispatch, job))
+        return slowed is not None
 
     async def _wait_for_turn(self, job: Job, slowed: Slowed) -> None:
         """In the spool, where the turn is not now: the recipient goes once it is due. None
@@ -307,8 +311,10 @@ class TransferEngine:
 
     def owns(self, job: Job, site: Site) -> bool:
         if job.epoch == self._lease.epoch and self._lease.may_start_attempt:
-            return not self._is_held(job, site.name) and not self._is_rerouted(
-                job, site
+            return not (
+                self._is_held(job, site.name)
+                or self._is_slowed(job)
+                or self._is_rerouted(job, site)
             )
         if job.epoch == self._lease.epoch:
             self._lease.give_up()  # it was not renewed in time, and must not be now

@@ -67,7 +67,7 @@ class Desk(Protocol):
 
     def owns(self, job: Job, site: Site) -> bool:
         """Whether the job is still this worker's to try there; else it was taken care
-        of: its claim lost, held by an order, or to go elsewhere by one."""
+        of: its claim lost, held or slowed by an order, or to go elsewhere by one."""
         ...
 
     def settle(self, job: Job, departed: Departed, host: str) -> None:

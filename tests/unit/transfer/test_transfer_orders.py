@@ -167,6 +167,20 @@ async def test_slowed_mail_waits_in_the_spool_for_its_turn_and_then_goes(
     assert await world.settled(3) == [OK, OK, OK]
 
 
+async def test_what_waits_in_memory_waits_for_its_turn_from_then_on(start):
+    world = await start(ready={"connections": 1, "first_connections": 1})
+    world.connector.gate.clear()
+    for number in range(4):
+        world.engine.offer(a_message(number), (0,))
+    await world.until(lambda: len(world.connector.dialled) == 1)
+    await asyncio.sleep(0)
+    world.orders.replace(complained(HoldScope.TENANT, "acme"))
+    world.connector.gate.set()
+    await world.until(lambda: len(world.spool.returned) >= 2)
+    assert {reason for _, reason in world.spool.returned} == {Reason.SLOWED}
+    assert len(await world.settled(1)) <= 2  # under way, and whose turn was now
+
+
 async def test_who_had_its_turn_and_finds_no_room_does_not_wait_for_another(start):
     world = await start(ready={"connections": 1, "first_connections": 1, "waiting": 2})
     world.connector.gate.clear()
