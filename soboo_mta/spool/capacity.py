@@ -7,7 +7,7 @@ hot path asks no shared counter.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -127,16 +127,17 @@ class Capacity:
 
         return await self._writer.transact(lease)
 
-    async def turn_in_line(
+    async def turns_in_line(
         self,
         place: str,
         interval: timedelta,
         *,
-        within: timedelta,
+        within: Sequence[timedelta],
         epoch: int,
-    ) -> timedelta | None:
-        """Lease the next turn of a line, where it comes within that time; return how long
-        until it does. A later one is told and not taken. None as `turns` has it.
+    ) -> tuple[timedelta, ...] | None:
+        """Lease the next turns of a line, for each that asks one where it comes within its
+        time; return how long until they do. A later one is told and not taken. None as
+        `turns` has it.
 
         No turn is LONGEST_LINE away: one that is was left by a clock that began anew.
         """
@@ -144,18 +145,17 @@ class Capacity:
         if epoch != mine or not self._lease.is_held:
             return None
 
-        def lease(connection: Connection) -> timedelta | None:
+        def lease(connection: Connection) -> tuple[timedelta, ...] | None:
             _alone(connection, place, "")
             if not self._lease.is_alive(connection, number, epoch):
                 return None
             now = self._lease.now(connection) * 1_000
             known = connection.scalar(_NEXT_TURN, {"at": place, "via": ""}) or 0
             first = max(now, known) if known <= now + LONGEST_LINE // _US else now
-            wait = (first - now) * _US
-            if wait <= min(within, LONGEST_LINE):
-                row = {"site": place, "source": "", "next_at": first + interval // _US}
-                connection.execute(_SET_TURN, row)
-            return wait
+            found = in_line((first - now) * _US, interval, within)
+            row = {"site": place, "source": "", "next_at": now + found[-1] // _US}
+            connection.execute(_SET_TURN, row)
+            return found[:-1]
 
         return await self._writer.transact(lease)
 
@@ -173,6 +173,19 @@ class Capacity:
         number = self._lease.number
         mine = shares.get(number, Share(0))
         return max(0, mine.held - fair_share(shares, number, limit))
+
+
+def in_line(
+    wait: timedelta, interval: timedelta, within: Sequence[timedelta]
+) -> tuple[timedelta, ...]:
+    """Return how long each waits for the next turn, which it takes where that comes within
+    its time; and last, how long the one after them would. Pure."""
+    waits = []
+    for longest in within:
+        waits.append(wait)
+        if wait <= min(longest, LONGEST_LINE):
+            wait += interval
+    return (*waits, wait)
 
 
 def granting(

@@ -44,7 +44,7 @@ from soboo_mta.ports import (
     TlsPolicy,
     Transaction,
 )
-from soboo_mta.spool.capacity import Share, fair_share
+from soboo_mta.spool.capacity import Share, fair_share, in_line
 from soboo_mta.spool.moves.claim import LEAVING_NOTHING, Leaving
 from soboo_mta.store.unit import Statement
 from tests.fakes.clock import FakeClock
@@ -305,19 +305,19 @@ class FakeCapacity:
     def surplus(self, shares: dict[int, Share], limit: int) -> int:
         return max(0, shares[0].held - fair_share(shares, 0, limit))
 
-    async def turn_in_line(
+    async def turns_in_line(
         self,
         place: str,
         interval: timedelta,
         *,
-        within: timedelta,
+        within: Sequence[timedelta],
         epoch: int,
-    ) -> timedelta | None:
+    ) -> tuple[timedelta, ...] | None:
         now = asyncio.get_running_loop().time()
         first = max(now, self.lines.get(place, 0.0))
-        if first - now <= within.total_seconds():
-            self.lines[place] = first + interval.total_seconds()
-        return timedelta(seconds=first - now)
+        *waits, following = in_line(timedelta(seconds=first - now), interval, within)
+        self.lines[place] = now + following.total_seconds()
+        return tuple(waits)
 
     async def turns(
         self, site: str, source: str, wanted: int, interval: timedelta, *, epoch: int

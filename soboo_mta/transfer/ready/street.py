@@ -45,9 +45,14 @@ class Capacity(Protocol):
         epoch: int,
     ) -> int: ...
 
-    async def turn_in_line(
-        self, place: str, interval: timedelta, *, within: timedelta, epoch: int
-    ) -> timedelta | None: ...
+    async def turns_in_line(
+        self,
+        place: str,
+        interval: timedelta,
+        *,
+        within: Sequence[timedelta],
+        epoch: int,
+    ) -> tuple[timedelta, ...] | None: ...
 
     async def give_back(
         self, site: str, source: str, connections: int, *, epoch: int

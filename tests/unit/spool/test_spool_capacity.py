@@ -1,15 +1,21 @@
 """Who gets how much of a limit that is too small for all; over workers on one store."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
-from soboo_mta.spool.capacity import Capacity, Share, fair_share, granting
+from soboo_mta.spool.capacity import Capacity, Share, fair_share, granting, in_line
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.operator.orders import HoldScope, Slowed
 from soboo_mta.store.schema import pace
 from soboo_mta.store.writer import Writer
+from soboo_mta.transfer.limits.groups import Rate
+from soboo_mta.transfer.limits.slowing import Slowing
 from tests.fakes.clock import FakeClock
 
 some_shares = st.dictionaries(
@@ -125,7 +131,8 @@ async def test_turns_in_a_line_are_taken_within_a_time_alone(
 
     async def turn(of: Capacity, within: timedelta) -> timedelta | None:
         epoch = of._lease.epoch
-        return await of.turn_in_line("mine", step, within=within, epoch=epoch)
+        waits = await of.turns_in_line("mine", step, within=[within], epoch=epoch)
+        return None if waits is None else waits[0]
 
     day = timedelta(days=1)
     assert await turn(one, day) == timedelta(0)
@@ -135,7 +142,7 @@ async def test_turns_in_a_line_are_taken_within_a_time_alone(
     assert await turn(one, day) == await turn(two, day) == 2 * day  # nobody took it
     assert await turn(one, 3 * day) == 2 * day
     assert await turn(two, 3 * day) == 2 * day + step
-    assert await one.turn_in_line("mine", step, within=day, epoch=-1) is None
+    assert await one.turns_in_line("mine", step, within=[day], epoch=-1) is None
     clock.jump(-40 * 86_400)  # the store's clock began anew
     fresh = Capacity(writer=writer, lease=await registered(writer, clock))
     assert await turn(fresh, day) == timedelta(0)
@@ -152,3 +159,40 @@ async def test_turns_go_on_where_the_stores_clock_began_anew(
     epoch = fresh._lease.epoch
     first = await fresh.turns("site", "a", 1, timedelta(seconds=1), epoch=epoch)
     assert first == 0
+
+
+def test_who_asks_together_takes_one_turn_after_the_other() -> None:
+    """Who would be too late takes none, and nobody waits for it."""
+    second = timedelta(seconds=1)
+    waits = in_line(3 * second, second, [9 * second, second, 4 * second, 4 * second])
+    assert waits == tuple(number * second for number in (3, 4, 4, 5, 5))
+
+
+async def test_many_who_ask_at_once_are_told_in_few_transactions(
+    writer: Writer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be a commit that who accepts mail waits for."""
+    lease = await registered(writer, clock)
+    slowing = Slowing(
+        Capacity(writer=writer, lease=lease), Rate(count=1, per=timedelta(seconds=1))
+    )
+    transactions = 0
+    transact = writer.transact
+
+    async def counted(function: Callable[[Connection], object]) -> object:
+        nonlocal transactions
+        transactions += 1
+        return await transact(function)
+
+    monkeypatch.setattr(writer, "transact", counted)
+    line, within = Slowed(HoldScope.TENANT, "acme"), timedelta(hours=1)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(slowing.turn(line, within=within, epoch=lease.epoch))
+            for _ in range(300)
+        ]
+    waits = [task.result() or timedelta(0) for task in tasks]
+    assert [wait.total_seconds() for wait in waits] == pytest.approx(
+        range(300), abs=0.9
+    )
+    assert transactions <= 3
