@@ -17,7 +17,6 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from soboo_mta.events.event import EventKind
 from soboo_mta.events.outbox.cursors import (
-    NOWHERE,
     Cursor,
     Position,
     advance,
@@ -57,7 +56,9 @@ class Count:
 def begin_counting(connection: Connection) -> None:
     """Let counting begin with the oldest row there is, where it never began."""
     if the_cursor(connection, CURSOR) is None:
-        begin(connection, CURSOR, since=0, at=NOWHERE)
+        row = connection.execute(_OLDEST).one()
+        at = Position((row.attempt_id or 1) - 1, (row.event_id or 1) - 1)
+        begin(connection, CURSOR, since=0, at=at)
 
 
 def read_count(
@@ -193,6 +194,10 @@ def _said_before(connection: Connection, message_id: int, *, before: int) -> set
     return {one.position for one in earlier if one.is_proved}
 
 
+_OLDEST = select(
+    select(func.min(attempt.c.id)).scalar_subquery().label("attempt_id"),
+    select(func.min(event.c.id)).scalar_subquery().label("event_id"),
+)
 _DELIVERED = (
     select(
         (attempt.c.at // DAY_MS).label("day"),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.event import listen
 
 from soboo_mta.events.attempt import AttemptFacts, attempted, plan_interned
@@ -176,6 +176,17 @@ def test_a_long_log_is_counted_in_parts(
     do(filled, lambda at: complained(at, 1))
     assert count(filled) == 3
     assert rows(filled) == {(0, "acme", "yahoo", 11, 0), (0, "acme", "yahoo", 0, 1)}
+
+
+def test_counting_begins_with_the_oldest_row_and_not_with_all_that_went(
+    filled: Engine,
+) -> None:
+    """Of a relay of years a part is empty a hundred thousand times."""
+    do(filled, lambda at: with_message(at, 1), lambda at: sent(at, 1))
+    table = schema.attempt
+    do(filled, lambda at: at.execute(update(table).values(id=10**9)))
+    assert count(filled) == 1
+    assert rows(filled) == {(0, "acme", "yahoo", 1, 0)}
 
 
 def test_a_recipient_complains_of_a_message_once_and_only_with_proof(
