@@ -45,6 +45,11 @@ class Move:
     now: Standing
     before: Level
 
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether its level stays."""
+        return self.now.level is self.before
+
 
 def rates(sent: Sequence[Sent]) -> tuple[Rate, ...]:
     """Return the rate of each tenant, domain and provider that was complained of, the

@@ -144,7 +144,9 @@ class Tallying:
         known = await self.writer.read(standings)
         first = today - self.thresholds.days + 1
         sent = await self.writer.read(lambda at: sent_since(at, first))
-        for move in moves(rates(sent), known, self.thresholds, now=now):
+        moved = tuple(moves(rates(sent), known, self.thresholds, now=now))
+        await self._effects.note([one.now for one in moved if one.is_of_numbers])
+        for move in (one for one in moved if not one.is_of_numbers):
             await self._effects.carry_out(move)
             if move.before is Level.SLOW and move.now.level is not Level.SLOW:
                 self._look_at_lines_in(_LATE)

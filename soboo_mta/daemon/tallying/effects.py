@@ -1,5 +1,6 @@
 """Carries out how a standing moved: told, slowed, held, or let go again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -28,6 +29,7 @@ from soboo_mta.store.writer import Writer
 from soboo_mta.tenancy.domains.rows import view_of
 
 ACTOR = "complaints"
+_NOTED_AT_ONCE = 200
 _SCOPES = {Scope.TENANT: HoldScope.TENANT, Scope.DOMAIN: HoldScope.DOMAIN}
 
 
@@ -42,7 +44,7 @@ class Effects:
     """Between two turns of those that are slowed."""
 
     async def carry_out(self, move: Move) -> None:
-        """Keep the standing, tell of a level that changed, hold or let go.
+        """Keep a standing whose level changed, tell of it, hold or let go.
 
         Gate, standing and event are one transaction; what waited is made due in small ones
         after it. A worker that has not read of it yet obeys within its next look.
@@ -50,22 +52,29 @@ class Effects:
         subject, now = move.now.subject, self.clock.unix_ms()
         domain = await self.writer.read(lambda at: domain_of(at, subject))
         words = said(move.now, {} if domain is None else {subject: str(domain)})
-        if move.now.level is not move.before:
-            self.log.complaints_moved(
-                subject.scope,
-                subject.name if domain is None else str(domain),
-                tenant=subject.tenant,
-                level=move.now.level,
-                before=move.before,
-                complaints=move.now.complaints,
-                delivered=move.now.delivered,
-            )
+        self.log.complaints_moved(
+            subject.scope,
+            subject.name if domain is None else str(domain),
+            tenant=subject.tenant,
+            level=move.now.level,
+            before=move.before,
+            complaints=move.now.complaints,
+            delivered=move.now.delivered,
+        )
         await self.writer.transact(lambda at: _keep(at, move, domain, words, now))
         await self._let_go(move, now)
 
+    async def note(self, standings: Sequence[Standing]) -> None:
+        """Keep the numbers of standings whose level stays, many in a transaction: all of
+        them change with every delivery."""
+        now = self.clock.unix_ms()
+        for start in range(0, len(standings), _NOTED_AT_ONCE):
+            some = standings[start : start + _NOTED_AT_ONCE]
+            await self.writer.transact(partial(_note, some=some, now=now))
+
     async def _let_go(self, move: Move, now: int) -> None:
         scope, name = _SCOPES.get(move.now.subject.scope), move.now.subject.name
-        if scope is None or move.now.level is move.before:
+        if scope is None:
             return
         if move.before is Level.HOLD:
             while await self.writer.transact(
@@ -98,12 +107,15 @@ def domain_of(connection: Connection, subject: Subject) -> Domain | None:
     return None if view is None else view.settings.name
 
 
+def _note(at: Connection, *, some: Sequence[Standing], now: int) -> None:
+    for one in some:
+        keep_standing(at, one, now=now)
+
+
 def _keep(
     at: Connection, move: Move, domain: Domain | None, words: str, now: int
 ) -> None:
     keep_standing(at, move.now, now=now)
-    if move.now.level is move.before:
-        return
     if move.before is Level.SLOW:
         forget_line(at, Slowed(_SCOPES[move.now.subject.scope], move.now.subject.name))
     _move_gate(at, move, words)

@@ -1,6 +1,7 @@
 """Complaints have their effect: told, slowed, held, and let go by whoever may."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -167,6 +168,43 @@ async def test_the_same_rate_is_told_once(world: World) -> None:
     await world.tallied(4, 4_000)
     assert await world.events() == before
     assert await world.level() is Level.WARN
+
+
+async def test_numbers_of_many_are_kept_in_one_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They change with every delivery: each alone would be a commit every two seconds."""
+    await world.tallied(0, 0)
+    table = schema.sent_tally
+
+    def fill(at: Connection) -> None:
+        row = at.execute(select(table)).mappings().one()
+        changed = {"complaints": 3, "delivered": 2_900}
+        for number in range(100, 150):
+            at.execute(insert(table).values({**row, **changed, "domain_id": number}))
+
+    await world.writer.transact(fill)
+    world.duty._judged_at = None
+    await world.judged()
+    assert len(await world.writer.read(standings)) == 52  # tenant, domains, provider
+    more = update(table).values(delivered=table.c.delivered + 1)
+    await world.writer.transact(lambda at: at.execute(more).rowcount)
+    transactions = 0
+    transact = world.writer.transact
+
+    async def counted(function: Callable[[Connection], object]) -> object:
+        nonlocal transactions
+        transactions += 1
+        return await transact(function)
+
+    monkeypatch.setattr(world.writer, "transact", counted)
+    world.duty._judged_at = None
+    await world.judged()
+    assert transactions <= 4
+    found = await world.writer.read(standings)
+    assert {one.delivered for one in found if one.subject.scope is Scope.DOMAIN} == {
+        2_901
+    }
 
 
 async def test_a_slowed_tenant_s_mail_is_due_at_once_when_its_rate_is_good(
