@@ -155,7 +155,15 @@ def _entries(
 ) -> tuple[QueueEntry, ...]:
     shut = sorted(gates(connection), key=_is_by_hand)  # whose words are the last
     closed = {(one.scope, one.subject): one for one in shut}
-    return tuple(_entry(row, closed) for row in rows)
+    # What a tenant is told goes on while its own mail waits for complaints.
+    of_reports = {
+        (one.scope, one.subject): one
+        for one in shut
+        if one.reason is not Reason.COMPLAINTS
+    }
+    return tuple(
+        _entry(row, of_reports if row.domain_id < 0 else closed) for row in rows
+    )
 
 
 def _entry(row: Row[Any], closed: Mapping[tuple[str, str], Gate]) -> QueueEntry:

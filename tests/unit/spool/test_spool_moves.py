@@ -9,6 +9,7 @@ from soboo_mta.mail.ids import DomainId, MessageId, TenantId
 from soboo_mta.mail.outcome import Deferred, Held, Reason, Scope
 from soboo_mta.mail.reply import reply
 from soboo_mta.spool.lease import WorkerLease
+from soboo_mta.spool.lifecycle import RecipientState
 from soboo_mta.spool.moves.settle import closing, opening
 from soboo_mta.spool.operator import moves
 from soboo_mta.spool.operator.orders import (
@@ -206,6 +207,26 @@ async def test_a_broken_domain_that_is_held_by_hand_too_stays_held_when_mended(
     assert await spool.claim_due(1) == ()
     assert await writer.transact(lambda at: moves.open_gate(at, hold.scope, "7"))
     assert len(await spool.claim_due(1)) == 1
+
+
+async def test_a_report_is_not_shown_as_held_for_complaints(
+    spool: Spool, writer: Writer
+) -> None:
+    """It goes on, and is tried again where its next hop is away."""
+    await spool.accept(a_message(1), claim=False)
+    await spool.accept(a_message(2, domain_id=-7), claim=False)
+    order = StandingHold(
+        scope=HoldScope.TENANT,
+        subject="acme",
+        explanation="many",
+        reason=Reason.COMPLAINTS,
+    )
+    await writer.transact(lambda at: moves.close_gate(at, order))
+    mail, report = await writer.read(list_waiting)
+    assert (mail.state, mail.reason) == (RecipientState.HELD, Reason.COMPLAINTS)
+    assert (report.state, report.reason) == (RecipientState.QUEUED, Reason.ACCEPTED)
+    (claimed,) = await spool.claim_due(2)
+    assert claimed.message.message_id == report.message_id
 
 
 async def test_what_came_to_a_gate_waits_until_it_is_released_and_never_behind_none(
