@@ -21,8 +21,13 @@ from soboo_mta.mail.ids import DomainId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.ports import Clock
 from soboo_mta.returns.complaints import Move, said
-from soboo_mta.spool.operator.lines import crooked, forget_line, hasten
-from soboo_mta.spool.operator.moves import close_gate, open_gate, release_behind
+from soboo_mta.spool.operator.lines import crooked, forget_line, hasten, in_line
+from soboo_mta.spool.operator.moves import (
+    PIECE,
+    close_gate,
+    open_gate,
+    release_behind,
+)
 from soboo_mta.spool.operator.orders import HoldScope, Slowed, StandingHold
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import Writer
@@ -85,8 +90,13 @@ class Effects:
             await self._hasten(Slowed(scope, name), now)
 
     async def _hasten(self, slowed: Slowed, now: int) -> None:
-        while await self.writer.transact(lambda at: hasten(at, slowed, now)):
-            continue
+        look = partial(in_line, slowed=slowed)
+        places = await self.writer.read(look)
+        while places:
+            for start in range(0, len(places), PIECE):
+                some = places[start : start + PIECE]
+                await self.writer.transact(partial(hasten, places=some, now=now))
+            places = await self.writer.read(partial(look, after=places[-1]))
 
     async def straighten(self) -> None:
         """Let go what a worker put in a line that is over, and begin lines anew that are

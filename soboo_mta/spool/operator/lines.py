@@ -5,21 +5,22 @@ call is a small transaction.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, union_all
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, union_all
 
-from soboo_mta.mail.ids import MessageId
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.ports import Clock
 from soboo_mta.spool.lease import lease_time
 from soboo_mta.spool.lifecycle import RecipientState
-from soboo_mta.spool.moves.one import MAKE_DUE_AGAIN
-from soboo_mta.spool.operator.moves import PIECE, Moved
+from soboo_mta.spool.moves.one import BEGINNING, MAKE_DUE_AGAIN, Place
 from soboo_mta.spool.operator.orders import HoldScope, Slowed, standing_orders
 from soboo_mta.store.schema import ACTIVE, WAITING, pace, recipient
 
+PLACES: Final = 20_000
+"""Looked up at once."""
 _FEW: Final = 60  # turns: a line so much longer than it need be is left as it is
 
 
@@ -57,17 +58,23 @@ def crooked(connection: Connection, clock: Clock, *, step: int) -> Crooked:
     )
 
 
-def hasten(connection: Connection, slowed: Slowed, now: int) -> Moved:
-    """Make due some of what waits for its turn, of a tenant or domain that is slowed no
-    more, or not so; what is slowed still, by the other, asks for a turn again."""
+def in_line(
+    connection: Connection, slowed: Slowed, *, after: Place = BEGINNING
+) -> list[Place]:
+    """Return some of who waits for a turn, of a tenant's or a domain's mail, in order of
+    their places and behind `after`: who asks again meanwhile is not met twice."""
     whose = recipient.c.tenant_id == slowed.subject
     if slowed.scope is HoldScope.DOMAIN:
         whose = recipient.c.domain_id == int(slowed.subject)
-    rows = connection.execute(_SOME.where(whose)).all()
-    if rows:
-        due = [{"this": row.message_id, "at": row.position, "now": now} for row in rows]
-        connection.execute(MAKE_DUE_AGAIN, due)
-    return Moved(MessageId(row.message_id) for row in rows)
+    query = _PLACES.where(whose, tuple_(*_KEY) > after).order_by(*_KEY)
+    return [(row.message_id, row.position) for row in connection.execute(query)]
+
+
+def hasten(connection: Connection, places: Sequence[Place], now: int) -> int:
+    """Make due those of some places that still wait for a turn, and return how many. Who is
+    slowed all the same, by its domain or anew, asks for one again."""
+    rows = [{"this": number, "at": position, "now": now} for number, position in places]
+    return connection.execute(_MAKE_DUE, rows).rowcount
 
 
 def forget_line(connection: Connection, slowed: Slowed) -> None:
@@ -96,10 +103,7 @@ _WAITING = (
         .group_by(*_place),
     )
 )
-_SOME = (
-    select(recipient.c.message_id, recipient.c.position)
-    .where(*_IN_LINE)
-    .limit(PIECE)
-    .with_for_update(of=recipient, skip_locked=True)
-)
+_KEY = (recipient.c.message_id, recipient.c.position)
+_PLACES = select(*_KEY).where(*_IN_LINE).limit(PLACES)
+_MAKE_DUE = MAKE_DUE_AGAIN.where(recipient.c.reason == Reason.SLOWED.value)
 _FORGET = delete(pace).where(pace.c.site == bindparam("line"))

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
+from soboo_mta.daemon.tallying import effects
 from soboo_mta.daemon.tallying.duty import Tallying
 from soboo_mta.events.log import EventLog
 from soboo_mta.events.tally.counting import DAY_MS
@@ -313,6 +314,31 @@ async def test_a_line_that_was_let_go_by_half_is_so_at_the_next_start(
     await world.waits(Reason.SLOWED, None, "queued")
     await world.judged()
     assert await world.recipient() == ("queued", world.clock.unix_ms())
+
+
+async def test_who_asks_again_meanwhile_is_not_let_go_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line begins anew while its holder is slowed: whoever is made due joins it again."""
+    monkeypatch.setattr(effects, "PIECE", 1)
+    await world.tallied(4, 2_000)
+    await world.waits(Reason.SLOWED, None, "queued")
+    world.clock.advance(600)
+    await world.line(3_600)
+    transact, pieces = world.writer.transact, 0
+
+    async def and_a_worker(function: Callable[[Connection], object]) -> object:
+        nonlocal pieces
+        done = await transact(function)
+        pieces += 1
+        assert pieces < 20
+        back = update(schema.recipient).values(reason=Reason.SLOWED.value)
+        await transact(lambda at: at.execute(back).rowcount)
+        return done
+
+    monkeypatch.setattr(world.writer, "transact", and_a_worker)
+    await world.judged()
+    assert await world.lines() == 0
 
 
 @pytest.mark.parametrize(("turns", "is_too_long"), [(50, False), (90, True)])
