@@ -70,13 +70,15 @@ class SpooledMessage:
 class Claimed:
     """One recipient that this worker may try now. `attempts` were made before;
     `is_warned`: its sender was told of the delay; `had_turn`: its tenant's mail leaves
-    slowly, and it waited for its turn."""
+    slowly, and it waited for its turn; `waited_out`: it did, to the end of its life, and got
+    none."""
 
     message: SpooledMessage
     position: int
     attempts: int
     is_warned: bool = False
     had_turn: bool = False
+    waited_out: bool = False
 
     @property
     def recipient(self) -> Mailbox:

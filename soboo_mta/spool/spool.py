@@ -289,6 +289,7 @@ class Spool:
                         attempts=row.attempts,
                         is_warned=row.is_warned,
                         had_turn=row.had_turn,
+                        waited_out=row.waited_out,
                     )
                 )
         for corrupt in found.values():

@@ -248,18 +248,20 @@ class TransferEngine:
 
     async def _wait_for_turn(self, job: Job, slowed: Slowed) -> None:
         """In the spool, where the turn is not now: the recipient goes once it is due. None
-        is taken that comes after its life: it then waits for the line to become shorter."""
+        is taken that comes after its life: it then waits for the line to become shorter, and
+        expires. What comes when its life is over was held, or is tried for the last time."""
         left = (job.claimed.message.expires_at - self._clock.unix_ms()) * _MS
-        within = min(max(_NOW, left), LONGEST_LINE)
+        is_late = left <= timedelta(0) and not job.claimed.waited_out
+        within = LONGEST_LINE if is_late else min(max(_NOW, left), LONGEST_LINE)
         wait = await self._slowing.turn(slowed, within=within, epoch=job.epoch)
         if wait is None:
             self._hand_back(job)
         elif wait <= _NOW:
             claimed = replace(job.claimed, had_turn=True)
             self._place(replace(job, claimed=claimed))
-        elif left > timedelta(0):
-            until = wait if wait <= within else left
-            self._end(job, self._settlements.put_off(job, until))
+        elif wait <= within or left > timedelta(0):
+            turn = wait if wait <= within else None
+            self._end(job, self._settlements.put_off(job, turn))
         else:
             self.settle(job, Departed(outcome=NO_TURN, plan=None), "")
 

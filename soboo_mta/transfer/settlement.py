@@ -182,10 +182,13 @@ class Settlements:
         unit = self._spool.given_back(job.claimed, reason=reason, due_at=due_at)
         await self._commit(job, unit)
 
-    async def put_off(self, job: Job, wait: timedelta) -> None:
-        """Let an untried recipient be due at its turn; where that is the end of its life, it
-        has none yet."""
-        due_at = self._clock.unix_ms() + wait // timedelta(milliseconds=1)
+    async def put_off(self, job: Job, wait: timedelta | None) -> None:
+        """Let an untried recipient be due at its turn; None: it got none, and is due at the
+        end of its life, by which it is known again (spool.moves.claim)."""
+        due_at = end = job.claimed.message.expires_at
+        if wait is not None:
+            due_at = self._clock.unix_ms() + wait // timedelta(milliseconds=1)
+            due_at = due_at + 1 if due_at == end else due_at
         unit = self._spool.given_back(job.claimed, reason=Reason.SLOWED, due_at=due_at)
         await self._commit(job, unit)
 

@@ -87,6 +87,7 @@ class Selected:
     size: int
     is_warned: bool
     had_turn: bool
+    waited_out: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +276,8 @@ _KEYS = (  # of the index alone, where SQLite passes over a long backlog
     .order_by(recipient.c.due_at)
     .with_for_update(of=recipient, skip_locked=True)
 )
+_IN_LINE = recipient.c.reason == Reason.SLOWED.value
+_END = func.coalesce(message.c.expires_at, 0)  # due exactly then: no turn came before
 
 
 def _of_keys(keys: Any) -> Any:
@@ -287,10 +290,8 @@ def _of_keys(keys: Any) -> Any:
             recipient.c.tenant_id,
             cast(func.coalesce(message.c.size, 0), Integer),
             recipient.c.warned_at.is_not(None),
-            and_(  # at the end of its life it waits for none any more
-                recipient.c.reason == Reason.SLOWED.value,
-                recipient.c.due_at < func.coalesce(message.c.expires_at, 0),
-            ),
+            and_(_IN_LINE, recipient.c.due_at != _END),
+            and_(_IN_LINE, recipient.c.due_at == _END),
         )
         .select_from(key)
         .join(

@@ -26,19 +26,26 @@ async def spool(writer: Writer, clock: FakeClock) -> Spool:
     return Spool(writer=writer, lease=lease, clock=clock)
 
 
-async def test_a_turn_is_had_when_it_came_within_the_life_of_the_mail(
+async def test_what_is_due_at_the_very_end_of_its_life_had_no_turn(
     spool: Spool, writer: Writer, clock: FakeClock
 ) -> None:
-    end = clock.unix_ms() + 2_000
-    for number in (1, 2):
+    end = clock.unix_ms() + 1_000
+    for number in (1, 2, 3):
         await spool.accept(a_message(number, expires_at=end), claim=False)
-    one, other = await spool.claim_due(2)
-    for claimed, due_at in ((one, end - 1), (other, end)):
+    one, other, late = await spool.claim_due(3)
+    for claimed, due_at in ((one, end - 1), (other, end), (late, end + 1)):
         unit = spool.given_back(claimed, reason=Reason.SLOWED, due_at=due_at)
         await writer.commit(unit)
     clock.advance(2)
-    had = {one.message.message_id: one.had_turn for one in await spool.claim_due(2)}
-    assert had == {one.message.message_id: True, other.message.message_id: False}
+    found = {
+        one.message.message_id: (one.had_turn, one.waited_out)
+        for one in await spool.claim_due(3)
+    }
+    assert found == {
+        one.message.message_id: (True, False),
+        other.message.message_id: (False, True),
+        late.message.message_id: (True, False),
+    }
 
 
 async def test_each_domain_of_a_tenant_gets_its_turn(spool: Spool) -> None:

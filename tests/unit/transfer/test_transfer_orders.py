@@ -208,7 +208,7 @@ async def test_what_gets_no_turn_in_its_life_waits_to_its_end_and_expires(start)
     assert world.spool.returned[0][1] is Reason.SLOWED
     assert world.capacity.lines[line] == pytest.approx(ahead)
     world.clock.advance(60)
-    world.spool.due = [one for one, _ in world.spool.returned]
+    world.spool.due = [replace(one, waited_out=True) for one, _ in world.spool.returned]
     world.engine.wake()
     (outcome,) = await world.settled(1)
     assert isinstance(outcome, Failed)
@@ -217,6 +217,18 @@ async def test_what_gets_no_turn_in_its_life_waits_to_its_end_and_expires(start)
     world.capacity.lines.clear()  # nobody waits any more: it goes, even now
     world.engine.offer(a_message(2, expires_at=now), (0,))
     assert (await world.settled(2))[1] == OK
+
+
+async def test_what_was_held_for_longer_than_its_life_gets_a_turn_all_the_same(start):
+    """It is tried once more, as what a hold lets go is, and not all at once."""
+    world = await start()
+    world.orders.replace(complained(HoldScope.TENANT, "acme"))
+    now = world.clock.unix_ms()
+    for number in (1, 2):
+        world.engine.offer(a_message(number, expires_at=now - 9), (0,))
+    await world.until(lambda: len(world.spool.returned) == 1)
+    assert await world.settled(1) == [OK]
+    assert world.spool.returned[0][1] is Reason.SLOWED
 
 
 async def test_a_slowed_tenant_slows_nobody_else_and_is_told_as_ever(start):
