@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from soboo_mta.mail.domain import DnsName, Domain
 from soboo_mta.mail.ids import TenantId
@@ -53,13 +53,19 @@ def bounce_hosts_of(connection: Connection, domain: DnsName) -> tuple[Domain, ..
     return tuple(sorted({Domain(f"{row.bounce_label}.{row.home}") for row in rows}))
 
 
-def _parts(name: Domain) -> dict[str, str]:
+def _parts(name: Domain) -> dict[str, object]:
+    """`names` are the sending domains that the home may be of: it is one of them, or a zone
+    below. They are found by their index; strangers ask, and domains are many."""
     label, _, home = name.partition(".")
-    return {"label": label, "home": home}
+    labels = home.split(".")
+    names = [".".join(labels[start:]) for start in range(len(labels))]
+    return {"label": label, "home": home, "names": names}
 
 
 _home = func.coalesce(sending_domain.c.zone, sending_domain.c.name)
+_names: BindParameter[str] = bindparam("names", expanding=True)
 _WITH = (
+    sending_domain.c.name.in_(_names),
     sending_domain.c.bounce_label == bindparam("label"),
     sending_domain.c.released_at.is_(None),
     _home == bindparam("home"),
