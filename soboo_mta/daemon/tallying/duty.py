@@ -36,6 +36,7 @@ from soboo_mta.transfer.limits.groups import Rate
 _EVERY = timedelta(seconds=2)
 _BETWEEN = timedelta(milliseconds=20)  # full parts: who accepts mail writes there too
 _JUDGE_EVERY = timedelta(minutes=10)  # where nobody complained: days go by
+_JUDGE_AGAIN = timedelta(seconds=5)  # at the earliest: sums of days are read for it
 _LATE = timedelta(seconds=5)  # workers know by then that a line is over
 _KEPT_DAYS = 60  # of the tally
 _DUTY = "tally"
@@ -56,6 +57,8 @@ class Tallying:
     _effects: Effects = field(init=False)
     _horizon: Horizon = field(default_factory=Horizon)
     _judged_at: float | None = None
+    _has_complaints: bool = False
+    """Some were counted since."""
     _straightened_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -129,10 +132,11 @@ class Tallying:
 
     async def _is_due(self, count: Count | None) -> bool:
         if count is not None and count.complaints:
-            return True
+            self._has_complaints = True
         latest = self._judged_at
+        wait = _JUDGE_AGAIN if self._has_complaints else _JUDGE_EVERY
         now = self.clock.monotonic()
-        if latest is None or now - latest >= _JUDGE_EVERY.total_seconds():
+        if latest is None or now - latest >= wait.total_seconds():
             return True
         known = await self.writer.read(standings)
         return has_changed_by_sparing(known, now=self.clock.unix_ms())
@@ -154,6 +158,7 @@ class Tallying:
             lambda at: forget_days(at, today - _KEPT_DAYS)
         ):
             continue  # others write in between
+        self._has_complaints = False
         self._judged_at = self.clock.monotonic()
 
     async def _straighten(self) -> None:

@@ -57,6 +57,7 @@ class Effects:
         subject, now = move.now.subject, self.clock.unix_ms()
         domain = await self.writer.read(lambda at: domain_of(at, subject))
         words = said(move.now, {} if domain is None else {subject: str(domain)})
+        await self.writer.transact(lambda at: _keep(at, move, domain, words, now))
         self.log.complaints_moved(
             subject.scope,
             subject.name if domain is None else str(domain),
@@ -66,7 +67,6 @@ class Effects:
             complaints=move.now.complaints,
             delivered=move.now.delivered,
         )
-        await self.writer.transact(lambda at: _keep(at, move, domain, words, now))
         await self._let_go(move, now)
 
     async def note(self, standings: Sequence[Standing]) -> None:

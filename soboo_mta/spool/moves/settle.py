@@ -20,7 +20,12 @@ from soboo_mta.store.unit import Statement
 
 NEVER = 253_402_300_799_000  # due in the year 9999: only a release ends the wait
 _GATED = frozenset(
-    {Reason.DOMAIN_BROKEN, Reason.NO_USABLE_KEY, Reason.TENANT_SUSPENDED}
+    {
+        Reason.DOMAIN_BROKEN,
+        Reason.NO_USABLE_KEY,
+        Reason.TENANT_SUSPENDED,
+        Reason.COMPLAINTS,
+    }
 )
 _PIECES_AT_ONCE = 4  # more octets would make the transaction long: the sweep takes them
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from soboo_mta.mail.outcome import ORDERED, Reason
+from soboo_mta.mail.outcome import Reason
 from soboo_mta.spool.content import Corrupt
 from soboo_mta.spool.lifecycle import RecipientState, move
 from soboo_mta.spool.moves.one import ROWS_AT_ONCE, THIS
@@ -245,11 +245,18 @@ _OVERDUE = (
                 gate.c.scope == "domain",
                 gate.c.subject == cast(recipient.c.domain_id, Text),
             ),
-            and_(gate.c.scope == "tenant", gate.c.subject == recipient.c.tenant_id),
+            and_(
+                gate.c.scope == "tenant",
+                gate.c.subject == recipient.c.tenant_id,
+                # complaints hold no reports to the tenant
+                or_(
+                    gate.c.reason != Reason.COMPLAINTS.value, recipient.c.domain_id > 0
+                ),
+            ),
         ),
     )
     .where(
-        gate.c.reason.not_in([reason.value for reason in ORDERED]),
+        gate.c.reason != Reason.OPERATOR_HOLD.value,
         WAITING,
         recipient.c.due_at < NEVER,
         message.c.expires_at <= bindparam("now"),

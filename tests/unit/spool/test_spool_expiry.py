@@ -1,5 +1,7 @@
 """Mail held for longer than its life ends, and says which record was to be mended."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Connection, select
 
@@ -11,7 +13,8 @@ from soboo_mta.mail.outcome import Delivered, Held, Reason
 from soboo_mta.mail.reply import reply
 from soboo_mta.mail.spooled import SpooledMessage
 from soboo_mta.spool.lease import WorkerLease
-from soboo_mta.spool.operator.moves import hold
+from soboo_mta.spool.operator.moves import close_gate, hold, open_gate
+from soboo_mta.spool.operator.orders import HoldScope, StandingHold
 from soboo_mta.spool.operator.selection import Selection
 from soboo_mta.spool.spool import Spool
 from soboo_mta.store.schema import message, recipient
@@ -103,6 +106,58 @@ async def test_mail_of_a_suspended_tenant_expires_as_well(
     clock.advance(LIFE)
     assert await spool.sweep() == 1
     assert await writer.read(states) == [("expired", "lifetime")]
+
+
+async def test_mail_held_for_complaints_expires_and_the_tenant_s_reports_go_on(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    report = replace(spooled(2), domain_id=DomainId(-7))
+    for one in (spooled(1), report):
+        await spool.accept(one, claim=False)
+    told = StandingHold(
+        scope=HoldScope.TENANT,
+        subject="acme",
+        explanation="0.40 %",
+        reason=Reason.COMPLAINTS,
+    )
+    held = Held(reason=Reason.COMPLAINTS, explanation="0.40 %", gate="tenant acme")
+    mail, other = await spool.claim_due(10)
+    await writer.transact(lambda at: close_gate(at, told))
+    at = clock.unix_ms()
+    for one in (mail, other):
+        outcome = held if one.message.domain_id > 0 else None
+        unit = (
+            spool.settlement(one, outcome, at=at, due_at=None)
+            if outcome
+            else spool.given_back(one, reason=Reason.CAPACITY, due_at=at)
+        )
+        await writer.commit(unit)
+    assert [one.message.is_report for one in await spool.claim_due(10)] == [True]
+    clock.advance(LIFE)
+    assert await spool.sweep() == 1
+    assert ("expired", "lifetime") in await writer.read(states)
+    found = await writer.read(lambda at: trace(at, MessageId(1), own_rules()))
+    assert found is not None
+    assert "0.40 %" in found.attempts[-1].reply
+
+
+async def test_mail_held_for_complaints_is_due_when_its_gate_opens(
+    spool: Spool, writer: Writer, clock: FakeClock
+) -> None:
+    await spool.accept(spooled(1), claim=False)
+    (one,) = await spool.claim_due(10)
+    told = StandingHold(
+        scope=HoldScope.DOMAIN, subject="7", explanation="", reason=Reason.COMPLAINTS
+    )
+    await writer.transact(lambda at: close_gate(at, told))
+    held = Held(reason=Reason.COMPLAINTS, explanation="", gate="domain 7")
+    at = clock.unix_ms()
+    await writer.commit(spool.settlement(one, held, at=at, due_at=None))
+    assert await spool.claim_due(10) == ()
+    await writer.transact(
+        lambda at: open_gate(at, HoldScope.DOMAIN, "7", reason=Reason.COMPLAINTS)
+    )
+    assert len(await spool.claim_due(10)) == 1
 
 
 async def test_what_no_gate_keeps_or_a_hand_holds_is_left(
