@@ -27,7 +27,7 @@ from soboo_mta.mail.errors import FormatError
 from soboo_mta.net.smtp_server import Neighbours, SharedTimes
 from soboo_mta.settings import Settings
 from soboo_mta.settings.certificates import faults_of_certificates
-from soboo_mta.settings.checks import warnings
+from soboo_mta.settings.warnings import warnings
 from soboo_mta.store.engine import open_engine
 from soboo_mta.store.lock import RelayLock
 from soboo_mta.store.migrate import upgrade

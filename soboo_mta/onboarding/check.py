@@ -38,6 +38,9 @@ from soboo_mta.ports import Authority, Clock, NamedResolver, RecordType, Resolve
 _MS = timedelta(milliseconds=1)
 
 
+_Place = tuple[DnsName, RecordType, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
     """When to look again, and how long silence keeps what was good."""
@@ -137,24 +140,12 @@ class DomainCheck:
             known=_known(before.values()),
             dmarc_before=None if is_thorough else _dmarc_in(before.values()),
         )
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._finding(
-                        look,
-                        record,
-                        None if is_thorough else before.get(_place(record)),
-                    )
-                )
-                for record in asked
-            ]
-        reports = (
-            await look.reports()
-        )  # it asks little that was not asked for the records
+        findings = await self._findings(look, asked, {} if is_thorough else before)
+        reports = await look.reports()  # asks little that was not asked for the records
         now = self._clock.unix_ms()
         seen = [
             (_record_check(record, finding, before, now), finding)
-            for record, finding in zip(asked, [t.result() for t in tasks], strict=True)
+            for record, finding in zip(asked, findings, strict=True)
         ]
         checks = tuple(check for check, _ in seen)
         memory = Memory(previous, now, self._options.last_known_good)
@@ -171,6 +162,22 @@ class DomainCheck:
             forgets_at=forgets_at,
             reports=reports,
         )
+
+    async def _findings(
+        self,
+        look: Look,
+        asked: Sequence[RequiredRecord],
+        before: Mapping[_Place, RecordCheck],
+    ) -> list[Finding]:
+        """What is found of each record asked for, all looked at together."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    self._finding(look, record, before.get(_place(record)))
+                )
+                for record in asked
+            ]
+        return [task.result() for task in tasks]
 
     async def _finding(
         self, look: Look, record: RequiredRecord, last: RecordCheck | None
@@ -279,9 +286,6 @@ def _asked(settings: DomainSettings, operator: Operator) -> tuple[RequiredRecord
         for record in reversed(required_records(settings, operator))
     }
     return tuple(reversed(records.values()))
-
-
-_Place = tuple[DnsName, RecordType, str]
 
 
 def _place(record: RequiredRecord) -> _Place:

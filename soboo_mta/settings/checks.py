@@ -1,14 +1,9 @@
-"""Settings that are right one by one and wrong together: what refuses, what warns.
-
-Pure. A refusal keeps the relay from starting; a warning is printed by `check-config`
-and logged at each start.
-"""
+"""Settings that are right one by one and wrong together: such a relay does not start. Pure."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 
 from soboo_mta.mail.domain import DnsName
-from soboo_mta.ports import IpAddress, TlsPolicy
+from soboo_mta.ports import IpAddress
 from soboo_mta.settings.model import Settings
 from soboo_mta.settings.sections import (
     HttpListener,
@@ -20,25 +15,12 @@ from soboo_mta.settings.values import IpNetwork
 
 _Check = Callable[[Settings], Iterator[str]]
 WIDEST_PUBLIC = {4: 16, 6: 32}  # prefix lengths; a wider trusted network is a mistake
-_SMTP_PORT = 25
-_DNS_PORT = 53
 _TAKEN_PATHS = ("/v1/", "/setup/")  # of soboo_mta.web
-LEAST_UNSUBSCRIBE_LIFE = timedelta(days=30)
-"""How long a recipient must be able to unsubscribe after a message (15 USC 7704(a)(3))."""
-_GIVE_UP = timedelta(days=4)  # RFC 5321 §4.5.4.1: give up after 4 to 5 days at least
 
 
 def refusals(settings: Settings) -> tuple[str, ...]:
     """Return why the relay must not start with these settings; nothing when it may."""
     return tuple(line for check in _REFUSALS for line in check(settings))
-
-
-def warnings(settings: Settings) -> tuple[str, ...]:
-    """Return what is allowed and yet worth knowing."""
-    return tuple(line for check in _WARNINGS for line in check(settings))
-
-
-# ---- refusals
 
 
 def _master_key(settings: Settings) -> Iterator[str]:
@@ -101,11 +83,11 @@ def _listeners(settings: Settings) -> Iterator[str]:
     seen: set[tuple[object, int]] = set()
     for listener in settings.listeners:
         if (listener.address, listener.port) in seen:
-            yield f"[[listeners]] {_name(listener)} stands twice"
+            yield f"[[listeners]] {name_of(listener)} stands twice"
         seen.add((listener.address, listener.port))
-        if _is_in_clear(listener) and not settings.submission.trusted_networks:
+        if is_in_clear(listener) and not settings.submission.trusted_networks:
             yield (
-                f"[[listeners]] {_name(listener)} is in clear and off loopback, where"
+                f"[[listeners]] {name_of(listener)} is in clear and off loopback, where"
                 " AUTH is never allowed: set tls, or name [submission] trusted_networks"
             )
 
@@ -113,7 +95,7 @@ def _listeners(settings: Settings) -> Iterator[str]:
 def _http_listeners(settings: Settings) -> Iterator[str]:
     places = {(one.address, one.port) for one in settings.listeners}
     for listener in settings.http_listeners:
-        name = f"[[http_listeners]] {_name(listener)}"
+        name = f"[[http_listeners]] {name_of(listener)}"
         if (listener.address, listener.port) in places:
             yield f"{name} stands twice, or is a listener of another kind too"
         places.add((listener.address, listener.port))
@@ -131,7 +113,7 @@ def _return_listeners(settings: Settings) -> Iterator[str]:
     places = {(one.address, one.port) for one in settings.listeners}
     places |= {(one.address, one.port) for one in settings.http_listeners}
     for listener in settings.return_listeners:
-        name = f"[[return_listeners]] {_name(listener)}"
+        name = f"[[return_listeners]] {name_of(listener)}"
         if (listener.address, listener.port) in places:
             yield f"{name} stands twice, or is a listener of another kind too"
         places.add((listener.address, listener.port))
@@ -169,7 +151,7 @@ def _client_authorities(settings: Settings) -> Iterator[str]:
     for listener in settings.listeners:
         if listener.client_ca_file and listener.tls is ListenerTls.NONE:
             yield (
-                f"[[listeners]] {_name(listener)} has a client_ca_file and tls = none:"
+                f"[[listeners]] {name_of(listener)} has a client_ca_file and tls = none:"
                 " client certificates are shown in TLS"
             )
 
@@ -178,11 +160,11 @@ def _proxies(settings: Settings) -> Iterator[str]:
     for listener in settings.listeners:
         for network in listener.proxies:
             if (
-                not _is_inside(network)
+                not is_inside(network)
                 and network.prefixlen < WIDEST_PUBLIC[network.version]
             ):
                 yield (
-                    f"[[listeners]] {_name(listener)} proxies: {network} is too wide;"
+                    f"[[listeners]] {name_of(listener)} proxies: {network} is too wide;"
                     " whoever connects from there can claim to be any client"
                 )
 
@@ -190,7 +172,7 @@ def _proxies(settings: Settings) -> Iterator[str]:
 def _trusted_networks(settings: Settings) -> Iterator[str]:
     for network in settings.submission.trusted_networks:
         if (
-            not _is_inside(network)
+            not is_inside(network)
             and network.prefixlen < WIDEST_PUBLIC[network.version]
         ):
             yield (
@@ -266,7 +248,7 @@ def _routes(settings: Settings) -> Iterator[str]:
             for hop in route.hops:
                 if hop.port == listener.port and _is_served_by(listener, hop.host):
                     yield (
-                        f"[[routes]] {route.domain} ends on {_name(listener)}, which is"
+                        f"[[routes]] {route.domain} ends on {name_of(listener)}, which is"
                         " our own listener: mail would loop"
                     )
 
@@ -283,109 +265,6 @@ def _lookups(settings: Settings) -> Iterator[str]:
         yield "[delivery] longest_ttl is below shortest_ttl"
 
 
-# ---- warnings
-
-
-def _private(settings: Settings) -> Iterator[str]:
-    if settings.delivery.private_destinations:
-        yield (
-            "[delivery] private_destinations is on: MX records of strangers may lead"
-            " into this host's own networks; right for a lab, wrong for the internet"
-        )
-
-
-def _private_webhooks(settings: Settings) -> Iterator[str]:
-    if settings.webhooks.private_destinations:
-        yield (
-            "[webhooks] private_destinations is on: a customer's URL may lead into this"
-            " host's own networks, and in clear; right for a lab, wrong for the internet"
-        )
-
-
-def _harness(settings: Settings) -> Iterator[str]:
-    if settings.allows_assume_verified:
-        yield (
-            "every route ends on loopback or on test sinks: nothing leaves for the"
-            " internet, and domains may be assume_verified"
-        )
-
-
-def _ports(settings: Settings) -> Iterator[str]:
-    if settings.delivery.port != _SMTP_PORT:
-        yield f"[delivery] port is {settings.delivery.port}: MX hosts listen on 25"
-    if settings.dns.authoritative_port != _DNS_PORT:
-        yield (
-            f"[dns] authoritative_port is {settings.dns.authoritative_port}: zones'"
-            " own servers listen on 53"
-        )
-
-
-def _public_addresses(settings: Settings) -> Iterator[str]:
-    for source in settings.sources:
-        if not source.public_address.is_global:
-            yield (
-                f"[[sources]] {source.name}: public_address {source.public_address} is"
-                " not a public one; receivers will see another, and SPF will fail"
-            )
-
-
-def _clear_text(settings: Settings) -> Iterator[str]:
-    for listener in settings.listeners:
-        if _is_in_clear(listener):
-            yield (
-                f"[[listeners]] {_name(listener)} is in clear and off loopback: mail of"
-                " trusted networks can be read on the way"
-            )
-
-
-def _trust(settings: Settings) -> Iterator[str]:
-    for network in settings.submission.trusted_networks:
-        if not _is_inside(network):
-            yield (
-                f"[submission] trusted_networks: {network} is public; whoever sits"
-                " there sends for every tenant without a password"
-            )
-
-
-def _short_life(settings: Settings) -> Iterator[str]:
-    if settings.retry.lifetime < _GIVE_UP:
-        yield (
-            "[retry] lifetime is under 4 days: a destination that is away over a long"
-            " week-end loses mail (RFC 5321 §4.5.4.1)"
-        )
-
-
-def _nowhere_to_post(settings: Settings) -> Iterator[str]:
-    reports = settings.publish.tls_reports
-    if reports is not None and reports.url and not settings.http_listeners:
-        yield (
-            f"[publish] tls_reports: there are no [[http_listeners]], so that what is"
-            f" posted to {reports.url} does not come here"
-        )
-
-
-def _short_memory(settings: Settings) -> Iterator[str]:
-    if settings.retention.keep < LEAST_UNSUBSCRIBE_LIFE:
-        yield (
-            f"[retention] keep is under {LEAST_UNSUBSCRIBE_LIFE.days}d: unsubscribe"
-            " addresses of tenants that have them end as early"
-        )
-
-
-def _weak_tls(settings: Settings) -> Iterator[str]:
-    if settings.delivery.tls is TlsPolicy.NONE:
-        yield "[delivery] tls is none: all mail to MX hosts leaves in clear"
-
-
-def _open_monitoring(settings: Settings) -> Iterator[str]:
-    monitoring = settings.monitoring
-    if monitoring.port is not None and not monitoring.address.is_loopback:
-        yield (
-            f"[monitoring] {monitoring.address} is off loopback: whoever reaches it reads"
-            " how much mail each tenant sends; keep it inside your own network"
-        )
-
-
 # ---- shared
 
 
@@ -394,7 +273,7 @@ def _speaks_tls(settings: Settings) -> Iterator[bool]:
         yield listener.tls is not ListenerTls.NONE
 
 
-def _is_in_clear(listener: Listener) -> bool:
+def is_in_clear(listener: Listener) -> bool:
     return listener.tls is ListenerTls.NONE and not listener.address.is_loopback
 
 
@@ -407,12 +286,12 @@ def _is_served_by(listener: Listener, host: IpAddress | DnsName) -> bool:
     return host == listener.address or (everywhere and same_family)
 
 
-def _is_inside(network: IpNetwork) -> bool:
+def is_inside(network: IpNetwork) -> bool:
     """Whether all of it is private or loopback (`is_private` holds for the whole)."""
     return network.is_private or network.is_loopback or network.is_link_local
 
 
-def _name(listener: Listener | HttpListener | ReturnListener) -> str:
+def name_of(listener: Listener | HttpListener | ReturnListener) -> str:
     address = str(listener.address)
     return (
         f"[{address}]:{listener.port}"
@@ -440,18 +319,4 @@ _REFUSALS: tuple[_Check, ...] = (
     _routes,
     _retry,
     _lookups,
-)
-_WARNINGS: tuple[_Check, ...] = (
-    _private,
-    _private_webhooks,
-    _harness,
-    _ports,
-    _public_addresses,
-    _clear_text,
-    _trust,
-    _short_life,
-    _nowhere_to_post,
-    _short_memory,
-    _weak_tls,
-    _open_monitoring,
 )

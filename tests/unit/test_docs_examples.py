@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from soboo_mta.cli.app import app
 from soboo_mta.mail.outcome import Reason
 from soboo_mta.settings import Settings, load
-from soboo_mta.settings.checks import warnings
+from soboo_mta.settings.warnings import warnings
 from soboo_mta.tenancy.declared.tenants_file import load_tenants
 
 ROOT = Path(__file__).parents[2]

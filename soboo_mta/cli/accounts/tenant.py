@@ -23,7 +23,7 @@ from soboo_mta.mail.address import parse_mailbox
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.mail.ids import Stream, TenantId
 from soboo_mta.mail.outcome import Reason
-from soboo_mta.settings.checks import LEAST_UNSUBSCRIBE_LIFE
+from soboo_mta.settings.warnings import LEAST_UNSUBSCRIBE_LIFE
 from soboo_mta.spool.moves.settle import closing, opening
 from soboo_mta.store.unit import perform
 from soboo_mta.store.writer import read_now, write_now

@@ -15,7 +15,7 @@ from soboo_mta.cli.context import CONFIG_FAULT, DEFAULT_CONFIG, ConfigPath, say,
 from soboo_mta.mail.errors import FormatError
 from soboo_mta.settings import Settings, load
 from soboo_mta.settings.certificates import faults_of_certificates
-from soboo_mta.settings.checks import warnings
+from soboo_mta.settings.warnings import warnings
 from soboo_mta.store.engine import default_url, open_engine
 from soboo_mta.store.migrate import is_current
 from soboo_mta.store.unit import StoreError

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from soboo_mta.settings import Settings, SettingsError, load
-from soboo_mta.settings.checks import warnings
 from soboo_mta.settings.options import client_options, listener_options, verp_keys
 from soboo_mta.settings.values import (
     parse_duration,
@@ -15,6 +14,7 @@ from soboo_mta.settings.values import (
     parse_octets,
     parse_pattern,
 )
+from soboo_mta.settings.warnings import warnings
 from soboo_mta.tenancy.secrets import MasterKey, SecretError
 
 FILE = """
